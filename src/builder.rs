@@ -1,0 +1,375 @@
+//! What a cache is opened with.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bytes::ByteCache;
+use crate::cache::Cache;
+use crate::clock::{Clock, ClockSource};
+use crate::entries::{Entries, Life, lifetime};
+use crate::error::{Error, Result};
+use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
+use crate::secret::Secret;
+use crate::store::{
+    Durability, Maintenance, Namespace, NamespaceRequest, Request, Store, check_namespace_name,
+};
+
+/// The namespace of a cache that names none.
+const DEFAULT_NAMESPACE: &str = "default";
+/// Bytes the front of one handle may hold unless set.
+const DEFAULT_FRONT: u64 = 64 << 20;
+
+/// Describes a cache and opens it. Made by [`Cache::builder`].
+///
+/// Options of the store as a whole are shared by all handles on one path in a process: the first to open it decides. A
+/// later one that asks for another durability, maintenance, limit in bytes, cipher or secret gets an error that names
+/// both; its checkpoint interval, map size and clock are not used. An option that is not named means "whatever it has".
+///
+/// Serializer and compressor belong to the namespace and are recorded when it is made. Opening it with others is
+/// [`Error::Incompatible`], and touches nothing.
+///
+/// Nothing is limited and nothing expires unless asked for.
+pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
+    common: Common,
+    keys: KC,
+    values: VC,
+    front: u64,
+    types: PhantomData<fn(&K) -> V>,
+}
+
+/// The options that do not depend on types.
+struct Common {
+    request: Request,
+    namespace: String,
+    ttl: Option<Duration>,
+    idle: Option<Duration>,
+    max_entries: Option<Option<u64>>,
+    compression: Compression,
+}
+
+enum Compression {
+    /// As the namespace was made; none for a new one.
+    AsRecorded,
+    None,
+    With(Arc<dyn Compressor>),
+}
+
+impl<K: ?Sized, V> Builder<K, V> {
+    pub(crate) fn new(path: &Path) -> Builder<K, V> {
+        Builder {
+            common: Common::new(path.to_owned()),
+            keys: MessagePack,
+            values: MessagePack,
+            front: DEFAULT_FRONT,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
+    /// Opens the cache, and makes store and namespace if they do not exist.
+    ///
+    /// Costs a few milliseconds, however many entries there are; with a passphrase the time of Argon2 (some 0.2 s).
+    /// Starts no thread unless something can expire or has a limit.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is touched: [`Error::Invalid`], [`Error::NotADirectory`], [`Error::UnsupportedFileSystem`],
+    /// [`Error::ForeignOwner`], [`Error::Foreign`], [`Error::NewerFormat`], [`Error::Damaged`], [`Error::WrongSecret`],
+    /// [`Error::MissingSecret`], [`Error::NotEncrypted`], [`Error::Incompatible`]; and those of the operating system.
+    pub fn open(self) -> Result<Cache<K, V>>
+    where
+        K: ToOwned + 'static,
+        V: Clone + Send + Sync + 'static,
+        KC: Codec<K>,
+        VC: Codec<V>,
+    {
+        let entries = self.common.open(self.keys.name(), self.values.name())?;
+        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front))
+    }
+
+    /// Serializes values with a stage of your own instead of MessagePack.
+    pub fn serializer<C: Codec<V>>(self, values: C) -> Builder<K, V, KC, C>
+    where
+        V: Clone,
+    {
+        let Builder { common, keys, front, types, .. } = self;
+        Builder { common, keys, values, front, types }
+    }
+
+    /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes.
+    pub fn key_serializer<C: Codec<K>>(self, keys: C) -> Builder<K, V, C, VC>
+    where
+        K: ToOwned,
+    {
+        let Builder { common, values, front, types, .. } = self;
+        Builder { common, keys, values, front, types }
+    }
+
+    /// Bytes of decoded values that this handle and its clones keep in memory (64 MiB unless set); 0 for no front.
+    ///
+    /// Values count as many bytes as they have serialized, plus their key, plus some 200 bytes.
+    pub fn front_bytes(mut self, bytes: u64) -> Self {
+        self.front = bytes;
+        self
+    }
+}
+
+/// Options that the typed and the byte-level builder share, written once.
+macro_rules! common_options {
+    () => {
+        /// The namespace (`"default"` unless set): an independent mapping with entries, pipeline and clear of its own.
+        /// Its name has 1 to 255 bytes and is not encrypted.
+        pub fn namespace(mut self, name: impl Into<String>) -> Self {
+            self.common.namespace = name.into();
+            self
+        }
+
+        /// How long an entry lives after it was written. For entries written through this handle; each entry keeps the
+        /// lifetime it was written with. At least a microsecond.
+        pub fn time_to_live(mut self, ttl: Duration) -> Self {
+            self.common.ttl = Some(ttl);
+            self
+        }
+
+        /// How long an entry lives after it was last read or written. For entries written through this handle. At least
+        /// a microsecond.
+        pub fn time_to_idle(mut self, idle: Duration) -> Self {
+            self.common.idle = Some(idle);
+            self
+        }
+
+        /// The bytes the store may take on the disk, at least 4 MiB; the least recently read entries of all namespaces
+        /// make room. `None` takes a recorded limit away.
+        ///
+        /// The limit is recorded in the store. It can be changed when no other process has the store open.
+        pub fn max_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+            self.common.request.max_bytes = Some(bytes.into());
+            self
+        }
+
+        /// The number of entries the namespace may have; the least recently read make room. `None` takes a recorded
+        /// limit away. Recorded in the store, and then kept by whoever writes to the namespace.
+        pub fn max_entries(mut self, entries: impl Into<Option<u64>>) -> Self {
+            self.common.max_entries = Some(entries.into());
+            self
+        }
+
+        /// Compresses values where it pays; `compression::<Zstd>(None)` for not at all.
+        pub fn compression<C: Compressor>(mut self, compressor: impl Into<Option<C>>) -> Self {
+            self.common.compression = match compressor.into() {
+                Some(compressor) => Compression::With(Arc::new(compressor)),
+                None => Compression::None,
+            };
+            self
+        }
+
+        /// The key or passphrase of an encrypted store. A new store opened with a secret is encrypted.
+        pub fn encryption(mut self, secret: Secret) -> Self {
+            self.common.request.secret = Some(secret);
+            self
+        }
+
+        /// Encrypts with a stage of your own instead of XChaCha20-Poly1305.
+        pub fn cipher(mut self, cipher: impl Cipher) -> Self {
+            self.common.request.cipher = Some(Arc::new(cipher));
+            self
+        }
+
+        /// When writes are safe from a power loss.
+        pub fn durability(mut self, durability: Durability) -> Self {
+            self.common.request.durability = Some(durability);
+            self
+        }
+
+        /// The time between checkpoints while something is written (1 s unless set): what a power loss can cost.
+        pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+            self.common.request.checkpoint_interval = Some(interval);
+            self
+        }
+
+        /// Who does what is due from time to time.
+        pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
+            self.common.request.maintenance = Some(maintenance);
+            self
+        }
+
+        /// The size of the memory map (64 GiB unless set): the most the store can ever hold. It takes address space,
+        /// not memory. A limit by [`max_bytes`](Self::max_bytes) takes its place.
+        pub fn map_size(mut self, bytes: usize) -> Self {
+            self.common.request.map_size = Some(bytes);
+            self
+        }
+
+        /// Refuses all changes through this handle, and makes no store where there is none.
+        ///
+        /// In a directory this process cannot write to, the store is read without locks, as long as nobody writes to it.
+        pub fn read_only(mut self, read_only: bool) -> Self {
+            self.common.request.read_only = read_only;
+            self
+        }
+
+        /// Takes the time from elsewhere, for tests.
+        pub fn clock(mut self, clock: Arc<impl Clock>) -> Self {
+            self.common.request.clock = Some(ClockSource::Custom(clock));
+            self
+        }
+
+        /// Opens a store on a file system where memory maps or locks are not coherent between machines.
+        pub fn allow_unsupported_file_system(mut self, allow: bool) -> Self {
+            self.common.request.allow_unsupported_file_system = allow;
+            self
+        }
+
+        /// Opens a store whose files belong to another user.
+        pub fn allow_foreign_owner(mut self, allow: bool) -> Self {
+            self.common.request.allow_foreign_owner = allow;
+            self
+        }
+    };
+}
+
+impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
+    common_options!();
+}
+
+/// Describes a byte-level cache and opens it. Made by [`ByteCache::builder`].
+pub struct ByteBuilder {
+    common: Common,
+    serializer: String,
+}
+
+impl ByteBuilder {
+    pub(crate) fn new(path: &Path) -> ByteBuilder {
+        ByteBuilder { common: Common::new(path.to_owned()), serializer: "bytes".to_owned() }
+    }
+
+    /// Opens the cache; see [`Builder::open`].
+    pub fn open(self) -> Result<ByteCache> {
+        let entries = self.common.open(&self.serializer, &self.serializer)?;
+        Ok(ByteCache::new(entries))
+    }
+
+    /// The name under which the caller's own serialization is recorded (`"bytes"` unless set).
+    pub fn serializer_name(mut self, name: impl Into<String>) -> Self {
+        self.serializer = name.into();
+        self
+    }
+
+    common_options!();
+}
+
+impl Common {
+    fn new(path: PathBuf) -> Common {
+        Common {
+            request: Request {
+                path,
+                secret: None,
+                cipher: None,
+                durability: None,
+                maintenance: None,
+                checkpoint_interval: None,
+                map_size: None,
+                max_bytes: None,
+                read_only: false,
+                clock: None,
+                allow_unsupported_file_system: false,
+                allow_foreign_owner: false,
+            },
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            ttl: None,
+            idle: None,
+            max_entries: None,
+            compression: Compression::AsRecorded,
+        }
+    }
+
+    fn open(self, key_codec: &str, serializer: &str) -> Result<Entries> {
+        // Everything that can be refused is, before anything is touched.
+        let life = Life {
+            ttl: self.ttl.map_or(Ok(Default::default()), |ttl| lifetime("time_to_live", ttl))?,
+            idle: self.idle.map_or(Ok(Default::default()), |idle| lifetime("time_to_idle", idle))?,
+        };
+        check_namespace_name(&self.namespace)?;
+        if self.max_entries == Some(Some(0)) {
+            return Err(Error::invalid("max_entries", "it must be at least 1"));
+        }
+        for name in [key_codec, serializer] {
+            check_stage_name(name)?;
+        }
+        if let Some(cipher) = &self.request.cipher {
+            check_stage_name(cipher.name())?;
+        }
+        let compressor = match &self.compression {
+            Compression::AsRecorded => None,
+            Compression::None => Some(""),
+            Compression::With(compressor) => {
+                check_stage_name(compressor.name())?;
+                Some(compressor.name())
+            }
+        };
+        let store = Store::open(&self.request)?;
+        let namespace = Namespace::open(
+            &store,
+            &NamespaceRequest {
+                name: &self.namespace,
+                key_codec,
+                serializer,
+                compressor,
+                max_entries: self.max_entries.map(|most| most.unwrap_or(0)),
+                is_known: &|recorded| built_in_compressor(recorded).map(drop),
+            },
+        )?;
+        let compressor = match self.compression {
+            Compression::With(compressor) => Some(compressor),
+            _ => built_in_compressor(namespace.compressor())?,
+        };
+        if life.ttl.0 != 0 || life.idle.0 != 0 || namespace.max_entries() != 0 {
+            store.need_maintenance()?;
+        }
+        let live = store.live()?;
+        crate::store::saw_idle(&live, life.idle);
+        drop(live);
+        Ok(Entries {
+            store,
+            namespace,
+            life,
+            compressor,
+            hits: Default::default(),
+            misses: Default::default(),
+        })
+    }
+}
+
+/// The compressor that a namespace names, of those that need not be given.
+fn built_in_compressor(name: &str) -> Result<Option<Arc<dyn Compressor>>> {
+    match name {
+        "" => Ok(None),
+        #[cfg(feature = "zstd")]
+        "zstd" => Ok(Some(Arc::new(crate::pipeline::Zstd::default()))),
+        _ => Err(Error::UnknownStage { kind: "compressor", name: name.to_owned() }),
+    }
+}
+
+/// Names are stored with their length in one byte, and an empty one means "none".
+fn check_stage_name(name: &str) -> Result<()> {
+    match name.len() {
+        1..=255 => Ok(()),
+        _ => Err(Error::invalid("stage name", "it must have 1 to 255 bytes")),
+    }
+}
+
+impl<K: ?Sized, V, KC, VC> fmt::Debug for Builder<K, V, KC, VC> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("path", &self.common.request.path).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ByteBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteBuilder").field("path", &self.common.request.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,534 @@
+//! The typed face.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::builder::Builder;
+use crate::entries::{
+    Direction, Entries, EntryInfo, Expect, Life, Read, Scratch, Stats, VerifyReport, Written, lifetime,
+};
+use crate::error::{Error, Result};
+use crate::iter::Iter;
+use crate::pipeline::Codec;
+use crate::secret::Secret;
+use crate::store::{KeyBuffer, Turn};
+use crate::typed::{Inner, Looked, serialize};
+
+/// A persistent cache from keys of type `K` to values of type `V`.
+///
+/// A handle is cheap to clone and can be used from any thread; clones share one front. Any number of processes can have
+/// the same directory open. Keys can be of unsized types: a `Cache<str, V>` takes `&str`.
+///
+/// No operation keeps a lock while code of yours runs (serializers, loaders, closures of [`update`](Self::update)).
+///
+/// ```
+/// # fn main() -> cachemere::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// use cachemere::Cache;
+/// use std::time::Duration;
+///
+/// let cache: Cache<str, Vec<f32>> = Cache::builder(dir.path().join("embeddings"))
+///     .time_to_live(Duration::from_secs(30 * 86_400))
+///     .open()?;
+/// cache.insert("hello", &vec![0.25, -1.0])?;
+/// assert_eq!(cache.get("hello")?, Some(vec![0.25, -1.0]));
+/// assert_eq!(cache.len()?, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cache<K: ?Sized + ToOwned, V> {
+    inner: Arc<Inner<K, V>>,
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: ToOwned + ?Sized + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Starts to describe the cache to open; see [`Builder`].
+    pub fn builder(path: impl AsRef<Path>) -> Builder<K, V> {
+        Builder::new(path.as_ref())
+    }
+
+    pub(crate) fn new(
+        entries: Entries,
+        keys: Arc<dyn Codec<K>>,
+        values: Arc<dyn Codec<V>>,
+        front_bytes: u64,
+    ) -> Cache<K, V> {
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front_bytes)) }
+    }
+
+    /// The value of a key, or `None` if there is none or it is expired.
+    ///
+    /// A value that is in the front is cloned out of it; one that is not is read from the store, decoded and added to
+    /// the front.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Serialize`] for the key, [`Error::Deserialize`] if the stored value is of another type,
+    /// [`Error::Damaged`] or [`Error::Tampered`] if the entry is not what was written. The entry stays untouched.
+    pub fn get(&self, key: &K) -> Result<Option<V>> {
+        self.look_up(key, Arc::unwrap_or_clone)
+    }
+
+    /// As [`get`](Self::get), without cloning the value: it is shared with the front.
+    pub fn get_shared(&self, key: &K) -> Result<Option<Arc<V>>> {
+        self.look_up(key, |value| value)
+    }
+
+    fn look_up<T>(&self, key: &K, give: impl FnOnce(Arc<V>) -> T) -> Result<Option<T>> {
+        let inner = &*self.inner;
+        let value = Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let live = inner.entries.store.live()?;
+            Ok::<_, Error>(match inner.find(&live, scratch)? {
+                Looked::Front(item) => {
+                    inner.hit_in_front(&live, &item);
+                    Some(item.value.clone())
+                }
+                Looked::Store(value, read) => {
+                    inner.entries.was_read(&live, &read);
+                    Some(value)
+                }
+                Looked::Missing => {
+                    inner.entries.count(false);
+                    None
+                }
+            })
+        })?;
+        // No reference to the store is held any more: cloning may run code of the user's.
+        Ok(value.map(give))
+    }
+
+    /// Inserts a value, in place of the key's present one if any, with the cache's own time to live.
+    ///
+    /// A replaced value keeps its creation time and its place in the order of insertion.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Serialize`], [`Error::TooLarge`], [`Error::StoreFull`], [`Error::DiskFull`], [`Error::ReadOnly`].
+    /// Nothing was written then.
+    pub fn insert(&self, key: &K, value: &V) -> Result<()> {
+        self.put(key, value, self.inner.entries.life, Expect::Anything).map(drop)
+    }
+
+    /// Inserts a value that expires `ttl` from now, whatever the cache's own time to live is.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero.
+    pub fn insert_with_ttl(&self, key: &K, value: &V, ttl: Duration) -> Result<()> {
+        self.put(key, value, self.inner.entries.life.with_ttl(ttl)?, Expect::Anything).map(drop)
+    }
+
+    /// Inserts a value if the key has none; whether it did.
+    pub fn insert_if_absent(&self, key: &K, value: &V) -> Result<bool> {
+        Ok(self.put(key, value, self.inner.entries.life, Expect::Absent)? != Written::Refused)
+    }
+
+    fn put(&self, key: &K, value: &V, life: Life, expect: Expect) -> Result<Written> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let payload = inner.encode_value(value)?;
+            inner.put_payload(scratch, &payload, life, expect)
+        })
+    }
+
+    /// Inserts all values in one transaction: all of them or, on an error, none. Of equal keys the last one wins.
+    ///
+    /// Costs about a third of single inserts for each value, and keeps other writers waiting meanwhile; for
+    /// more than some ten thousand values call it several times.
+    pub fn insert_many<'a, Q>(&self, items: impl IntoIterator<Item = (Q, &'a V)>) -> Result<()>
+    where
+        Q: Borrow<K>,
+        V: 'a,
+    {
+        let inner = &*self.inner;
+        let mut encoded = Vec::new();
+        for (key, value) in items {
+            let mut buffer = KeyBuffer::default();
+            inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
+            encoded.push((buffer, inner.encode_value(value)?));
+        }
+        let life = inner.entries.life;
+        inner.entries.put_many(encoded, 0, life, |commit| inner.committed(commit))
+    }
+
+    /// The values of several keys, in the order of the keys, all from one snapshot of the store.
+    pub fn get_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>> {
+        let inner = &*self.inner;
+        let mut buffers = Vec::new();
+        for key in keys {
+            let mut buffer = KeyBuffer::default();
+            inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
+            buffers.push(buffer);
+        }
+        let mut values = vec![None; buffers.len()];
+        inner.entries.get_many(&mut buffers, |place, payload, _| {
+            if let Some(value) = values.get_mut(place) {
+                *value = Some(inner.decode_value(payload)?);
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Removes a key; whether it was there.
+    pub fn remove(&self, key: &K) -> Result<bool> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            inner.entries.remove(scratch, Expect::Anything, |commit| inner.committed(commit))
+        })
+    }
+
+    /// Removes a key and returns its value.
+    pub fn take(&self, key: &K) -> Result<Option<V>> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            loop {
+                let Some(read) = inner.entries.find(scratch, None)? else { return Ok(None) };
+                let value = inner.decode_value(read.payload(scratch))?;
+                let expect = Read::expectation(Some(&read));
+                if inner.entries.remove(scratch, expect, |commit| inner.committed(commit))? {
+                    return Ok(Some(value));
+                }
+            }
+        })
+    }
+
+    /// Whether the key has a value that is not expired. Reads the header only, and is not an access.
+    pub fn contains(&self, key: &K) -> Result<bool> {
+        Scratch::with(|scratch| {
+            self.inner.encode_key(key, scratch)?;
+            self.inner.entries.contains(scratch)
+        })
+    }
+
+    /// What an entry's header tells: its times and size. Not an access.
+    pub fn info(&self, key: &K) -> Result<Option<EntryInfo>> {
+        Scratch::with(|scratch| {
+            self.inner.encode_key(key, scratch)?;
+            self.inner.entries.info(scratch)
+        })
+    }
+
+    /// The number of entries that are not expired. Constant time, but for expired entries that are not swept yet.
+    pub fn len(&self) -> Result<u64> {
+        self.inner.entries.len()
+    }
+
+    /// Whether there is no entry that is not expired.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Changes a value by a function of the present one, atomically among threads and processes; returns the new one.
+    ///
+    /// `change` gets `None` if there is no value, and returns `None` to remove it. It runs again when another writer was
+    /// faster, and no lock is held while it runs. The entry's lifetime starts anew.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let hits: cachemere::Cache<str, u64> = cachemere::Cache::builder(dir.path().join("s")).open()?;
+    /// assert_eq!(hits.update("page", |n| Some(n.unwrap_or(0) + 1))?, Some(1));
+    /// assert_eq!(hits.update("page", |n| Some(n.unwrap_or(0) + 1))?, Some(2));
+    /// assert_eq!(hits.update("page", |_| None)?, None);
+    /// assert!(!hits.contains("page")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update(&self, key: &K, mut change: impl FnMut(Option<V>) -> Option<V>) -> Result<Option<V>> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            loop {
+                let read = inner.entries.find(scratch, None)?;
+                let present =
+                    read.as_ref().map(|read| inner.decode_value(read.payload(scratch))).transpose()?;
+                let expect = Read::expectation(read.as_ref());
+                let new = change(present);
+                let done = match &new {
+                    Some(value) => {
+                        let payload = inner.encode_value(value)?;
+                        inner.put_payload(scratch, &payload, inner.entries.life, expect)? != Written::Refused
+                    }
+                    None => {
+                        read.is_none()
+                            || inner.entries.remove(scratch, expect, |commit| inner.committed(commit))?
+                    }
+                };
+                if done {
+                    return Ok(new);
+                }
+            }
+        })
+    }
+
+    /// Sets the value to `new` (`None`: removes it) if it is `expected` now (`None`: absent); whether it was.
+    ///
+    /// Values are compared as they are serialized.
+    pub fn compare_and_set(&self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
+        let inner = &*self.inner;
+        let expected = expected.map(|value| inner.encode_value(value)).transpose()?;
+        let new = new.map(|value| inner.encode_value(value)).transpose()?;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            loop {
+                let read = inner.entries.find(scratch, None)?;
+                if read.as_ref().map(|read| read.payload(scratch)) != expected.as_deref() {
+                    return Ok(false);
+                }
+                let expect = Read::expectation(read.as_ref());
+                let done = match &new {
+                    Some(payload) => {
+                        inner.put_payload(scratch, payload, inner.entries.life, expect)? != Written::Refused
+                    }
+                    None => {
+                        read.is_none()
+                            || inner.entries.remove(scratch, expect, |commit| inner.committed(commit))?
+                    }
+                };
+                if done {
+                    return Ok(true);
+                }
+            }
+        })
+    }
+
+    /// Lets the entry live from now on as if just inserted, with the cache's own lifetime; whether there is one.
+    pub fn touch(&self, key: &K) -> Result<bool> {
+        self.touch_for(key, self.inner.entries.life)
+    }
+
+    /// Lets the entry expire `ttl` from now; whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a `ttl` of zero.
+    pub fn touch_with_ttl(&self, key: &K, ttl: Duration) -> Result<bool> {
+        let life = Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.life };
+        self.touch_for(key, life)
+    }
+
+    fn touch_for(&self, key: &K, life: Life) -> Result<bool> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            inner.entries.touch(scratch, life, |commit| inner.committed(commit))
+        })
+    }
+
+    /// The key's value; if it has none, that of `load`, which is inserted.
+    ///
+    /// Of all threads and processes that miss the key at once, one runs `load` and the others wait for its value. If it
+    /// panics or its process is killed, another takes over at once. No lock of the store is held meanwhile. `load` may
+    /// use this cache and itself be waited for: where that would be a deadlock, it is run twice.
+    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V> {
+        self.try_get_or_insert_with(key, || Ok(load()))
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `load` that can fail. An error is not kept: one of
+    /// those that waited runs its own `load`.
+    ///
+    /// A loaded value is returned even if it cannot be kept because disk or store are full (a warning is logged), or
+    /// because the handle is read-only.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let answers: cachemere::Cache<str, String> = cachemere::Cache::builder(dir.path().join("s")).open()?;
+    /// let ask = || Err::<String, _>(std::io::Error::other("no network"));
+    /// let failed: Result<String, Box<dyn std::error::Error>> =
+    ///     answers.try_get_or_insert_with("question", || Ok(ask()?));
+    /// assert!(failed.is_err());
+    /// assert_eq!(answers.get_or_insert_with("question", || "42".to_owned())?, "42");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_get_or_insert_with<E: From<Error>>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        loop {
+            if let Some(value) = self.get(key)? {
+                return Ok(value);
+            }
+            let _lead = match self.enter_flight(key)? {
+                Turn::Lead(lead) => lead,
+                Turn::Waited => continue,
+            };
+            // Another process can have landed just before. (Looked up without being counted again.)
+            if let Some(value) = self.peek(key)? {
+                return Ok(value);
+            }
+            let value = load()?;
+            if !self.inner.entries.store.is_read_only() {
+                match self.insert(key, &value) {
+                    // What was just loaded, perhaps at a price, is worth more than word of a full disk.
+                    Err(error) if error.is_disk_full() || error.is_store_full() => {
+                        tracing::warn!(%error, "a loaded value could not be kept");
+                    }
+                    inserted => inserted?,
+                }
+            }
+            return Ok(value);
+        }
+    }
+
+    fn enter_flight(&self, key: &K) -> Result<Turn> {
+        let inner = &*self.inner;
+        let (flights, hash) = Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let live = inner.entries.store.live()?;
+            let hash = scratch.key.hash(&live.unlocked.hasher, inner.entries.namespace.last_id());
+            Ok::<_, Error>((live.flights.clone(), hash))
+        })?;
+        flights.enter(hash)
+    }
+
+    /// The value, without counting a hit or an access.
+    fn peek(&self, key: &K) -> Result<Option<V>> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let live = inner.entries.store.live()?;
+            Ok(match inner.find(&live, scratch)? {
+                Looked::Front(item) => Some((*item.value).clone()),
+                Looked::Store(value, _) => Some(Arc::unwrap_or_clone(value)),
+                Looked::Missing => None,
+            })
+        })
+    }
+
+    /// All entries, oldest first by insertion; `rev()` gives the newest first.
+    ///
+    /// Weakly consistent: entries are read some hundred at a time, and what is inserted, changed or removed meanwhile
+    /// may or may not be seen. What is there all the time is seen exactly once. Holds no lock and no snapshot between
+    /// the items. An entry that cannot be read is an error in its place.
+    pub fn iter(&self) -> Iter<K, V> {
+        Iter::new(self.inner.clone())
+    }
+
+    /// Removes the entry that was inserted first, and returns it.
+    pub fn pop_oldest(&self) -> Result<Option<(K::Owned, V)>> {
+        self.pop(Direction::Oldest)
+    }
+
+    /// Removes the entry that was inserted last, and returns it.
+    pub fn pop_newest(&self) -> Result<Option<(K::Owned, V)>> {
+        self.pop(Direction::Newest)
+    }
+
+    fn pop(&self, direction: Direction) -> Result<Option<(K::Owned, V)>> {
+        let inner = &*self.inner;
+        inner.entries.pop(direction, |raw| inner.decode(raw), |commit| inner.committed(commit))
+    }
+
+    /// Removes all entries of the namespace: at once for everybody. The space is freed before this returns.
+    pub fn clear(&self) -> Result<()> {
+        let inner = &*self.inner;
+        inner.entries.clear(|commit| {
+            inner.with_own_front(|front| front.clear(commit.token));
+        })
+    }
+
+    /// Counts of this handle and its clones, and sizes.
+    pub fn stats(&self) -> Result<Stats> {
+        let (front_entries, front_bytes) =
+            self.inner.with_own_front(|front| front.size()).unwrap_or_default();
+        let front_hits = self.inner.front_hits.load(std::sync::atomic::Ordering::Relaxed);
+        let stats = self.inner.entries.stats()?;
+        Ok(Stats { front_entries, front_bytes, front_hits, hits: stats.hits + front_hits, ..stats })
+    }
+}
+
+/// Operations on the store as a whole.
+impl<K: ?Sized + ToOwned, V> Cache<K, V> {
+    /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.
+    pub fn sweep(&self) -> Result<u64> {
+        self.inner.entries.sweep()
+    }
+
+    /// Makes everything written so far safe from a power loss, and writes access times. Costs one or two syncs.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.inner.entries.checkpoint()
+    }
+
+    /// Rewrites the data file without free pages and gives the space back to the file system.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if another process has the store open. Operations of other threads wait.
+    pub fn compact(&self) -> Result<()> {
+        self.inner.entries.store.compact()
+    }
+
+    /// Copies a snapshot of the store, compacted, into a new directory, while it is in use.
+    ///
+    /// The copy is complete or absent. While it is made, space that writers free cannot be used again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if `to` exists and is not an empty directory.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
+        self.inner.entries.store.backup(to.as_ref())
+    }
+
+    /// Reads the whole store in one snapshot and checks pages, checksums, indexes and counters against each other.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.inner.entries.verify()
+    }
+
+    /// Changes the key or passphrase of an encrypted store. Entries are not rewritten, so whoever had the old secret
+    /// *and* a copy of the store can still read that; [`reencrypt`](Self::reencrypt) makes new entries unreadable too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongSecret`] if `old` is not the present secret.
+    pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
+        self.inner.entries.store.change_secret(old, new)
+    }
+
+    /// Encrypts all entries anew with a new data key, under a new secret.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongSecret`] if `old` is not the present secret, [`Error::Busy`] if another process has the store open.
+    pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
+        self.inner.entries.store.reencrypt(old, new)
+    }
+
+    /// Closes this handle and all its clones: operations on them are [`Error::Closed`] from now on.
+    ///
+    /// Writes access times and makes everything safe from a power loss. The last handle of the process closes the
+    /// store. Dropping the last clone does the same, but cannot tell of an error.
+    pub fn close(&self) -> Result<()> {
+        self.inner.entries.store.close()
+    }
+
+    /// The store's directory.
+    pub fn path(&self) -> &Path {
+        self.inner.entries.store.dir()
+    }
+}
+
+impl<K: ?Sized + ToOwned, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Cache { inner: self.inner.clone() }
+    }
+}
+
+impl<K: ?Sized + ToOwned, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,403 @@
+//! Writing: inserting, replacing under a condition, removing.
+
+use super::{Entries, Life, Read, Scratch};
+use crate::clock::{Span, Time};
+use crate::error::{Error, Result};
+use crate::pipeline::{MAX_ENTRY, pack};
+use crate::store::{
+    Commit, Header, Inserted, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry, Number, STAGE_NAMED,
+    STAGE_NONE, Stamp, Writer, body, checksum, largest_entry,
+};
+
+/// What must hold for a write to happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expect {
+    Anything,
+    /// No entry, or an expired one.
+    Absent,
+    /// The value with this stamp.
+    Value(Stamp),
+}
+
+/// What a conditional write did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    Inserted,
+    Replaced,
+    /// The condition did not hold; nothing was written.
+    Refused,
+}
+
+/// A value on its way into the store.
+struct Outgoing<'a> {
+    key: &'a mut KeyBuffer,
+    /// Compressed already, if the header says so.
+    payload: &'a [u8],
+    body: &'a mut Vec<u8>,
+    header: Header,
+    hash: KeyHash,
+    body_checksum: u64,
+}
+
+impl Outgoing<'_> {
+    /// Makes the body for the namespace's present id and a creation time, both of which a cipher authenticates.
+    fn seal(&mut self, live: &Live, namespace: NamespaceId, created: Time) -> Result<()> {
+        self.header.namespace = namespace;
+        self.header.created = created;
+        self.hash = self.key.hash(&live.unlocked.hasher, namespace);
+        let (unlocked, cipher) = (&live.unlocked, &*live.config.cipher);
+        body::seal(unlocked, cipher, &mut self.header, self.hash, self.key.key(), self.payload, self.body)?;
+        self.body_checksum = checksum(self.body);
+        Ok(())
+    }
+
+    /// Writes what was sealed, sealing again where the transaction finds other facts than were foreseen.
+    fn insert(&mut self, live: &Live, namespace: NamespaceId, writer: &mut Writer<'_>) -> Result<Inserted> {
+        if self.header.namespace != namespace {
+            self.seal(live, namespace, self.header.created)?;
+        }
+        loop {
+            let entry = NewEntry {
+                hash: self.hash,
+                header: self.header,
+                body: self.body,
+                body_checksum: self.body_checksum,
+            };
+            match writer.insert(&entry)? {
+                Inserted::WrongCreation(created) => self.seal(live, namespace, created)?,
+                done => return Ok(done),
+            }
+        }
+    }
+}
+
+impl Entries {
+    /// Writes a value for the key in the scratch; `committed` learns of it before any later writer goes on.
+    pub(crate) fn put(
+        &self,
+        scratch: &mut Scratch,
+        payload: &[u8],
+        tag: u8,
+        life: Life,
+        expect: Expect,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<Written> {
+        self.check_key(scratch.key.key())?;
+        let live = self.store.live_for_writing()?;
+        self.check_size(&live, scratch.key.key().len() + payload.len())?;
+        let Scratch { key, body, payload: packed } = scratch;
+        let compressed = self.compress(payload, packed)?;
+        let payload = if compressed { packed } else { payload };
+        let now = live.config.clock.now();
+        let header = self.new_header(now, life, tag, compressed);
+        self.write_one(&live, key, payload, body, header, expect, committed)
+    }
+
+    /// Writes an entry that was read, unchanged but for how long it lives from now on.
+    pub(crate) fn touch(
+        &self,
+        scratch: &mut Scratch,
+        life: Life,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<bool> {
+        let live = self.store.live_for_writing()?;
+        let mut committed = Some(committed);
+        loop {
+            let Some(read) = self.find(scratch, None)? else { return Ok(false) };
+            let now = live.config.clock.now();
+            let template = self.new_header(now, life, read.header.tag, false);
+            let raw = read.payload(scratch).to_vec();
+            let Scratch { key, body, payload: packed } = &mut *scratch;
+            let compressed = self.compress(&raw, packed)?;
+            let payload = if compressed { packed.as_slice() } else { raw.as_slice() };
+            let header = Header { modified: read.header.modified, ..template };
+            let header = Header { compressor: if compressed { STAGE_NAMED } else { STAGE_NONE }, ..header };
+            let expect = Expect::Value(read.header.stamp);
+            let done = self.write_one(&live, key, payload, body, header, expect, |commit| {
+                if let Some(committed) = committed.take() {
+                    committed(commit);
+                }
+            })?;
+            if done != Written::Refused {
+                return Ok(true);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn write_one(
+        &self,
+        live: &Live,
+        key: &mut KeyBuffer,
+        payload: &[u8],
+        body: &mut Vec<u8>,
+        header: Header,
+        expect: Expect,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<Written> {
+        let mut out = Outgoing { key, payload, body, header, hash: KeyHash([0; 16]), body_checksum: 0 };
+        let namespace = self.namespace.last_id();
+        // Encrypting takes longer than a commit for large values, so it is done before other writers are locked out,
+        // for the creation time that the entry is going to have.
+        let created = match live.unlocked.keys {
+            Some(_) => self.creation(live, out.key, header.created)?,
+            None => header.created,
+        };
+        out.seal(live, namespace, created)?;
+        live.write(
+            |writer| {
+                let limit = self.namespace.limit(writer)?;
+                let namespace = limit.namespace;
+                let hash = out.key.hash(&live.unlocked.hasher, namespace);
+                if !self.holds(writer, namespace, hash, expect)? {
+                    return Ok(Written::Refused);
+                }
+                let inserted = out.insert(live, namespace, writer)?;
+                writer.enforce_limits(limit)?;
+                Ok(if inserted == Inserted::Replaced { Written::Replaced } else { Written::Inserted })
+            },
+            committed,
+        )
+    }
+
+    /// The creation time an entry of this key will have: its own if it is there, else now.
+    fn creation(&self, live: &Live, key: &mut KeyBuffer, now: Time) -> Result<Time> {
+        live.read(|view| {
+            let namespace = self.namespace.id(live, view)?;
+            let hash = key.hash(&live.unlocked.hasher, namespace);
+            Ok(self.visible(live, view, namespace, hash)?.map_or(now, |found| found.header.created))
+        })
+    }
+
+    fn holds(
+        &self,
+        writer: &Writer<'_>,
+        namespace: NamespaceId,
+        hash: KeyHash,
+        expect: Expect,
+    ) -> Result<bool> {
+        if expect == Expect::Anything {
+            return Ok(true);
+        }
+        let view = writer.view();
+        let there = view.entry(hash)?.map(|found| found.header);
+        let there = there.filter(|header| header.namespace == namespace && !writer.is_expired(hash, header));
+        Ok(match (expect, there) {
+            (Expect::Value(stamp), Some(header)) => header.stamp == stamp,
+            (Expect::Value(_), None) => false,
+            (_, there) => there.is_none(),
+        })
+    }
+
+    /// Writes all values in one transaction: all of them or none. Of equal keys the last one wins.
+    pub(crate) fn put_many(
+        &self,
+        mut items: Vec<(KeyBuffer, Vec<u8>)>,
+        tag: u8,
+        life: Life,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<()> {
+        let live = self.store.live_for_writing()?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        for (key, payload) in &items {
+            self.check_key(key.key())?;
+            self.check_size(&live, key.key().len() + payload.len())?;
+        }
+        let now = live.config.clock.now();
+        let mut packed = Vec::new();
+        let mut compressed = Vec::with_capacity(items.len());
+        for (_, payload) in &mut items {
+            let pays = self.compress(payload, &mut packed)?;
+            if pays {
+                payload.clear();
+                payload.extend_from_slice(&packed);
+            }
+            compressed.push(pays);
+        }
+        let mut body = Vec::new();
+        live.write(
+            |writer| {
+                let limit = self.namespace.limit(writer)?;
+                let hasher = &live.unlocked.hasher;
+                let hashes: Vec<KeyHash> =
+                    items.iter_mut().map(|(key, _)| key.hash(hasher, limit.namespace)).collect();
+                let plan = self.plan(writer, limit.namespace, &hashes)?;
+                // In the order of the tree, neighbours are written while their page is at hand.
+                for step in &plan {
+                    let (Some((key, payload)), Some(pays)) =
+                        (items.get_mut(step.item), compressed.get(step.item))
+                    else {
+                        continue;
+                    };
+                    let header = self.new_header(now, life, tag, *pays);
+                    let mut out =
+                        Outgoing { key, payload, body: &mut body, header, hash: step.hash, body_checksum: 0 };
+                    out.seal(&live, limit.namespace, step.created.unwrap_or(now))?;
+                    writer.insert_at(
+                        &NewEntry {
+                            hash: out.hash,
+                            header: out.header,
+                            body: out.body,
+                            body_checksum: out.body_checksum,
+                        },
+                        step.number,
+                    )?;
+                }
+                writer.enforce_limits(limit)
+            },
+            committed,
+        )
+    }
+
+    /// Decides where each item of a batch goes: expired entries make way, new ones get places in the order given.
+    fn plan(&self, writer: &mut Writer<'_>, namespace: NamespaceId, hashes: &[KeyHash]) -> Result<Vec<Step>> {
+        // Of equal keys the last value counts, at the place of the first.
+        let mut steps: std::collections::HashMap<KeyHash, Step> =
+            std::collections::HashMap::with_capacity(hashes.len());
+        let mut order = Vec::with_capacity(hashes.len());
+        for (item, hash) in hashes.iter().enumerate() {
+            match steps.get_mut(hash) {
+                Some(step) => step.item = item,
+                None => {
+                    order.push(*hash);
+                    steps.insert(*hash, Step { hash: *hash, item, number: Number::FIRST, created: None });
+                }
+            }
+        }
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        let mut new = std::collections::HashSet::new();
+        for hash in sorted {
+            let old = writer.view().entry(hash)?.map(|found| found.header);
+            let old = match old {
+                Some(old) if old.namespace == namespace && !writer.is_expired(hash, &old) => Some(old),
+                Some(old) => {
+                    writer.remove(hash, &old)?;
+                    writer.expired += 1;
+                    None
+                }
+                None => None,
+            };
+            match (old, steps.get_mut(&hash)) {
+                (Some(old), Some(step)) => {
+                    step.number = old.number;
+                    step.created = Some(old.created);
+                }
+                _ => drop(new.insert(hash)),
+            }
+        }
+        let new: Vec<KeyHash> = order.into_iter().filter(|hash| new.contains(hash)).collect();
+        for (hash, number) in new.iter().zip(writer.list_new(namespace, &new)?) {
+            if let Some(step) = steps.get_mut(hash) {
+                step.number = number;
+            }
+        }
+        let mut plan: Vec<Step> = steps.into_values().collect();
+        plan.sort_unstable_by_key(|step| step.hash);
+        Ok(plan)
+    }
+
+    /// Removes the entry of the key in the scratch; whether there was one that was not expired.
+    pub(crate) fn remove(
+        &self,
+        scratch: &mut Scratch,
+        expect: Expect,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<bool> {
+        self.check_key(scratch.key.key())?;
+        let live = self.store.live_for_writing()?;
+        let key = &mut scratch.key;
+        live.write(
+            |writer| {
+                let namespace = self.namespace.id_for_writing(writer)?;
+                let hash = key.hash(&live.unlocked.hasher, namespace);
+                let header = writer.view().entry(hash).map(|found| {
+                    found.filter(|found| super::read::holds_key(found, key.key())).map(|found| found.header)
+                });
+                let header = match header {
+                    Err(Error::Damaged { .. }) if expect == Expect::Anything => {
+                        writer.discard(hash)?;
+                        return Ok(true);
+                    }
+                    header => header?,
+                };
+                let Some(header) = header.filter(|header| header.namespace == namespace) else {
+                    return Ok(false);
+                };
+                if matches!(expect, Expect::Value(stamp) if stamp != header.stamp) {
+                    return Ok(false);
+                }
+                let expired = writer.is_expired(hash, &header);
+                writer.remove(hash, &header)?;
+                writer.expired += u64::from(expired);
+                Ok(!expired)
+            },
+            committed,
+        )
+    }
+
+    fn new_header(&self, now: Time, life: Life, tag: u8, compressed: bool) -> Header {
+        Header {
+            compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
+            cipher: STAGE_NONE,
+            tag,
+            namespace: NamespaceId(0),
+            key_len: 0,
+            created: now,
+            modified: now,
+            expires: if life.ttl == Span(0) { Time::ZERO } else { now.saturating_add(life.ttl) },
+            idle: life.idle,
+            number: Number::FIRST,
+            stamp: Stamp(0),
+            accessed: now,
+        }
+    }
+
+    /// Compresses into `packed` if there is a compressor and it pays.
+    fn compress(&self, payload: &[u8], packed: &mut Vec<u8>) -> Result<bool> {
+        packed.clear();
+        match &self.compressor {
+            Some(compressor) => pack(&**compressor, payload, packed),
+            None => Ok(false),
+        }
+    }
+
+    fn check_key(&self, key: &[u8]) -> Result<()> {
+        if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+    }
+
+    fn check_size(&self, live: &Live, size: usize) -> Result<()> {
+        let size = size as u64;
+        if size > MAX_ENTRY {
+            return Err(Error::TooLarge { size, limit: MAX_ENTRY });
+        }
+        match live.max_bytes {
+            Some(max) if size > largest_entry(max) => Err(Error::StoreFull {
+                limit: max,
+                detail: format!("an entry may take an eighth of that, and this one has {size} bytes").into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where one item of a batch goes.
+struct Step {
+    hash: KeyHash,
+    item: usize,
+    number: Number,
+    /// The creation time of the entry it replaces.
+    created: Option<Time>,
+}
+
+impl Read {
+    /// What a write must find in order to replace just what was read.
+    pub(crate) fn expectation(read: Option<&Read>) -> Expect {
+        match read {
+            Some(read) => Expect::Value(read.header.stamp),
+            None => Expect::Absent,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The entries of one namespace: canonical keys and payload bytes in, the same out.
+//!
+//! This is the cache proper, without types. It decides how long entries live, compresses, seals and counts. Above it
+//! are the front and the faces, below it pipeline and store.
+
+mod change;
+mod read;
+mod scratch;
+mod walk;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+pub(crate) use self::change::{Expect, Written};
+pub(crate) use self::read::Read;
+pub(crate) use self::scratch::Scratch;
+pub(crate) use self::walk::{Direction, Position, Raw};
+use crate::clock::{Span, Time};
+use crate::error::{Error, Result};
+use crate::pipeline::Compressor;
+use crate::store::{
+    Commit, Findings, Header, Live, Namespace, Store, collect_graves, count_expired, due, flush_accesses,
+    granularity, sweep,
+};
+
+/// How long new entries live.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life {
+    /// Zero: for ever.
+    pub(crate) ttl: Span,
+    /// Zero: however idle.
+    pub(crate) idle: Span,
+}
+
+impl Life {
+    /// A lifetime of `ttl` from now.
+    pub(crate) fn with_ttl(self, ttl: Duration) -> Result<Life> {
+        Ok(Life { ttl: lifetime("ttl", ttl)?, ..self })
+    }
+}
+
+/// Checks a lifetime given by the user.
+pub(crate) fn lifetime(what: &'static str, duration: Duration) -> Result<Span> {
+    match Span::from_duration(duration) {
+        Span(0) => {
+            Err(Error::invalid(what, "it must be at least a microsecond; to keep nothing, do not insert"))
+        }
+        span => Ok(span),
+    }
+}
+
+/// What an entry's header tells without reading its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct EntryInfo {
+    /// When the key was first inserted. Overwriting keeps it.
+    pub created: SystemTime,
+    /// When the value was last written.
+    pub modified: SystemTime,
+    /// When the entry was last read or written. What other processes read counts once they have written it down:
+    /// within 10 s, an eighth of the shortest idle time, or at their close.
+    pub accessed: SystemTime,
+    /// When the entry will expire if it is not read before.
+    pub expires: Option<SystemTime>,
+    /// The time without access after which the entry expires.
+    pub idle: Option<Duration>,
+    /// The bytes the entry takes in the store, with header, key, compression and encryption.
+    pub stored_size: u64,
+    /// Free for the face; see [`ByteCache`](crate::ByteCache).
+    pub tag: u8,
+}
+
+impl EntryInfo {
+    fn new(header: &Header, accessed: Time, stored_size: usize) -> EntryInfo {
+        EntryInfo {
+            created: header.created.to_system(),
+            modified: header.modified.to_system(),
+            accessed: accessed.to_system(),
+            expires: due(header.expires, header.idle, accessed).map(Time::to_system),
+            idle: (header.idle != Span(0)).then(|| Duration::from_micros(header.idle.0)),
+            stored_size: stored_size as u64,
+            tag: header.tag,
+        }
+    }
+}
+
+/// Counts of one handle since it was opened, and sizes as of now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads that found a value, in the front or in the store.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Those of the hits that the front answered without looking into the store.
+    pub front_hits: u64,
+    /// Values in the front. Approximate: the front does part of its bookkeeping later.
+    pub front_entries: u64,
+    /// Bytes the front's values are counted as. Approximate, too.
+    pub front_bytes: u64,
+    /// Entries of the namespace that are not expired.
+    pub entries: u64,
+    /// Bytes the store's data file takes, all namespaces together.
+    pub file_bytes: u64,
+    /// Entries this process evicted from the store over a limit, in all namespaces.
+    pub evictions: u64,
+    /// Expired entries this process removed from the store, in all namespaces.
+    pub expirations: u64,
+}
+
+/// What [`verify`](crate::Cache::verify) found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Entries looked at, in all namespaces.
+    pub entries: u64,
+    /// Bytes of entries read.
+    pub bytes: u64,
+    /// How many problems there are.
+    pub problems: u64,
+    /// The first hundred of them, described.
+    pub described: Vec<String>,
+}
+
+impl VerifyReport {
+    /// Whether no problem was found.
+    pub fn is_clean(&self) -> bool {
+        self.problems == 0
+    }
+}
+
+pub(crate) struct Entries {
+    pub(crate) store: Store,
+    pub(crate) namespace: Namespace,
+    pub(crate) life: Life,
+    pub(crate) compressor: Option<Arc<dyn Compressor>>,
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+}
+
+impl Entries {
+    pub(crate) fn count(&self, hit: bool) {
+        let counter = if hit { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The entries that are not expired. Costs a lookup for each that is expired and not removed yet.
+    pub(crate) fn len(&self) -> Result<u64> {
+        let live = self.store.live()?;
+        let now = live.config.clock.now();
+        live.read(|view| {
+            let namespace = self.namespace.id(&live, view)?;
+            let all = view.counters(namespace)?.entries;
+            Ok(all.saturating_sub(count_expired(&live, view, namespace, now)?))
+        })
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        let live = self.store.live()?;
+        Ok(Stats {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            entries: self.len()?,
+            file_bytes: live.file_bytes()?,
+            evictions: live.evictions.load(Ordering::Relaxed),
+            expirations: live.expirations.load(Ordering::Relaxed),
+            ..Stats::default()
+        })
+    }
+
+    /// Removes everything that is expired now, in all namespaces; returns how many entries that were.
+    pub(crate) fn sweep(&self) -> Result<u64> {
+        sweep(self.store.live_for_writing()?.arc())
+    }
+
+    /// Writes access times and makes everything committed so far durable.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let live = self.store.live()?;
+        if self.store.is_read_only() {
+            return Ok(());
+        }
+        flush_accesses(&live)?;
+        live.checkpoint()
+    }
+
+    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+        let Findings { entries, bytes, problems, described } = self.store.verify()?;
+        Ok(VerifyReport { entries, bytes, problems, described })
+    }
+
+    /// Empties the namespace: at once for everybody, then the space is freed in batches.
+    pub(crate) fn clear(&self, committed: impl FnOnce(&Commit)) -> Result<()> {
+        let live = self.store.live_for_writing()?;
+        live.write(|writer| self.namespace.renew(writer), committed)?;
+        collect_graves(&live)
+    }
+
+    /// Notes that an entry was read, unless its access time barely moves by it.
+    fn note_read(&self, live: &Live, read: &Read) {
+        let now = live.access_time();
+        crate::store::saw_idle(live, read.header.idle);
+        let grain = granularity(read.header.idle, read.stored_size, live.tracks_recency());
+        if now > read.header.accessed && now.since(read.header.accessed) >= grain {
+            live.access.note_cold(read.hash, now);
+        }
+    }
+}

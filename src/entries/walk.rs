@@ -1,0 +1,154 @@
+//! Going through a namespace in the order of insertion, a chunk at a time.
+
+use super::{Entries, EntryInfo};
+use crate::clock::Time;
+use crate::error::Result;
+use crate::store::{
+    Commit, KeyBuffer, KeyHash, NamespaceId, Number, Stamp, body, order_key, parse_hash, parse_order_key,
+};
+
+/// Entries read in one snapshot.
+const CHUNK: usize = 256;
+/// A chunk ends early when its entries take so many bytes.
+const CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Oldest,
+    Newest,
+}
+
+/// How far a walk has come from both ends: the numbers from `from` up to but without `to` are left.
+///
+/// A walk is over when the namespace is cleared, even if it has been filled again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Position {
+    namespace: Option<NamespaceId>,
+    from: Number,
+    to: Number,
+}
+
+impl Position {
+    pub(crate) const START: Position =
+        Position { namespace: None, from: Number::FIRST, to: Number::COUNTERS };
+}
+
+/// An entry met on a walk, decoded down to its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) hash: KeyHash,
+    pub(crate) stamp: Stamp,
+    pub(crate) key: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) info: EntryInfo,
+}
+
+/// A chunk of a walk.
+pub(crate) type Walk = Vec<Result<Raw>>;
+
+impl Entries {
+    /// The next chunk from one end, in the order of the walk; empty at its end. Moves the position behind it.
+    ///
+    /// An entry that cannot be read is an error in its place; the walk goes on behind it.
+    pub(crate) fn walk(&self, position: &mut Position, direction: Direction, most: usize) -> Result<Walk> {
+        let live = self.store.live()?;
+        let now = live.config.clock.now();
+        let mut copied = Vec::new();
+        live.read(|view| {
+            let namespace = self.namespace.id(&live, view)?;
+            if *position.namespace.get_or_insert(namespace) != namespace {
+                position.from = position.to;
+                return Ok(());
+            }
+            let (from, to) = (order_key(namespace, position.from), order_key(namespace, position.to));
+            let mut bytes = 0;
+            let mut visit = |record: Result<(&[u8], &[u8])>| -> Result<bool> {
+                let (place, value) = record?;
+                let Some((_, number)) = parse_order_key(place) else { return Ok(true) };
+                match direction {
+                    Direction::Oldest => position.from = Number(number.0.saturating_add(1)),
+                    Direction::Newest => position.to = number,
+                }
+                let Some(hash) = parse_hash(value) else { return Ok(true) };
+                let found = match view.entry(hash) {
+                    Ok(Some(found)) => found,
+                    Ok(None) => return Ok(true),
+                    Err(error) => {
+                        copied.push(Err(error));
+                        return Ok(copied.len() < most.min(CHUNK));
+                    }
+                };
+                if found.header.namespace != namespace
+                    || crate::store::is_expired(&live, hash, &found.header, now)
+                {
+                    return Ok(true);
+                }
+                let mut sealed = Vec::new();
+                let entry = body::copy(&found, &mut sealed);
+                bytes += sealed.len();
+                copied.push(entry.map(|()| (hash, found.header, sealed, found.bytes.len())));
+                Ok(copied.len() < most.min(CHUNK) && bytes < CHUNK_BYTES)
+            };
+            match direction {
+                Direction::Oldest => {
+                    for record in view.range(&from, &to)? {
+                        if !visit(record)? {
+                            return Ok(());
+                        }
+                    }
+                }
+                Direction::Newest => {
+                    for record in view.range_back(&from, &to)? {
+                        if !visit(record)? {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            position.from = position.to;
+            Ok(())
+        })?;
+        let mut chunk = Vec::with_capacity(copied.len());
+        for entry in copied {
+            chunk.push(entry.and_then(|(hash, header, mut sealed, size)| {
+                let parts = body::open(&live.unlocked, &*live.config.cipher, &header, hash, &mut sealed)?;
+                let key = sealed.get(parts.key).unwrap_or_default().to_vec();
+                let packed = sealed.get(parts.payload).unwrap_or_default();
+                let mut payload = Vec::new();
+                if !self.decompress(&header, packed, &mut payload)? {
+                    payload.extend_from_slice(packed);
+                }
+                let accessed = live.access.pending(hash).unwrap_or(Time::ZERO).max(header.accessed);
+                Ok(Raw {
+                    hash,
+                    stamp: header.stamp,
+                    key,
+                    payload,
+                    info: EntryInfo::new(&header, accessed, size),
+                })
+            }));
+        }
+        Ok(chunk)
+    }
+
+    /// Takes the first entry from one end that `accept` can read, and removes it. Another process that changes it in
+    /// between makes this look again.
+    pub(crate) fn pop<T>(
+        &self,
+        direction: Direction,
+        accept: impl Fn(&Raw) -> Result<T>,
+        mut committed: impl FnMut(&Commit),
+    ) -> Result<Option<T>> {
+        self.store.live_for_writing()?;
+        loop {
+            let mut position = Position::START;
+            let Some(first) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
+            let raw = first?;
+            let value = accept(&raw)?;
+            let mut scratch = super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
+            if self.remove(&mut scratch, super::Expect::Value(raw.stamp), &mut committed)? {
+                return Ok(Some(value));
+            }
+        }
+    }
+}

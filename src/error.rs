@@ -1,0 +1,336 @@
+//! The one error type of the crate.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong, in a form a program can act on and a person can read.
+///
+/// Each message names the next step. A failed write changed nothing. The `is_*` predicates group the kinds that a
+/// caller usually treats alike.
+///
+/// ```
+/// # fn main() -> cachemere::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("store");
+/// use cachemere::{Cache, Secret};
+///
+/// let cache: Cache<str, u32> = Cache::builder(&path).encryption(Secret::key([7; 32])).open()?;
+/// cache.insert("a", &1)?;
+/// cache.close()?;
+///
+/// let wrong = Cache::<str, u32>::builder(&path).encryption(Secret::key([8; 32])).open();
+/// assert!(wrong.unwrap_err().is_wrong_secret());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The secret does not unlock this store.
+    #[error("wrong secret for the store at {path}: give the key or passphrase it was made with")]
+    WrongSecret {
+        /// The store.
+        path: PathBuf,
+    },
+    /// The store is encrypted and was opened without a secret.
+    #[error("the store at {path} is encrypted: open it with its key or passphrase")]
+    MissingSecret {
+        /// The store.
+        path: PathBuf,
+    },
+    /// A secret was given for a store that is not encrypted.
+    #[error("the store at {path} is not encrypted: open it without a secret, or encrypt into a new store")]
+    NotEncrypted {
+        /// The store.
+        path: PathBuf,
+    },
+    /// An encrypted entry is not what was written: altered, moved, or damaged.
+    #[error(
+        "an encrypted entry was altered or damaged ({detail}): remove the entry, or restore the store from a backup"
+    )]
+    Tampered {
+        /// Which check failed.
+        detail: Cow<'static, str>,
+    },
+    /// The store was made with other settings than it was opened with. Nothing was touched.
+    #[error(
+        "incompatible {what}: the store at {path} has {stored}, this open asked for {asked}; open it with {stored}, or use another path or namespace"
+    )]
+    Incompatible {
+        /// The store.
+        path: PathBuf,
+        /// Which setting differs.
+        what: &'static str,
+        /// What the store was made with.
+        stored: String,
+        /// What this open asked for.
+        asked: String,
+    },
+    /// The store, or an entry, names a pipeline stage that this program does not have.
+    #[error("unknown {kind} stage {name:?}: register the stage with the builder before opening")]
+    UnknownStage {
+        /// `serializer`, `compressor` or `cipher`.
+        kind: &'static str,
+        /// The name, or the id in the entry's header.
+        name: String,
+    },
+    /// The store was written by a newer version of this crate.
+    #[error(
+        "format version {found} is newer than {supported}, the newest this version reads: upgrade cachemere"
+    )]
+    NewerFormat {
+        /// The version found.
+        found: u32,
+        /// The newest version this crate reads.
+        supported: u32,
+    },
+    /// There is a database at the path, but it is not one of ours. Nothing was touched.
+    #[error("{path} holds something else than a cachemere store ({detail}): choose another directory")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        detail: Cow<'static, str>,
+    },
+    /// The files, or an entry, are damaged.
+    #[error("damaged store ({detail}): run verify, remove the entry, or restore the store from a backup")]
+    Damaged {
+        /// What was found.
+        detail: Cow<'static, str>,
+    },
+    /// The key or value could not be serialized. Nothing was written.
+    #[error(
+        "the {what} cannot be serialized: {source}; nothing was written, change its type or give the builder another serializer"
+    )]
+    Serialize {
+        /// `key` or `value`.
+        what: &'static str,
+        /// The serializer's own error.
+        source: BoxError,
+    },
+    /// The stored bytes are not a value of the type asked for. The entry is untouched.
+    #[error(
+        "the stored {what} is not of the type asked for: {source}; use another namespace for another type"
+    )]
+    Deserialize {
+        /// `key` or `value`.
+        what: &'static str,
+        /// The serializer's own error.
+        source: BoxError,
+    },
+    /// A pipeline stage failed, for a reason of its own.
+    #[error(
+        "the {stage} stage failed: {source}; nothing was written, see what the stage needs and try again"
+    )]
+    Stage {
+        /// The stage's name.
+        stage: String,
+        /// The stage's own error.
+        source: BoxError,
+    },
+    /// Key and value together are larger than an entry may be.
+    #[error("entry of {size} bytes is over the limit of {limit} bytes: store a reference to a file instead")]
+    TooLarge {
+        /// The size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A canonical key must have at least one byte.
+    #[error("the key is empty: give it at least one byte")]
+    EmptyKey,
+    /// An option or argument makes no sense.
+    #[error("invalid {what}: {reason}")]
+    Invalid {
+        /// The option or argument.
+        what: &'static str,
+        /// Why it is refused, and what is allowed.
+        reason: Cow<'static, str>,
+    },
+    /// There is no store at the path, and this open may not create one.
+    #[error("no store at {path}: check the path, or open it writable to create one")]
+    NotFound {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is a file; a store is a directory.
+    #[error("{path} is not a directory: a store is a directory of its own")]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Shared memory and locks do not work on this file system.
+    #[error(
+        "{path} is on {file_system}, where memory maps and locks are not coherent: use a local disk, or allow_unsupported_file_system(true) if only one machine and one process will ever open it"
+    )]
+    UnsupportedFileSystem {
+        /// The path.
+        path: PathBuf,
+        /// The file system's name.
+        file_system: String,
+    },
+    /// The store's files belong to somebody else, who could make them harm this process.
+    #[error(
+        "{path} belongs to user {owner}, not to this process's user {user}: a crafted file could crash this process; allow_foreign_owner(true) if you trust it"
+    )]
+    ForeignOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's id.
+        owner: u32,
+        /// This process's effective user id.
+        user: u32,
+    },
+    /// The store has reached its size limit and nothing can be evicted to make room.
+    #[error("the store is full ({limit} bytes): {detail}")]
+    StoreFull {
+        /// The limit in bytes.
+        limit: u64,
+        /// Why no room could be made, and what to do.
+        detail: Cow<'static, str>,
+    },
+    /// The disk is full. Earlier entries are readable; writes work again once there is room.
+    #[error("no space left on the disk of the store while {context}: free some space and try again")]
+    DiskFull {
+        /// What was being done.
+        context: &'static str,
+    },
+    /// Another process or thread has the store in a way that does not allow this.
+    #[error("the store at {path} is in use: {detail}")]
+    Busy {
+        /// The store.
+        path: PathBuf,
+        /// Who or what holds it, and what to do.
+        detail: Cow<'static, str>,
+    },
+    /// The handle was closed.
+    #[error("this cache handle is closed: open the store again")]
+    Closed,
+    /// The store was opened read-only.
+    #[error("the store at {path} is open read-only: open it writable to change it")]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
+    },
+    /// All reader slots of the store are taken.
+    #[error("all {slots} reader slots of the store are taken: end some threads or processes that read it")]
+    ReadersFull {
+        /// The number of slots.
+        slots: u32,
+    },
+    /// The value can only be held in a form that runs code when it is loaded, which was not allowed.
+    #[error("unsafe value refused: {detail}")]
+    UnsafeValue {
+        /// What was refused, and the choices.
+        detail: Cow<'static, str>,
+    },
+    /// The operating system refused something.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done.
+        context: Cow<'static, str>,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+/// An error of any type, as pipeline stages return them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The secret is wrong, missing, or given for a store that has none.
+    pub fn is_wrong_secret(&self) -> bool {
+        matches!(self, Error::WrongSecret { .. } | Error::MissingSecret { .. } | Error::NotEncrypted { .. })
+    }
+
+    /// An encrypted entry is not what was written.
+    pub fn is_tampered(&self) -> bool {
+        matches!(self, Error::Tampered { .. })
+    }
+
+    /// The store was made with other settings, stages or a newer version, or is not one of ours.
+    pub fn is_incompatible(&self) -> bool {
+        matches!(
+            self,
+            Error::Incompatible { .. }
+                | Error::UnknownStage { .. }
+                | Error::NewerFormat { .. }
+                | Error::Foreign { .. }
+        )
+    }
+
+    /// A key or value could not be turned into bytes, or back.
+    pub fn is_serialization(&self) -> bool {
+        matches!(self, Error::Serialize { .. } | Error::Deserialize { .. })
+    }
+
+    /// The value would run code when loaded, which was not allowed.
+    pub fn is_unsafe_value(&self) -> bool {
+        matches!(self, Error::UnsafeValue { .. })
+    }
+
+    /// The store's own size limit is reached.
+    pub fn is_store_full(&self) -> bool {
+        matches!(self, Error::StoreFull { .. })
+    }
+
+    /// The disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Error::DiskFull { .. })
+    }
+
+    /// The handle was closed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::Closed)
+    }
+
+    /// The file system cannot hold a store.
+    pub fn is_unsupported_file_system(&self) -> bool {
+        matches!(self, Error::UnsupportedFileSystem { .. })
+    }
+
+    /// The files or an entry are damaged (for encrypted entries see [`is_tampered`](Self::is_tampered)).
+    pub fn is_damaged(&self) -> bool {
+        matches!(self, Error::Damaged { .. })
+    }
+
+    /// The argument or option was refused before anything was done.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Error::Invalid { .. } | Error::EmptyKey | Error::TooLarge { .. })
+    }
+
+    /// Somebody else holds the store; trying again later can help.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Error::Busy { .. })
+    }
+
+    /// The store or handle is read-only.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Error::ReadOnly { .. })
+    }
+
+    pub(crate) fn damaged(detail: impl Into<Cow<'static, str>>) -> Error {
+        Error::Damaged { detail: detail.into() }
+    }
+
+    pub(crate) fn tampered(detail: impl Into<Cow<'static, str>>) -> Error {
+        Error::Tampered { detail: detail.into() }
+    }
+
+    pub(crate) fn invalid(what: &'static str, reason: impl Into<Cow<'static, str>>) -> Error {
+        Error::Invalid { what, reason: reason.into() }
+    }
+
+    /// An I/O error with what was being done; a full disk becomes its own kind.
+    pub(crate) fn io(context: &'static str, source: impl Into<io::Error>) -> Error {
+        let source = source.into();
+        match source.raw_os_error() {
+            Some(libc::ENOSPC) | Some(libc::EDQUOT) | Some(libc::EFBIG) => Error::DiskFull { context },
+            _ => Error::Io { context: context.into(), source },
+        }
+    }
+}

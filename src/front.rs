@@ -1,0 +1,406 @@
+//! The front: decoded values in memory, never stale.
+//!
+//! A value is tagged with the snapshot it was read in. It is good as long as LMDB's last committed transaction, of
+//! whatever process, is that snapshot; asking costs a few nanoseconds and no system call. When the token has moved, the
+//! stamp in the entry's header tells whether the value did, without decoding it again.
+//!
+//! Commits of the same handle need no such look: it knows which keys it wrote. As long as every commit since a value's
+//! snapshot was its own, the value is good unless its key was among them, and those are dropped from the front.
+//!
+//! Two races are closed on the way. LMDB publishes a commit's meta page before the number that readers take their
+//! snapshot from, so the token can be newer than a snapshot opened after it was read: tags are always the snapshot's own
+//! number. And a value read just before a commit of the same handle could be added just after that commit dropped its
+//! key: so a value gets its tag only after it is in, and only if no commit began to drop keys since before its snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{Span, Time};
+use crate::store::{Access, Header, KeyHash, Prefix, Stamp, due, fork_epoch};
+
+/// The least a shard of the front may hold.
+const SHARD: u64 = 8 << 20;
+/// Bytes an item takes beside key and value.
+const OVERHEAD: usize = 192;
+/// The tag of an item that is not good in any snapshot yet.
+const UNTAGGED: u64 = 0;
+
+/// A decoded value with what is needed to know whether it may be given out.
+pub(crate) struct Item<V> {
+    pub(crate) hash: KeyHash,
+    key: Box<[u8]>,
+    pub(crate) value: Arc<V>,
+    pub(crate) stamp: Stamp,
+    tag: AtomicU64,
+    expires: Time,
+    idle: Span,
+    /// As written in the header; this process's own later accesses are in `access`.
+    accessed: AtomicU64,
+    pub(crate) access: Arc<Access>,
+    weight: u32,
+}
+
+impl<V> Item<V> {
+    pub(crate) fn is_of(&self, key: &[u8]) -> bool {
+        *self.key == *key
+    }
+
+    pub(crate) fn accessed(&self) -> Time {
+        Time(self.accessed.load(Ordering::Relaxed)).max(self.access.at())
+    }
+
+    pub(crate) fn due(&self) -> Option<Time> {
+        match (self.expires, self.idle) {
+            (Time::ZERO, Span(0)) => None,
+            (expires, idle) => due(expires, idle, self.accessed()),
+        }
+    }
+
+    pub(crate) fn idle(&self) -> Span {
+        self.idle
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.weight as usize
+    }
+
+    /// Notes that the entry still has this value in a later snapshot.
+    pub(crate) fn confirm(&self, snapshot: u64, header: &Header) {
+        self.accessed.fetch_max(header.accessed.0, Ordering::Relaxed);
+        self.tag.store(snapshot, Ordering::Release);
+    }
+}
+
+/// The front of one handle and its clones, over one opened environment.
+pub(crate) struct Front<V> {
+    items: quick_cache::sync::Cache<KeyHash, Arc<Item<V>>, Weight, Prefix>,
+    /// Which environment the tags are of: another one counts its transactions anew.
+    pub(crate) of: u64,
+    /// The process it was made in.
+    pub(crate) forks: u64,
+    chain: Chain,
+}
+
+/// Counts an item by the bytes it takes.
+#[derive(Clone, Copy)]
+struct Weight;
+
+impl<V> quick_cache::Weighter<KeyHash, Arc<Item<V>>> for Weight {
+    fn weight(&self, _: &KeyHash, item: &Arc<Item<V>>) -> u64 {
+        item.weight.into()
+    }
+}
+
+/// The unbroken run of this handle's own commits that ends with the newest one.
+#[derive(Default)]
+struct Chain {
+    /// Raised before a commit drops the keys it wrote.
+    drops: AtomicU64,
+    /// Values read in this snapshot or later are good at `end`, unless dropped.
+    start: AtomicU64,
+    end: AtomicU64,
+}
+
+impl Chain {
+    fn covers(&self, tag: u64, token: u64) -> bool {
+        // `start` is raised before `end`, so with the new end comes the new start.
+        token == self.end.load(Ordering::SeqCst) && tag >= self.start.load(Ordering::SeqCst)
+    }
+}
+
+impl<V: Send + Sync + 'static> Front<V> {
+    pub(crate) fn new(bytes: u64, of: u64) -> Front<V> {
+        // A shard takes no item larger than itself, so small fronts have few of them.
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        let shards = (bytes / SHARD).clamp(1, 4 * threads);
+        let options = quick_cache::OptionsBuilder::new()
+            .weight_capacity(bytes)
+            .shards(shards as usize)
+            // For so many there is room at once; the tables grow.
+            .estimated_items_capacity((bytes / 4096).clamp(32 * shards, 8192) as usize)
+            .build();
+        let items = match options {
+            Ok(options) => {
+                quick_cache::sync::Cache::with_options(options, Weight, Prefix, Default::default())
+            }
+            Err(_) => unreachable!("all that is required is set"),
+        };
+        Front { items, of, forks: fork_epoch(), chain: Chain::default() }
+    }
+
+    pub(crate) fn get(&self, hash: &KeyHash) -> Option<Arc<Item<V>>> {
+        self.items.get(hash)
+    }
+
+    /// Whether the item's value is what the store has, `token` being the last committed transaction.
+    pub(crate) fn is_current(&self, item: &Item<V>, token: u64) -> bool {
+        let tag = item.tag.load(Ordering::Acquire);
+        tag != UNTAGGED && (tag == token || self.chain.covers(tag, token))
+    }
+
+    /// To be asked before the snapshot is opened in which a value to be added is read.
+    pub(crate) fn drops(&self) -> u64 {
+        self.chain.drops.load(Ordering::SeqCst)
+    }
+
+    /// Adds a value read in `snapshot`, unless this handle has committed since `drops` was asked.
+    pub(crate) fn add(
+        &self,
+        drops: u64,
+        hash: KeyHash,
+        key: &[u8],
+        value: Arc<V>,
+        size: usize,
+        at: (u64, &Header),
+    ) {
+        let (snapshot, header) = at;
+        let weight = u32::try_from(key.len() + size + OVERHEAD).unwrap_or(u32::MAX);
+        let item = Arc::new(Item {
+            hash,
+            key: key.into(),
+            value,
+            stamp: header.stamp,
+            tag: AtomicU64::new(UNTAGGED),
+            expires: header.expires,
+            idle: header.idle,
+            accessed: AtomicU64::new(header.accessed.0),
+            access: Arc::default(),
+            weight,
+        });
+        self.items.insert(hash, item.clone());
+        if self.drops() == drops {
+            item.tag.store(snapshot, Ordering::Release);
+        }
+    }
+
+    /// Drops what a commit of this handle wrote. To be called before any other writer of this process goes on.
+    pub(crate) fn committed(&self, txn: u64, written: &[KeyHash]) {
+        self.chain.drops.fetch_add(1, Ordering::SeqCst);
+        for hash in written {
+            self.items.remove(hash);
+        }
+        if self.chain.end.load(Ordering::SeqCst) + 1 != txn {
+            self.chain.start.store(txn, Ordering::SeqCst);
+        }
+        self.chain.end.store(txn, Ordering::SeqCst);
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&self, txn: u64) {
+        self.chain.drops.fetch_add(1, Ordering::SeqCst);
+        self.items.clear();
+        self.chain.start.store(txn, Ordering::SeqCst);
+        self.chain.end.store(txn, Ordering::SeqCst);
+    }
+
+    /// Number of items and their bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.items.len() as u64, self.items.weight())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NamespaceId, Number, STAGE_NONE};
+
+    const A: KeyHash = KeyHash([1; 16]);
+    const B: KeyHash = KeyHash([2; 16]);
+
+    fn front() -> Front<u32> {
+        Front::new(1 << 20, 1)
+    }
+
+    fn header(stamp: u64) -> Header {
+        Header {
+            compressor: STAGE_NONE,
+            cipher: STAGE_NONE,
+            tag: 0,
+            namespace: NamespaceId(1),
+            key_len: 1,
+            created: Time(1),
+            modified: Time(1),
+            expires: Time::ZERO,
+            idle: Span(0),
+            number: Number::FIRST,
+            stamp: Stamp(stamp),
+            accessed: Time(1),
+        }
+    }
+
+    fn add(front: &Front<u32>, drops: u64, hash: KeyHash, value: u32, snapshot: u64) {
+        front.add(drops, hash, b"k", Arc::new(value), 4, (snapshot, &header(snapshot)));
+    }
+
+    /// The value that a read would be given when `token` is the last committed transaction.
+    fn given(front: &Front<u32>, hash: KeyHash, token: u64) -> Option<u32> {
+        front.get(&hash).filter(|item| front.is_current(item, token)).map(|item| *item.value)
+    }
+
+    #[test]
+    fn a_value_of_a_snapshot_is_given_out_in_that_snapshot_only() {
+        let front = front();
+        add(&front, front.drops(), A, 10, 7);
+        assert_eq!(given(&front, A, 7), Some(10));
+        // Another process, or a quiet commit of this one, was last.
+        assert_eq!(given(&front, A, 8), None);
+        // A snapshot opened while a commit was being published is older than the token; it must not pass for newer.
+        assert_eq!(given(&front, A, 6), None);
+    }
+
+    #[test]
+    fn own_commits_keep_all_values_but_those_they_wrote() {
+        let front = front();
+        front.committed(7, &[]);
+        add(&front, front.drops(), A, 10, 7);
+        add(&front, front.drops(), B, 20, 7);
+        front.committed(8, &[B]);
+        front.committed(9, &[]);
+        assert_eq!((given(&front, A, 9), given(&front, B, 9)), (Some(10), None));
+        // Not before the commit that is last is known to have been this handle's own.
+        assert_eq!(given(&front, A, 10), None);
+    }
+
+    #[test]
+    fn a_commit_of_somebody_else_between_own_ones_breaks_the_chain() {
+        let front = front();
+        front.committed(7, &[]);
+        add(&front, front.drops(), A, 10, 7);
+        // Transaction 8 was another process's and can have written A.
+        front.committed(9, &[B]);
+        assert_eq!(given(&front, A, 9), None);
+        // What is read from now on is good, also after further own commits.
+        add(&front, front.drops(), A, 11, 9);
+        front.committed(10, &[B]);
+        assert_eq!(given(&front, A, 10), Some(11));
+    }
+
+    #[test]
+    fn a_value_added_after_an_own_commit_dropped_its_key_is_never_given_out() {
+        let front = front();
+        front.committed(7, &[]);
+        // The reader asks, opens snapshot 7 and reads; the writer commits 8 and drops the key; the reader adds.
+        let drops = front.drops();
+        front.committed(8, &[A]);
+        add(&front, drops, A, 10, 7);
+        for token in 0..12 {
+            assert_eq!(given(&front, A, token), None, "token {token}");
+        }
+        // It stays untagged when more is committed: no chain covers it.
+        front.committed(9, &[B]);
+        assert_eq!(given(&front, A, 9), None);
+    }
+
+    #[test]
+    fn an_untagged_value_is_given_out_once_its_stamp_was_seen_again() {
+        let front = front();
+        let drops = front.drops();
+        front.committed(8, &[B]);
+        add(&front, drops, A, 10, 7);
+        assert_eq!(given(&front, A, 8), None);
+        front.get(&A).unwrap().confirm(8, &header(7));
+        assert_eq!(given(&front, A, 8), Some(10));
+        assert_eq!(given(&front, A, 9), None);
+    }
+
+    #[test]
+    fn a_value_confirmed_after_it_was_dropped_is_not_found_again() {
+        let front = front();
+        front.committed(7, &[]);
+        add(&front, front.drops(), A, 10, 7);
+        let late = front.get(&A).unwrap();
+        front.committed(8, &[A]);
+        // The reader had looked at snapshot 7 before the commit.
+        late.confirm(7, &header(7));
+        assert_eq!(given(&front, A, 8), None);
+    }
+
+    #[test]
+    fn nothing_from_before_a_clear_is_given_out() {
+        let front = front();
+        front.committed(7, &[]);
+        add(&front, front.drops(), A, 10, 7);
+        let drops = front.drops();
+        front.clear(8);
+        add(&front, drops, B, 20, 7);
+        assert_eq!((given(&front, A, 8), given(&front, B, 8)), (None, None));
+        front.committed(9, &[]);
+        assert_eq!((given(&front, A, 9), given(&front, B, 9)), (None, None));
+    }
+
+    /// Threads play the store: a value *is* the number of the transaction that wrote it last, so each value given out
+    /// can be held against what was committed before it was asked for.
+    #[test]
+    fn readers_and_writers_of_one_handle_never_meet_an_old_value() {
+        use std::sync::Mutex;
+        use std::sync::atomic::AtomicBool;
+
+        const KEYS: [KeyHash; 4] = [KeyHash([1; 16]), KeyHash([2; 16]), KeyHash([3; 16]), KeyHash([4; 16])];
+        const COMMITS: u64 = 60_000;
+        /// Readers are slow to start on a busy machine.
+        const READS: u64 = 20_000;
+
+        let front = front();
+        // The last transaction that wrote each key, and the last of all: read together, they are a snapshot.
+        let store = Mutex::new(([1u64; 4], 1u64));
+        let token = AtomicU64::new(1);
+        // What a finished write promises to every later read.
+        let returned = [const { AtomicU64::new(1) }; 4];
+        let done = AtomicBool::new(false);
+        let given_out = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let enough = |txn| txn > COMMITS && given_out.load(Ordering::Relaxed) > READS;
+                for txn in (2..).take_while(|txn| !enough(*txn)) {
+                    let key = (txn.wrapping_mul(0x9e37_79b9) >> 7) as usize % 4;
+                    {
+                        let mut store = store.lock().unwrap();
+                        store.0[key] = txn;
+                        store.1 = txn;
+                        token.store(txn, Ordering::SeqCst);
+                    }
+                    // Now and then it was another process that committed; the front is not told.
+                    if txn % 5 != 0 {
+                        front.committed(txn, &[KEYS[key]]);
+                    }
+                    returned[key].store(txn, Ordering::SeqCst);
+                    if u64::is_multiple_of(txn, 64) {
+                        std::thread::yield_now();
+                    }
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut n = 0usize;
+                    while !done.load(Ordering::SeqCst) {
+                        n += 1;
+                        let key = n % 4;
+                        let promised = returned[key].load(Ordering::SeqCst);
+                        let item = front.get(&KEYS[key]);
+                        let current = |item: &Item<u32>| front.is_current(item, token.load(Ordering::SeqCst));
+                        if let Some(item) = item.as_ref().filter(|item| current(item)) {
+                            given_out.fetch_add(1, Ordering::Relaxed);
+                            assert!(u64::from(*item.value) >= promised, "{} < {promised}", item.value);
+                            continue;
+                        }
+                        let drops = front.drops();
+                        let (written, snapshot) = {
+                            let store = store.lock().unwrap();
+                            (store.0[key], store.1)
+                        };
+                        let header = header(written);
+                        match item {
+                            Some(item) if item.stamp == Stamp(written) => item.confirm(snapshot, &header),
+                            _ => {
+                                let value = Arc::new(written as u32);
+                                front.add(drops, KEYS[key], b"k", value, 4, (snapshot, &header));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert!(given_out.load(Ordering::SeqCst) > READS);
+    }
+}

@@ -1,0 +1,197 @@
+//! When entries were last read: kept in memory, written in batches.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::layout::{KeyHash, Prefix};
+use super::sync::lock;
+use crate::clock::{Span, Time};
+
+/// Beyond so many entries waiting, new accesses are not remembered until the next flush: about 20 MB.
+const CAPACITY: usize = 1 << 18;
+const SHARDS: usize = 16;
+
+/// The last access of one entry, shared between the front's item and the log.
+#[derive(Default)]
+pub(crate) struct Access {
+    at: AtomicU64,
+    logged: AtomicBool,
+}
+
+impl Access {
+    pub(crate) fn at(&self) -> Time {
+        Time(self.at.load(Ordering::Relaxed))
+    }
+}
+
+/// Accesses of this process that are not written yet.
+#[derive(Default)]
+pub(crate) struct AccessLog {
+    shards: [Mutex<HashMap<KeyHash, Arc<Access>, Prefix>>; SHARDS],
+    len: AtomicUsize,
+}
+
+impl AccessLog {
+    /// Notes an access. Only the first one since the last flush takes a lock.
+    pub(crate) fn note(&self, hash: KeyHash, access: &Arc<Access>, now: Time) {
+        access.at.store(now.0, Ordering::Relaxed);
+        if !access.logged.load(Ordering::Relaxed)
+            && self.len.load(Ordering::Relaxed) < CAPACITY
+            && !access.logged.swap(true, Ordering::AcqRel)
+        {
+            let mut shard = lock(self.shard(hash));
+            match shard.insert(hash, access.clone()) {
+                None => drop(self.len.fetch_add(1, Ordering::Relaxed)),
+                // Of another handle's front, which has to log its next access anew.
+                Some(other) if !Arc::ptr_eq(&other, access) => {
+                    access.at.fetch_max(other.at().0, Ordering::Relaxed);
+                    other.logged.store(false, Ordering::Release);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Notes an access to an entry that the front does not hold.
+    pub(crate) fn note_cold(&self, hash: KeyHash, now: Time) {
+        let mut shard = lock(self.shard(hash));
+        if let Some(access) = shard.get(&hash) {
+            access.at.fetch_max(now.0, Ordering::Relaxed);
+        } else if self.len.load(Ordering::Relaxed) < CAPACITY {
+            let access = Access { at: AtomicU64::new(now.0), logged: AtomicBool::new(true) };
+            shard.insert(hash, Arc::new(access));
+            self.len.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn pending(&self, hash: KeyHash) -> Option<Time> {
+        if self.is_empty() {
+            return None;
+        }
+        lock(self.shard(hash)).get(&hash).map(|access| access.at())
+    }
+
+    /// To be called when the entry is written or removed: what was noted was of its earlier life.
+    pub(crate) fn forget(&self, hash: KeyHash) {
+        if self.is_empty() {
+            return;
+        }
+        if let Some(access) = lock(self.shard(hash)).remove(&hash) {
+            access.logged.store(false, Ordering::Release);
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Empties the log. What cannot be written is to be given back with [`restore`](Self::restore).
+    pub(crate) fn take(&self) -> Vec<(KeyHash, Time)> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            for (hash, access) in lock(shard).drain() {
+                // First the flag, then the time: an access in between is logged again and not lost.
+                access.logged.store(false, Ordering::SeqCst);
+                all.push((hash, Time(access.at.load(Ordering::SeqCst))));
+            }
+        }
+        self.len.fetch_sub(all.len(), Ordering::Relaxed);
+        all
+    }
+
+    pub(crate) fn restore(&self, accesses: &[(KeyHash, Time)]) {
+        for (hash, at) in accesses {
+            self.note_cold(*hash, *at);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// So full that a flush should not wait for its time.
+    pub(crate) fn is_pressing(&self) -> bool {
+        self.len() > CAPACITY / 2
+    }
+
+    fn shard(&self, hash: KeyHash) -> &Mutex<HashMap<KeyHash, Arc<Access>, Prefix>> {
+        let [first, rest @ ..] = &self.shards;
+        match (hash.prefix() as usize) % SHARDS {
+            0 => first,
+            n => rest.get(n - 1).unwrap_or(first),
+        }
+    }
+}
+
+/// An access that moved the time by less than this is not written: each write of a time rewrites its entry. A second,
+/// less for entries that expire when idle for less, more for those larger than 1 MiB, nothing where eviction goes by
+/// the order of accesses.
+pub(crate) fn granularity(idle: Span, entry_bytes: usize, tracks_recency: bool) -> Span {
+    const SECOND: u64 = 1_000_000;
+    let by_size = (entry_bytes as u64 >> 20) * SECOND;
+    if tracks_recency {
+        return Span(by_size);
+    }
+    match idle.0 {
+        0 => Span(SECOND.max(by_size)),
+        idle => Span((idle / 16).min(SECOND.max(by_size))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: KeyHash = KeyHash([3; 16]);
+
+    #[test]
+    fn an_access_is_pending_until_taken_and_can_be_noted_again() {
+        let log = AccessLog::default();
+        let access = Arc::new(Access::default());
+        log.note(HASH, &access, Time(5));
+        log.note(HASH, &access, Time(6));
+        assert_eq!(log.pending(HASH), Some(Time(6)));
+        assert_eq!(log.take(), vec![(HASH, Time(6))]);
+        assert_eq!(log.pending(HASH), None);
+        log.note(HASH, &access, Time(7));
+        assert_eq!(log.take(), vec![(HASH, Time(7))]);
+        assert!(log.is_empty());
+    }
+
+    #[test]
+    fn accesses_through_several_fronts_all_count() {
+        let log = AccessLog::default();
+        let (one, other) = (Arc::new(Access::default()), Arc::new(Access::default()));
+        log.note(HASH, &one, Time(5));
+        log.note(HASH, &other, Time(6));
+        log.note(HASH, &one, Time(7));
+        assert_eq!(log.pending(HASH), Some(Time(7)));
+        assert_eq!(log.len(), 1);
+        log.note(HASH, &other, Time(8));
+        assert_eq!(log.take(), vec![(HASH, Time(8))]);
+        log.note(HASH, &one, Time(9));
+        assert_eq!(log.take(), vec![(HASH, Time(9))]);
+    }
+
+    #[test]
+    fn a_forgotten_entry_is_not_flushed() {
+        let log = AccessLog::default();
+        log.note_cold(HASH, Time(5));
+        log.forget(HASH);
+        assert_eq!(log.take(), vec![]);
+        log.restore(&[(HASH, Time(4))]);
+        log.note_cold(HASH, Time(3));
+        assert_eq!(log.take(), vec![(HASH, Time(4))]);
+    }
+
+    #[test]
+    fn the_log_does_not_grow_without_bound() {
+        let log = AccessLog::default();
+        for n in 0..CAPACITY as u128 + 100 {
+            log.note_cold(KeyHash(n.to_le_bytes()), Time(1));
+        }
+        assert_eq!(log.len(), CAPACITY);
+    }
+}

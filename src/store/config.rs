@@ -1,0 +1,67 @@
+//! What a store is opened with in this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::ClockSource;
+use crate::pipeline::Cipher;
+use crate::secret::Secret;
+
+/// When a write is safe from a power loss. A killed process loses nothing either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// At the next checkpoint: one is made an interval (1 s unless set) after something was written, and at close.
+    /// A power loss brings the store back exactly as it was at the last checkpoint.
+    #[default]
+    Checkpoint,
+    /// When the write returns. Writers that wait at the same time share one sync of the disk. A write that fails while
+    /// syncing is visible but may be lost by a power loss.
+    Sync,
+}
+
+/// Who does the work that is due from time to time: checkpoints, removing expired entries, writing access times.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Maintenance {
+    /// A background thread, started with the first write, or at open if anything can expire.
+    #[default]
+    Background,
+    /// Whoever writes, after the write, when it is due. Nothing is done while nobody writes.
+    Inline,
+    /// Only explicit calls of `sweep`, `checkpoint` and `close`.
+    Manual,
+}
+
+/// The options that concern a store as a whole. All handles of one store in a process share them.
+pub(crate) struct Config {
+    pub(crate) durability: Durability,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) checkpoint_interval: Duration,
+    pub(crate) map_size: usize,
+    pub(crate) clock: ClockSource,
+    pub(crate) cipher: Arc<dyn Cipher>,
+}
+
+/// What one `open` asks for; `None` is "whatever it has", or the default for a new store.
+pub(crate) struct Request {
+    pub(crate) path: PathBuf,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) cipher: Option<Arc<dyn Cipher>>,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) maintenance: Option<Maintenance>,
+    pub(crate) checkpoint_interval: Option<Duration>,
+    pub(crate) map_size: Option<usize>,
+    /// `Some(None)`: no limit, even if one is recorded.
+    pub(crate) max_bytes: Option<Option<u64>>,
+    pub(crate) read_only: bool,
+    pub(crate) clock: Option<ClockSource>,
+    pub(crate) allow_unsupported_file_system: bool,
+    pub(crate) allow_foreign_owner: bool,
+}
+
+impl Request {
+    pub(crate) const MAP_SIZE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 1 << 30 };
+    pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+}

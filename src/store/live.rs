@@ -1,0 +1,382 @@
+//! One opened environment and everything that must not be carried over a fork: locks, pins, tables of waiting threads.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use heed::{RoTxn, WithTls};
+
+use super::access::AccessLog;
+use super::checkpoint::{Checkpoints, Target};
+use super::config::{Config, Durability, Maintenance};
+use super::env::{EnvSlot, LmdbSync, Tree, explain_short_write, lmdb_error};
+use super::flight::Flights;
+use super::housekeeper::{Housekeeper, Rounds};
+use super::layout::{KeyHash, KeyHasher, STATE_KEY};
+use super::locks::LockFile;
+use super::process_lock::ProcessLock;
+use super::records::{Recency, StateRecord};
+use super::sync::lock;
+use super::transaction::{ReadView, Writer};
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::secret::StoreKeys;
+
+/// What unlocking a store yields: how keys are hashed, and the key for values if it is encrypted.
+pub(crate) struct Unlocked {
+    pub(crate) keys: Option<StoreKeys>,
+    pub(crate) hasher: KeyHasher,
+}
+
+impl Unlocked {
+    pub(crate) fn new(keys: Option<StoreKeys>) -> Unlocked {
+        let hasher = match &keys {
+            Some(keys) => KeyHasher::Keyed(*keys.names()),
+            None => KeyHasher::Plain,
+        };
+        Unlocked { keys, hasher }
+    }
+}
+
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+pub(crate) struct Live {
+    // Dropped in this order: the thread, then the pins, then the environment they are of, then the proof of use.
+    pub(super) housekeeper: Mutex<Option<Housekeeper>>,
+    checkpoints: Option<Checkpoints>,
+    pub(super) env: EnvSlot,
+    pub(super) users: LockFile,
+
+    pub(super) tree: Tree,
+    pub(super) data: File,
+    /// Held from before a write transaction until the front knows of its commit.
+    gate: Mutex<()>,
+    pub(crate) unlocked: Arc<Unlocked>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) dir: PathBuf,
+    pub(crate) forks: u64,
+    /// Tells this opened environment from any other in this process.
+    pub(crate) generation: u64,
+    pid: u32,
+    /// Set when this process cannot write to the directory: then LMDB's lock file is not used, and any commit of
+    /// another process since the open makes reading unsafe.
+    lock_free: Option<u64>,
+    pub(super) page_size: u64,
+    /// The size limit in force, in bytes: also the size of the map.
+    pub(crate) max_bytes: Option<u64>,
+    /// Mirrors the state record, for reads.
+    recency: AtomicU8,
+    /// As in the state record, which keeps it while the environment is open.
+    stamp_base: u64,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) access: AccessLog,
+    pub(super) sweeper: Option<ProcessLock>,
+    /// For `Maintenance::Inline`: held by the thread that is at it.
+    inline: Mutex<Rounds>,
+    /// Microseconds; `u64::MAX` while no entry that expires by idleness was seen.
+    pub(super) shortest_idle: AtomicU64,
+    pub(crate) evictions: AtomicU64,
+    pub(crate) expirations: AtomicU64,
+}
+
+/// The parts a [`Live`] is made of by whoever opens it.
+pub(crate) struct Parts {
+    pub(crate) env: EnvSlot,
+    pub(crate) tree: Tree,
+    pub(crate) data: File,
+    pub(crate) users: LockFile,
+    pub(crate) unlocked: Arc<Unlocked>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) dir: PathBuf,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) lock_free: bool,
+    pub(crate) state: StateRecord,
+}
+
+impl Live {
+    /// Behind its `Arc` from the start: the threads that hold pins know the environment by its address.
+    pub(crate) fn new(parts: Parts) -> Result<Arc<Live>> {
+        let Parts { env, tree, data, users, unlocked, config, dir, flights, lock_free, state } = parts;
+        let (checkpoints, sweeper) = match lock_free {
+            true => (None, None),
+            false => (Some(Checkpoints::open(&dir)?), Some(ProcessLock::open(&dir, "sweeper.lock")?)),
+        };
+        let lock_free = lock_free.then(|| env.info().last_txn_id as u64);
+        let page_size = u64::from(env.unnamed_database_stat().page_size).max(1);
+        Ok(Arc::new(Live {
+            housekeeper: Mutex::new(None),
+            checkpoints,
+            env,
+            users,
+            tree,
+            data,
+            gate: Mutex::new(()),
+            unlocked,
+            config,
+            dir,
+            forks: super::fork::epoch(),
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+            pid: std::process::id(),
+            lock_free,
+            page_size,
+            max_bytes: (state.max_bytes != 0).then_some(state.max_bytes),
+            recency: AtomicU8::new(recency_code(state.recency)),
+            stamp_base: state.stamp_base,
+            flights,
+            access: AccessLog::default(),
+            sweeper,
+            inline: Mutex::new(Rounds::new()),
+            shortest_idle: AtomicU64::new(u64::MAX),
+            evictions: AtomicU64::new(0),
+            expirations: AtomicU64::new(0),
+        }))
+    }
+
+    /// The last committed transaction, of any process: 3 to 6 ns, no lock, no system call.
+    pub(crate) fn token(&self) -> u64 {
+        self.token_of(self.last_txn())
+    }
+
+    /// The token as of a transaction. LMDB numbers the transactions of a compacted file anew; tokens do not come again.
+    pub(crate) fn token_of(&self, txn: u64) -> u64 {
+        self.stamp_base.saturating_add(txn)
+    }
+
+    /// The last committed transaction as LMDB numbers it.
+    pub(super) fn last_txn(&self) -> u64 {
+        self.env.info().last_txn_id as u64
+    }
+
+    /// Opens a read transaction for `look`, which must not run code of the user's: a thread can have one only.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadView<'_>) -> Result<T>) -> Result<T> {
+        let txn: RoTxn<'_, WithTls> =
+            super::env::snapshot(&self.env).map_err(|e| lmdb_error(e, "opening a read transaction"))?;
+        let result = look(&ReadView::new(&txn, self.tree));
+        drop(txn);
+        match self.lock_free {
+            Some(opened_at) if opened_at != self.last_txn() => Err(Error::Busy {
+                path: self.dir.clone(),
+                detail: "it was written to while read without locks, from a directory this process cannot write to; \
+                         open it again when the writers have closed it"
+                    .into(),
+            }),
+            _ => result,
+        }
+    }
+
+    /// Runs `work` in a write transaction and commits it, unless `work` changed nothing.
+    ///
+    /// `committed` is told what was committed before any other writer of this process goes on. When the map is full,
+    /// room is made and `work` runs again, so it must not have effects of its own.
+    pub(crate) fn write<T>(
+        &self,
+        mut work: impl FnMut(&mut Writer<'_>) -> Result<T>,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<T> {
+        let checkpoints = self.writable()?;
+        let mut committed = Some(committed);
+        let mut room = super::limits::MakeRoom::new(self);
+        loop {
+            let gate = lock(&self.gate);
+            checkpoints.join(self.target())?;
+            let attempt = self.attempt(&mut work);
+            match attempt {
+                Ok((done, None)) => return Ok(done),
+                Ok((done, Some(commit))) => {
+                    let volume = checkpoints.committed(commit.pages);
+                    self.recency.store(recency_code(commit.recency), Ordering::Relaxed);
+                    if let Some(committed) = committed.take() {
+                        committed(&commit);
+                    }
+                    drop(gate);
+                    self.after_commit(&commit, volume)?;
+                    return Ok(done);
+                }
+                Err(Error::StoreFull { limit: 0, .. }) => {
+                    drop(gate);
+                    room.make()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn attempt<T>(&self, work: &mut impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<(T, Option<Commit>)> {
+        let txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
+        let mut writer = Writer::new(txn, self)?;
+        let attempt = work(&mut writer).and_then(|done| Ok((done, writer.commit()?)));
+        attempt.map_err(|error| explain_short_write(error, &self.data))
+    }
+
+    /// [`write`](Self::write) without a second try when the map is full.
+    pub(super) fn write_once<T>(&self, mut work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        let checkpoints = self.writable()?;
+        let _gate = lock(&self.gate);
+        checkpoints.join(self.target())?;
+        let (done, commit) = self.attempt(&mut work)?;
+        if let Some(commit) = commit {
+            checkpoints.committed(commit.pages);
+        }
+        Ok(done)
+    }
+
+    /// A commit that makes nothing public of itself: of access times and the like.
+    pub(crate) fn write_quietly<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        self.write(work, |_| ())
+    }
+
+    fn after_commit(&self, commit: &Commit, volume: u64) -> Result<()> {
+        let checkpoints = self.writable()?;
+        if self.config.durability == Durability::Sync {
+            return checkpoints.wait_durable(self.target(), commit.txn);
+        }
+        let (soft, hard) = self.volume_limits();
+        if volume >= hard {
+            checkpoints.checkpoint(self.target())?;
+        } else if volume >= soft && volume.saturating_sub(commit.pages) < soft {
+            // Once is enough: the thread stays awake until it has made the checkpoint.
+            self.nudge();
+        }
+        if self.config.maintenance == Maintenance::Inline {
+            // The maintenance's own commits come here too, and find the rounds taken.
+            if let Ok(mut rounds) = self.inline.try_lock() {
+                rounds.tick_if_due(self);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pages this process may dirty before a checkpoint is asked for, and before writers wait for one: pages freed
+    /// since the checkpoint cannot be reused, so the file would grow.
+    pub(super) fn volume_limits(&self) -> (u64, u64) {
+        match self.max_bytes {
+            None => (16 << 10, 128 << 10),
+            Some(max) => {
+                let pages = max / self.page_size;
+                ((pages / 16).max(16), (pages / 8).max(32))
+            }
+        }
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target { env: &self.env, data: &self.data }
+    }
+
+    pub(crate) fn gate(&self) -> std::sync::MutexGuard<'_, ()> {
+        lock(&self.gate)
+    }
+
+    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.checkpoints.as_ref()
+    }
+
+    /// The checkpoints, or the error for a process that cannot write.
+    pub(crate) fn writable(&self) -> Result<&Checkpoints> {
+        if std::process::id() != self.pid {
+            // Forked without the C library's knowledge. Using the parent's environment would corrupt it.
+            return Err(Error::Busy {
+                path: self.dir.clone(),
+                detail: "this process was forked by other means than fork(); open the store again here"
+                    .into(),
+            });
+        }
+        self.checkpoints.as_ref().ok_or_else(|| Error::ReadOnly { path: self.dir.clone() })
+    }
+
+    /// Brings everything committed so far safely to the disk.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        match &self.checkpoints {
+            Some(checkpoints) => checkpoints.checkpoint(self.target()),
+            None => Ok(()),
+        }
+    }
+
+    /// The time to note for an access: exact only where entries are put in the order of their accesses.
+    pub(crate) fn access_time(&self) -> Time {
+        if self.tracks_recency() { self.config.clock.now() } else { self.config.clock.now_coarse() }
+    }
+
+    pub(crate) fn tracks_recency(&self) -> bool {
+        self.recency.load(Ordering::Relaxed) != recency_code(Recency::Off)
+    }
+
+    pub(crate) fn state(&self) -> Result<StateRecord> {
+        self.read(|view| match view.get(STATE_KEY)? {
+            Some(bytes) => StateRecord::decode(bytes),
+            None => Err(Error::damaged("the state record is missing")),
+        })
+    }
+
+    /// The size of the data file.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        Ok(self.data.metadata().map_err(|e| Error::io("looking at the data file", e))?.len())
+    }
+
+    /// Wakes the background thread, if there is one.
+    pub(crate) fn nudge(&self) {
+        if let Some(housekeeper) = &*lock(&self.housekeeper) {
+            housekeeper.nudge();
+        }
+    }
+
+    pub(crate) fn is_lock_free(&self) -> bool {
+        self.lock_free.is_some()
+    }
+
+    /// Takes everything inherited over a fork out of use.
+    ///
+    /// # Safety
+    ///
+    /// `self` is of the parent process, and nobody uses or will use it in this one.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn abandon(&self) {
+        if let Ok(mut housekeeper) = self.housekeeper.try_lock() {
+            std::mem::forget(housekeeper.take());
+        }
+        let mut inherited = vec![self.users.as_raw_fd(), self.data.as_raw_fd()];
+        inherited.extend(self.checkpoints.as_ref().map(Checkpoints::abandon).unwrap_or_default());
+        inherited.extend(self.sweeper.as_ref().map(|lock| lock.file.as_raw_fd()));
+        inherited.extend(self.flights.as_raw_fd());
+        // SAFETY: passed on to the caller.
+        unsafe { self.env.abandon() };
+        for descriptor in inherited {
+            // SAFETY: the owners of these descriptors are never dropped: the caller leaks `self`.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
+
+/// A commit that changed something.
+pub(crate) struct Commit {
+    pub(crate) txn: u64,
+    /// The token that it makes.
+    pub(crate) token: u64,
+    /// The entries inserted, replaced or removed, whoever asked for it.
+    pub(crate) written: Vec<KeyHash>,
+    /// Estimated pages dirtied.
+    pub(crate) pages: u64,
+    pub(crate) recency: Recency,
+}
+
+fn recency_code(recency: Recency) -> u8 {
+    match recency {
+        Recency::Off => 0,
+        Recency::Building => 1,
+        Recency::On => 2,
+    }
+}
+
+/// How LMDB syncs by itself, given whether a power loss can be recognised.
+pub(crate) fn lmdb_sync(boot_known: bool) -> LmdbSync {
+    match boot_known {
+        true => LmdbSync::Never,
+        false => LmdbSync::Data,
+    }
+}
+
+/// The path of the data file in a store's directory.
+pub(crate) fn data_path(dir: &Path) -> PathBuf {
+    dir.join("data.mdb")
+}

@@ -1,0 +1,268 @@
+//! The store: one directory with an LMDB environment and its side files.
+//!
+//! A [`Store`] is a handle; all handles of one path in a process share a [`Shared`], and that holds the [`Live`]
+//! environment, which is made anew after a fork or a compaction. Everything below this module is about bytes, hashes
+//! and times: nothing here knows of value types or of the front.
+
+mod access;
+pub(crate) mod body;
+mod boot;
+mod checkpoint;
+mod config;
+mod copy;
+mod env;
+mod filesystem;
+mod flight;
+mod fork;
+mod header;
+mod housekeeper;
+mod keeper;
+mod layout;
+mod limits;
+mod live;
+mod lmdb_file;
+mod locks;
+mod namespace;
+mod opening;
+mod process_lock;
+mod record;
+mod records;
+mod recovery;
+mod rekey;
+mod sweep;
+mod sync;
+mod transaction;
+mod verify;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+
+use arc_swap::{ArcSwapOption, Guard};
+
+pub(crate) use self::access::{Access, granularity};
+use self::config::Config;
+pub(crate) use self::config::Request;
+pub use self::config::{Durability, Maintenance};
+use self::flight::Flights;
+pub(crate) use self::flight::{Lead, Turn};
+use self::fork::TRANSITIONS;
+pub(crate) use self::fork::epoch as fork_epoch;
+pub(crate) use self::header::{Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
+pub(crate) use self::layout::{
+    KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
+};
+pub(crate) use self::limits::largest_entry;
+use self::live::Unlocked;
+pub(crate) use self::live::{Commit, Live};
+pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name};
+pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
+use self::sync::lock;
+pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Writer, is_expired};
+pub(crate) use self::verify::Findings;
+use crate::error::{Error, Result};
+
+/// The stores open in this process, by canonical path. Touched only under [`TRANSITIONS`], also in a forked child.
+static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Shared>>>> = LazyLock::new(Mutex::default);
+
+/// One store in this process.
+pub(crate) struct Shared {
+    dir: PathBuf,
+    config: Arc<Config>,
+    /// `None` while closed, being compacted, or not yet reopened in a forked child.
+    current: ArcSwapOption<Live>,
+    /// Kept for reopening; replaced when the data key is.
+    unlocked: Mutex<Arc<Unlocked>>,
+    /// Outlives a compaction, since leads do; made anew in a forked child.
+    flights: Mutex<Option<Arc<Flights>>>,
+    handles: AtomicUsize,
+    closed: AtomicBool,
+    /// Something can expire or has a limit, so an environment that is opened anew needs its thread at once.
+    needs_maintenance: AtomicBool,
+    /// Some handle of this process may write. Else nothing does, not even access times at close.
+    may_write: AtomicBool,
+}
+
+/// A handle on a store. When the last one of the process is dropped, the store is closed.
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    released: AtomicBool,
+    read_only: bool,
+}
+
+/// Access to the open environment, for the length of one operation. Not to be held while loaders or closures of the
+/// user's run: a compaction waits for it, and it must not be taken over a fork.
+pub(crate) struct LiveRef(Guard<Option<Arc<Live>>>);
+
+impl LiveRef {
+    fn wrap(guard: Guard<Option<Arc<Live>>>) -> Option<LiveRef> {
+        guard.is_some().then(|| LiveRef(guard))
+    }
+
+    pub(crate) fn arc(&self) -> &Arc<Live> {
+        match &*self.0 {
+            Some(live) => live,
+            None => unreachable!("a LiveRef is made of a live store only"),
+        }
+    }
+}
+
+impl std::ops::Deref for LiveRef {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        self.arc()
+    }
+}
+
+impl Store {
+    /// Opens, or shares, the store at the requested path.
+    pub(crate) fn open(request: &Request) -> Result<Store> {
+        fork::watch();
+        let dir = opening::prepare_directory(request)?;
+        let transition = TRANSITIONS.lock();
+        let mut open = lock(&OPEN);
+        open.retain(|_, shared| shared.strong_count() > 0);
+        let known = open.get(&dir).and_then(Weak::upgrade).filter(|shared| !shared.is_closed());
+        let shared = match known {
+            Some(shared) => {
+                shared.revive(&transition)?;
+                opening::check_shared(&shared, request)?;
+                shared
+            }
+            None => {
+                let shared = Arc::new(opening::open_first(dir.clone(), request)?);
+                open.insert(dir, Arc::downgrade(&shared));
+                shared
+            }
+        };
+        shared.handles.fetch_add(1, Ordering::AcqRel);
+        shared.may_write.fetch_or(!request.read_only, Ordering::Relaxed);
+        drop(open);
+        let store = Store { shared, released: AtomicBool::new(false), read_only: request.read_only };
+        drop(transition);
+        opening::apply_limits(&store, request)?;
+        Ok(store)
+    }
+
+    /// The open environment: a load and two compares (about 10 ns), but after a fork, where it is opened anew.
+    pub(crate) fn live(&self) -> Result<LiveRef> {
+        if self.released.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        match LiveRef::wrap(self.shared.current.load()) {
+            Some(live) if live.forks == fork::epoch() => Ok(live),
+            _ => self.shared.reopen(),
+        }
+    }
+
+    /// The open environment, for writing.
+    pub(crate) fn live_for_writing(&self) -> Result<LiveRef> {
+        if self.read_only {
+            return Err(Error::ReadOnly { path: self.shared.dir.clone() });
+        }
+        let live = self.live()?;
+        live.writable()?;
+        housekeeper::ensure(live.arc())?;
+        Ok(live)
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Starts the background thread, because something in the store can expire or has a limit.
+    pub(crate) fn need_maintenance(&self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.shared.needs_maintenance.store(true, Ordering::Relaxed);
+        housekeeper::ensure(self.live()?.arc())
+    }
+
+    /// Gives the handle back. The last one writes access times, makes a checkpoint and closes the environment.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.released.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let transition = TRANSITIONS.lock();
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            // Others go on using the store, but what this handle wrote is to be safe.
+            drop(transition);
+            let live = LiveRef::wrap(self.shared.current.load()).filter(|live| live.forks == fork::epoch());
+            return match live {
+                Some(live) if live.checkpoints().is_some_and(|all| all.has_unrecorded_writes()) => {
+                    live.checkpoint()
+                }
+                _ => Ok(()),
+            };
+        }
+        self.shared.closed.store(true, Ordering::Release);
+        lock(&OPEN).remove(&self.shared.dir);
+        let Some(live) = self.shared.current.swap(None) else { return Ok(()) };
+        if live.forks != fork::epoch() {
+            opening::abandon(live);
+            return Ok(());
+        }
+        opening::shut(live, self.shared.may_write.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, store = %self.shared.dir.display(), "closing failed");
+        }
+    }
+}
+
+impl Shared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The environment of a store that was found closed for a while: after a fork, or during a compaction.
+    fn reopen(&self) -> Result<LiveRef> {
+        let transition = TRANSITIONS.lock();
+        self.revive(&transition)?;
+        drop(transition);
+        LiveRef::wrap(self.current.load()).ok_or(Error::Closed)
+    }
+
+    /// Opens the environment anew if it is not open in this very process.
+    fn revive(&self, _transition: &fork::ForkLockGuard) -> Result<()> {
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
+        if let Some(live) = &*self.current.load()
+            && live.forks == fork::epoch()
+        {
+            return Ok(());
+        }
+        if let Some(inherited) = self.current.swap(None) {
+            opening::abandon(inherited);
+            *self.fresh_flights() = None;
+        }
+        self.reopen_environment()
+    }
+
+    fn reopen_environment(&self) -> Result<()> {
+        let live = opening::open_again(self)?;
+        if self.needs_maintenance.load(Ordering::Relaxed) {
+            housekeeper::ensure(&live)?;
+        }
+        self.current.store(Some(live));
+        Ok(())
+    }
+
+    /// The flights' mutex could have been held by another thread at a fork, but only for an assignment under
+    /// [`TRANSITIONS`], which the fork waited for.
+    fn fresh_flights(&self) -> std::sync::MutexGuard<'_, Option<Arc<Flights>>> {
+        lock(&self.flights)
+    }
+}

@@ -1,0 +1,522 @@
+//! Opening and closing: what is checked, recovered and recorded before and after LMDB has the files.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use arc_swap::ArcSwapOption;
+
+use super::boot::BootId;
+use super::config::{Config, Request};
+use super::env::{EnvSlot, Tree};
+use super::filesystem::{check_file_system, check_owner};
+use super::flight::Flights;
+use super::fork::ForkLockGuard;
+use super::layout::{STATE_KEY, STORE_KEY};
+use super::limits::{MAP_UNIT, MIN_MAX_BYTES};
+use super::live::{Live, Parts, Unlocked, data_path, lmdb_sync};
+use super::lmdb_file::DataFile;
+use super::locks::LockFile;
+use super::process_lock::ProcessLock;
+use super::records::{StateRecord, StoreRecord};
+use super::recovery::{check_data, complete, recover, refuse_foreign, refuse_unrecovered};
+use super::sync::lock;
+use super::transaction::ReadView;
+use super::{Shared, Store, sweep};
+use crate::error::{Error, Result};
+use crate::pipeline::XChaCha20Poly1305;
+use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
+
+/// Held exclusively while a process finds out whether it is alone, and acts on it.
+const OPEN_LOCK: &str = "open.lock";
+/// Held shared by every process that has the store open. Exclusive, for a moment, means "alone".
+const USERS_LOCK: &str = "users.lock";
+/// A new store's smallest sensible map.
+const MIN_MAP_SIZE: usize = 1 << 20;
+
+/// Checks the path and makes the directory if the request may.
+pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
+    let path = &request.path;
+    if request.map_size.is_some_and(|size| size < MIN_MAP_SIZE) {
+        return Err(Error::invalid("map_size", format!("it must be at least {MIN_MAP_SIZE} bytes")));
+    }
+    if request.max_bytes.flatten().is_some_and(|max| max < MIN_MAX_BYTES) {
+        return Err(Error::invalid("max_bytes", format!("it must be at least {MIN_MAX_BYTES} bytes")));
+    }
+    if request.checkpoint_interval.is_some_and(|interval| interval.is_zero()) {
+        return Err(Error::invalid(
+            "checkpoint_interval",
+            "it must not be zero; for no loss at all use Durability::Sync",
+        ));
+    }
+    if let Some(secret) = request.secret.as_ref().filter(|_| !data_path(path).exists()) {
+        secret.check()?;
+    }
+    match fs::metadata(path) {
+        Ok(found) if !found.is_dir() => return Err(Error::NotADirectory { path: path.clone() }),
+        Ok(_) => {}
+        Err(e) if e.kind() == ErrorKind::NotFound && !request.read_only => {
+            use std::os::unix::fs::DirBuilderExt;
+            check_file_system(nearest_existing(path), request.allow_unsupported_file_system)?;
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|e| match e.kind() {
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                    Error::NotADirectory { path: path.clone() }
+                }
+                _ => Error::io("making the store's directory", e),
+            })?;
+        }
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(Error::NotFound { path: path.clone() }),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::NotADirectory { path: path.clone() });
+        }
+        Err(e) => return Err(Error::io("looking at the store's directory", e)),
+    }
+    check_file_system(path, request.allow_unsupported_file_system)?;
+    check_owner(path, request.allow_foreign_owner)?;
+    if data_path(path).exists() {
+        check_owner(&data_path(path), request.allow_foreign_owner)?;
+    }
+    path.canonicalize().map_err(|e| Error::io("resolving the store's path", e))
+}
+
+fn nearest_existing(path: &Path) -> &Path {
+    let existing = path.ancestors().find(|p| p.exists() && !p.as_os_str().is_empty());
+    existing.unwrap_or_else(|| Path::new("."))
+}
+
+/// Opens a store that this process does not have open.
+pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
+    let config = Arc::new(Config {
+        durability: request.durability.unwrap_or_default(),
+        maintenance: request.maintenance.unwrap_or_default(),
+        checkpoint_interval: request.checkpoint_interval.unwrap_or(Request::CHECKPOINT_INTERVAL),
+        map_size: request.map_size.unwrap_or(Request::MAP_SIZE).next_multiple_of(MAP_UNIT as usize),
+        clock: request.clock.clone().unwrap_or_default(),
+        cipher: request.cipher.clone().unwrap_or_else(|| Arc::new(XChaCha20Poly1305)),
+    });
+    let mut opened = Opening::start(&dir, config.clone(), request.read_only)?;
+    let unlocked = match &request.secret {
+        Some(secret) if opened.is_new => {
+            let (record, unlocked) = encrypted_record(opened.record, secret, config.cipher.name())?;
+            opened.record = record;
+            unlocked
+        }
+        secret => unlock(&opened.record, &config, secret.as_ref(), &dir)?,
+    };
+    let unlocked = Arc::new(unlocked);
+    let flights = opened.flights()?;
+    let live = opened.finish(unlocked.clone(), flights.clone(), request)?;
+    Ok(Shared {
+        dir,
+        config,
+        current: ArcSwapOption::new(Some(live)),
+        unlocked: Mutex::new(unlocked),
+        flights: Mutex::new(Some(flights)),
+        handles: AtomicUsize::new(0),
+        closed: AtomicBool::new(false),
+        needs_maintenance: AtomicBool::new(false),
+        may_write: AtomicBool::new(false),
+    })
+}
+
+/// Opens the environment of a known store again, in a forked child or after a compaction.
+pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
+    let opened = Opening::start(&shared.dir, shared.config.clone(), false)?;
+    let unlocked = lock(&shared.unlocked).clone();
+    let mut kept = lock(&shared.flights);
+    let flights = match &*kept {
+        Some(flights) => flights.clone(),
+        None => opened.flights()?,
+    };
+    *kept = Some(flights.clone());
+    opened.finish_as(unlocked, flights, None)
+}
+
+/// Checks what another handle of this process asks against what the store is open with.
+pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
+    let differs = |what, stored: String, asked: String| {
+        let stored = format!("{stored} (it is open in this process)");
+        Err(Error::Incompatible { path: shared.dir.clone(), what, stored, asked })
+    };
+    let Some(live) = &*shared.current.load() else { return Err(Error::Closed) };
+    let config = &shared.config;
+    match request.durability {
+        Some(asked) if asked != config.durability => {
+            return differs("durability", format!("{:?}", config.durability), format!("{asked:?}"));
+        }
+        _ => {}
+    }
+    match request.maintenance {
+        Some(asked) if asked != config.maintenance => {
+            return differs("maintenance", format!("{:?}", config.maintenance), format!("{asked:?}"));
+        }
+        _ => {}
+    }
+    match request.max_bytes {
+        Some(asked) if asked != live.max_bytes => {
+            return differs("max_bytes", format!("{:?}", live.max_bytes), format!("{asked:?}"));
+        }
+        _ => {}
+    }
+    if live.is_lock_free() && !request.read_only {
+        return Err(Error::ReadOnly { path: shared.dir.clone() });
+    }
+    let record = live.read(store_record)?;
+    match &request.cipher {
+        Some(asked) if !record.cipher.is_empty() && asked.name() != record.cipher => {
+            return differs("cipher", format!("{:?}", record.cipher), format!("{:?}", asked.name()));
+        }
+        _ => {}
+    }
+    unlock(&record, config, request.secret.as_ref(), &shared.dir).map(drop)
+}
+
+/// Begins what limits need, once the store is open.
+pub(super) fn apply_limits(store: &Store, request: &Request) -> Result<()> {
+    let live = store.live()?;
+    if live.max_bytes.is_some() && !request.read_only && !live.is_lock_free() {
+        live.build_recency()?;
+    }
+    let anything_expires = sweep::time_to_next(&live).is_some();
+    if (live.max_bytes.is_some() || anything_expires) && !live.is_lock_free() {
+        drop(live);
+        store.need_maintenance()?;
+    }
+    Ok(())
+}
+
+fn unlock(record: &StoreRecord, config: &Config, secret: Option<&Secret>, dir: &Path) -> Result<Unlocked> {
+    match (record.cipher.as_str(), secret) {
+        ("", None) => Ok(Unlocked::new(None)),
+        ("", Some(_)) => Err(Error::NotEncrypted { path: dir.to_owned() }),
+        (_, None) => Err(Error::MissingSecret { path: dir.to_owned() }),
+        (cipher, Some(_)) if cipher != config.cipher.name() => Err(Error::Incompatible {
+            path: dir.to_owned(),
+            what: "cipher",
+            stored: format!("{cipher:?}"),
+            asked: format!("{:?}", config.cipher.name()),
+        }),
+        (_, Some(secret)) => {
+            let data_key = Envelope::decode(&record.envelope)?.unlock(secret, dir)?;
+            Ok(Unlocked::new(Some(StoreKeys::derive(&data_key))))
+        }
+    }
+}
+
+/// An environment on its way to be a [`Live`]: this process has told the others that it uses the store.
+struct Opening {
+    dir: PathBuf,
+    config: Arc<Config>,
+    /// `None`: this process cannot write here, and reads without LMDB's locks.
+    gate: Option<LockFile>,
+    users: LockFile,
+    alone: bool,
+    data: File,
+    env: EnvSlot,
+    tree: Tree,
+    record: StoreRecord,
+    state: StateRecord,
+    is_new: bool,
+}
+
+impl Opening {
+    fn start(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
+        refuse_foreign(dir)?;
+        if read_only && fs::metadata(data_path(dir)).map_or(0, |file| file.len()) == 0 {
+            // LMDB would make a database of an empty file.
+            return Err(Error::NotFound { path: dir.to_owned() });
+        }
+        let (gate, users) = match open_locks(dir, read_only)? {
+            Locks::Writable(gate, users) => (Some(gate), users),
+            Locks::ReadOnly(users) => (None, users),
+        };
+        let lock_free = gate.is_none();
+        let alone = match &gate {
+            Some(gate) => {
+                gate.exclusive()?;
+                users.try_exclusive()?
+            }
+            None => {
+                let alone = users.try_exclusive()?;
+                if !alone {
+                    return Err(Error::Busy {
+                        path: dir.to_owned(),
+                        detail: "another process writes to it, and this one cannot take part in the locking because \
+                                 the directory is not writable; make it writable, or copy the store with backup"
+                            .into(),
+                    });
+                }
+                alone
+            }
+        };
+        if alone && !lock_free {
+            recover(dir, read_only)?;
+        } else if lock_free {
+            refuse_unrecovered(dir)?;
+        }
+        let is_new = !data_path(dir).exists();
+        if is_new && read_only {
+            return Err(Error::NotFound { path: dir.to_owned() });
+        }
+        if !is_new {
+            let found = check_data(dir)?;
+            if let (true, false, DataFile::Lmdb { newest }) = (alone, read_only || lock_free, found) {
+                complete(dir, &newest);
+            }
+        }
+        users.shared()?;
+        let map = config.map_size;
+        let (env, tree) = EnvSlot::open(dir, map, lmdb_sync(BootId::current().is_some()), lock_free)?;
+        let data = File::open(data_path(dir)).map_err(|e| Error::io("opening the data file", e))?;
+        let found = {
+            let txn = super::env::snapshot(&env)
+                .map_err(|e| super::env::lmdb_error(e, "opening a read transaction"))?;
+            let view = ReadView::new(&txn, tree);
+            match view.get(STORE_KEY)? {
+                Some(bytes) => Some((StoreRecord::decode(bytes)?, read_state(&view)?)),
+                None => None,
+            }
+        };
+        let is_new = found.is_none();
+        let (record, state) = match found {
+            Some(found) => found,
+            None if read_only => return Err(Error::NotFound { path: dir.to_owned() }),
+            None => (
+                StoreRecord {
+                    id: random()?,
+                    created: config.clock.now(),
+                    cipher: String::new(),
+                    envelope: vec![],
+                },
+                StateRecord::NEW,
+            ),
+        };
+        Ok(Opening {
+            dir: dir.to_owned(),
+            config,
+            gate,
+            users,
+            alone,
+            data,
+            env,
+            tree,
+            record,
+            state,
+            is_new,
+        })
+    }
+
+    fn flights(&self) -> Result<Arc<Flights>> {
+        Ok(match self.gate {
+            Some(_) => Flights::shared(ProcessLock::open(&self.dir, "flight.lock")?),
+            None => Flights::local(),
+        })
+    }
+
+    fn finish(self, unlocked: Arc<Unlocked>, flights: Arc<Flights>, request: &Request) -> Result<Arc<Live>> {
+        self.finish_as(unlocked, flights, Some(request))
+    }
+
+    /// Writes what a new store begins with, settles the size limit, and lets the next process in.
+    fn finish_as(
+        mut self,
+        unlocked: Arc<Unlocked>,
+        flights: Arc<Flights>,
+        request: Option<&Request>,
+    ) -> Result<Arc<Live>> {
+        let limit = self.settle_limit(request)?;
+        let wanted_map = limit.map(|max| (max / MAP_UNIT * MAP_UNIT) as usize);
+        if let Some(map) = wanted_map.filter(|map| *map != self.env.info().map_size) {
+            drop(self.env);
+            let sync = lmdb_sync(BootId::current().is_some());
+            (self.env, self.tree) = EnvSlot::open(&self.dir, map, sync, self.gate.is_none())?;
+        }
+        let state_changes = limit.unwrap_or(0) != self.state.max_bytes;
+        self.state.max_bytes = limit.unwrap_or(0);
+        let live = Live::new(Parts {
+            env: self.env,
+            tree: self.tree,
+            data: self.data,
+            users: self.users,
+            unlocked,
+            config: self.config,
+            dir: self.dir,
+            flights,
+            lock_free: self.gate.is_none(),
+            state: self.state,
+        })?;
+        let (is_new, record, state) = (self.is_new, self.record, self.state);
+        if is_new {
+            live.write_quietly(|writer| {
+                writer.put(STORE_KEY, &record.encode())?;
+                writer.set_state(state)
+            })?;
+            live.checkpoint()?;
+        } else if state_changes {
+            live.write_quietly(|writer| {
+                writer.set_state(StateRecord { max_bytes: state.max_bytes, ..writer.state() })
+            })?;
+        }
+        drop(self.gate);
+        Ok(live)
+    }
+
+    /// The size limit to be in force. It belongs to the store, and all processes must agree on it.
+    fn settle_limit(&self, request: Option<&Request>) -> Result<Option<u64>> {
+        let recorded = (self.state.max_bytes != 0).then_some(self.state.max_bytes);
+        let Some(asked) = request.and_then(|request| request.max_bytes) else { return Ok(recorded) };
+        if asked == recorded || self.gate.is_none() {
+            return Ok(recorded);
+        }
+        if !self.alone && !self.is_new {
+            return Err(Error::Incompatible {
+                path: self.dir.clone(),
+                what: "max_bytes",
+                stored: format!("{recorded:?} (other processes have it open)"),
+                asked: format!("{asked:?}"),
+            });
+        }
+        Ok(asked)
+    }
+}
+
+/// Makes a new store's metadata encrypted from the start.
+pub(super) fn encrypted_record(
+    record: StoreRecord,
+    secret: &Secret,
+    cipher: &str,
+) -> Result<(StoreRecord, Unlocked)> {
+    let data_key = DataKey::generate()?;
+    let mut envelope = Vec::new();
+    Envelope::create(secret, &data_key)?.encode(&mut envelope);
+    let record = StoreRecord { cipher: cipher.to_owned(), envelope, ..record };
+    Ok((record, Unlocked::new(Some(StoreKeys::derive(&data_key)))))
+}
+
+pub(super) fn store_record(view: &ReadView<'_>) -> Result<StoreRecord> {
+    let bytes = view.get(STORE_KEY)?.ok_or_else(|| Error::damaged("the store record is missing"))?;
+    StoreRecord::decode(bytes)
+}
+
+fn read_state(view: &ReadView<'_>) -> Result<StateRecord> {
+    let bytes = view.get(STATE_KEY)?.ok_or_else(|| Error::damaged("the state record is missing"))?;
+    StateRecord::decode(bytes)
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| Error::Io {
+        context: "asking for random bytes".into(),
+        source: std::io::Error::other(e),
+    })?;
+    Ok(bytes)
+}
+
+enum Locks {
+    Writable(LockFile, LockFile),
+    ReadOnly(LockFile),
+}
+
+fn open_locks(dir: &Path, read_only: bool) -> Result<Locks> {
+    // In a read-only open a missing store must stay missing.
+    let may_create = !read_only || data_path(dir).exists();
+    if may_create && can_write(dir) {
+        let gate = LockFile::open(dir, OPEN_LOCK, true)?;
+        let users = LockFile::open(dir, USERS_LOCK, true)?;
+        if let (Some(gate), Some(users)) = (gate, users) {
+            return Ok(Locks::Writable(gate, users));
+        }
+    }
+    if !read_only {
+        return Err(Error::ReadOnly { path: dir.to_owned() });
+    }
+    match LockFile::open(dir, USERS_LOCK, false)? {
+        Some(users) => Ok(Locks::ReadOnly(users)),
+        None => Err(Error::NotFound { path: dir.to_owned() }),
+    }
+}
+
+fn can_write(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// Takes an environment inherited over a fork out of use, for good.
+pub(super) fn abandon(inherited: Arc<Live>) {
+    // SAFETY: we hold the transition lock in a forked child, so this thread is the only one that can get at the
+    // inherited environment; it is not inside an operation, since no operation runs the user's code, which forked.
+    #[allow(unsafe_code)]
+    unsafe {
+        inherited.abandon();
+    }
+    std::mem::forget(inherited);
+}
+
+/// Waits until no operation of this process uses the environment, which nobody can reach any more.
+///
+/// It stays behind its `Arc`, where its threads know it.
+pub(super) fn drain(live: &Arc<Live>) {
+    // The background thread holds it now and then.
+    let housekeeper = lock(&live.housekeeper).take();
+    drop(housekeeper);
+    while Arc::strong_count(live) > 1 {
+        std::thread::sleep(std::time::Duration::from_micros(50));
+    }
+}
+
+/// Writes what is in memory, makes a last checkpoint, and closes. Whatever fails, the environment is closed, and
+/// nothing that was committed is lost by it.
+pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
+    drain(&live);
+    if live.is_lock_free() || !may_write {
+        return Ok(());
+    }
+    let flushed = sweep::flush_accesses(&live);
+    let checkpointed = settle(&live);
+    flushed.and(checkpointed)
+}
+
+/// Makes what this process wrote durable, and marks the store clean if nobody else has it open.
+fn settle(live: &Live) -> Result<()> {
+    let Some(checkpoints) = live.checkpoints() else { return Ok(()) };
+    if !checkpoints.is_joined() {
+        return Ok(());
+    }
+    if checkpoints.has_unrecorded_writes() {
+        live.checkpoint()?;
+    }
+    let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? else { return Ok(()) };
+    gate.exclusive()?;
+    if live.users.try_exclusive()? {
+        checkpoints.mark_clean(live.target())?;
+    }
+    Ok(())
+}
+
+/// Proof that this process is the only one that has the store open, and that no other can open it now.
+pub(super) struct Exclusive {
+    _gate: LockFile,
+}
+
+impl Exclusive {
+    /// Makes sure that no other process has the store open, and keeps others from opening it.
+    pub(super) fn enter(shared: &Shared, _transition: &ForkLockGuard) -> Result<Exclusive> {
+        let Some(live) = shared.current.load_full() else { return Err(Error::Closed) };
+        live.writable()?;
+        let gate = LockFile::open(&shared.dir, OPEN_LOCK, true)?.ok_or(Error::Closed)?;
+        gate.exclusive()?;
+        let alone = live.users.try_exclusive()?;
+        // A failed try gives up the shared lock; nobody can have become alone meanwhile, because we hold the gate.
+        live.users.shared()?;
+        if !alone {
+            return Err(Error::Busy {
+                path: shared.dir.clone(),
+                detail: "other processes have it open; close it there first".into(),
+            });
+        }
+        Ok(Exclusive { _gate: gate })
+    }
+}

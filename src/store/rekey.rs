@@ -1,0 +1,127 @@
+//! Changing the secret of a store, and the data key under it.
+
+use super::Store;
+use super::body;
+use super::copy::{finish_copy, make_directory};
+use super::env::{EnvSlot, LmdbSync, lmdb_error};
+use super::header::{Header, checksum};
+use super::layout::{
+    KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, kind, order_key, parse_hash,
+    parse_order_key, recency_key,
+};
+use super::live::{Live, Unlocked};
+use super::opening::store_record;
+use super::records::{Recency, StateRecord, StoreRecord};
+use super::sync::lock;
+use super::transaction::{Found, ReadView};
+use crate::error::{Error, Result};
+use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
+
+/// Entries rewritten in one transaction.
+const BATCH: usize = 1000;
+
+impl Store {
+    /// Wraps the same data key with another secret. Entries stay as they are, and so do other processes' handles.
+    pub(crate) fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
+        let live = self.live_for_writing()?;
+        live.write_quietly(|writer| {
+            let record = store_record(&writer.view())?;
+            let data_key = self.data_key(&record, old)?;
+            writer.put(STORE_KEY, &with_envelope(record, new, &data_key)?.encode())
+        })?;
+        live.checkpoint()
+    }
+
+    /// Encrypts every entry anew under a new data key, and wraps that with `new`.
+    pub(crate) fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
+        let record = self.live()?.read(store_record)?;
+        // A wrong secret is found before anything is closed.
+        self.data_key(&record, old)?;
+        let data_key = DataKey::generate()?;
+        let record = with_envelope(record, new, &data_key)?;
+        let unlocked = std::sync::Arc::new(Unlocked::new(Some(StoreKeys::derive(&data_key))));
+        let shared = &self.shared;
+        self.replace("reencrypt.tmp", |live, tmp| {
+            rewrite(live, tmp, &record, &unlocked)?;
+            *lock(&shared.unlocked) = unlocked.clone();
+            Ok(())
+        })
+    }
+
+    fn data_key(&self, record: &StoreRecord, secret: &Secret) -> Result<DataKey> {
+        match record.cipher.as_str() {
+            "" => Err(Error::NotEncrypted { path: self.dir().to_owned() }),
+            _ => Envelope::decode(&record.envelope)?.unlock(secret, self.dir()),
+        }
+    }
+}
+
+fn with_envelope(record: StoreRecord, secret: &Secret, data_key: &DataKey) -> Result<StoreRecord> {
+    let mut envelope = Vec::new();
+    Envelope::create(secret, data_key)?.encode(&mut envelope);
+    Ok(StoreRecord { envelope, ..record })
+}
+
+/// Writes the whole store, decrypted with its present keys and encrypted with new ones, into a new directory.
+fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &Unlocked) -> Result<()> {
+    let context = "writing the store anew";
+    make_directory(dir)?;
+    let (env, tree) = EnvSlot::open(dir, live.env.info().map_size, LmdbSync::Never, false)?;
+    let put = |txn: &mut heed::RwTxn<'_>, key: &[u8], value: &[u8]| {
+        tree.put(txn, key, value).map_err(|e| lmdb_error(e, context))
+    };
+    let begin = || env.write_txn().map_err(|e| lmdb_error(e, context));
+    let from = live.env.read_txn().map_err(|e| lmdb_error(e, context))?;
+    let from = ReadView::new(&from, live.tree);
+    let state = from.get(STATE_KEY)?.map(StateRecord::decode).transpose()?.unwrap_or(StateRecord::NEW);
+    let (mut key, mut plain, mut sealed) = (KeyBuffer::default(), Vec::new(), Vec::new());
+    let mut txn = begin()?;
+    let mut in_batch = 0;
+    for item in from.range(&[0], &[u8::MAX])? {
+        let (name, value) = item?;
+        match name.first() {
+            Some(&kind::ENTRY) => {
+                let Some(old_hash) = name.get(1..).and_then(parse_hash) else { continue };
+                let (header, entry_body) = Header::parse(value)?;
+                body::copy(&Found { header, body: entry_body, bytes: value }, &mut plain)?;
+                let parts = body::open(&live.unlocked, &*live.config.cipher, &header, old_hash, &mut plain)?;
+                let (old_key, payload) =
+                    (plain.get(parts.key).unwrap_or_default(), plain.get(parts.payload).unwrap_or_default());
+                key.start().extend_from_slice(old_key);
+                let hash = key.hash(&unlocked.hasher, header.namespace);
+                let mut header = header;
+                body::seal(unlocked, &*live.config.cipher, &mut header, hash, old_key, payload, &mut sealed)?;
+                let mut entry = header.encode(checksum(&sealed)).to_vec();
+                entry.extend_from_slice(&sealed);
+                put(&mut txn, &entry_key(hash), &entry)?;
+                put(&mut txn, &order_key(header.namespace, header.number), &hash.0)?;
+                if let Some(due) = header.due() {
+                    put(&mut txn, &expiry_key(due.0, hash), &header.namespace.0.to_le_bytes())?;
+                }
+                if state.recency != Recency::Off {
+                    put(&mut txn, &recency_key(header.namespace, header.accessed.0, hash), &[])?;
+                }
+            }
+            Some(&kind::ORDER) => {
+                if let Some((namespace, _)) =
+                    parse_order_key(name).filter(|(ns, _)| counters_key(*ns) == name)
+                {
+                    put(&mut txn, &counters_key(namespace), value)?;
+                }
+            }
+            Some(&(kind::NAMESPACE | kind::GRAVE)) => put(&mut txn, name, value)?,
+            _ => {}
+        }
+        in_batch += 1;
+        if in_batch == BATCH {
+            in_batch = 0;
+            txn.commit().map_err(|e| lmdb_error(e, context))?;
+            txn = begin()?;
+        }
+    }
+    put(&mut txn, STORE_KEY, &record.encode())?;
+    let state = StateRecord { stamp_base: state.stamp_base.saturating_add(live.last_txn() + 1), ..state };
+    put(&mut txn, STATE_KEY, &state.encode())?;
+    txn.commit().map_err(|e| lmdb_error(e, context))?;
+    finish_copy(dir, env, tree)
+}

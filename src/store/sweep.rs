@@ -1,0 +1,228 @@
+//! Removing what is expired or was left behind by `clear`, and writing access times.
+
+use std::time::Duration;
+
+use super::layout::{
+    KeyHash, NamespaceId, Number, expiry_key, kind, order_key, parse_expiry_key, parse_hash, parse_order_key,
+};
+use super::limits::most_rewritten;
+use super::live::Live;
+use super::transaction::{ReadView, Writer};
+use crate::clock::{Span, Time};
+use crate::error::Result;
+
+/// Entries removed in one transaction: about a millisecond, in which other writers wait.
+const BATCH: usize = 256;
+/// Access times written in one transaction.
+const FLUSH_BATCH: usize = 512;
+
+/// The due times up to `now`, with the entries they are of.
+fn expired(view: &ReadView<'_>, now: Time, most: usize) -> Result<Vec<(Time, KeyHash, NamespaceId)>> {
+    let from = expiry_key(0, KeyHash([0; 16]));
+    let to = expiry_key(now.0.saturating_add(1), KeyHash([0; 16]));
+    let mut found = Vec::new();
+    for record in view.range(&from, &to)?.take(most) {
+        let (key, value) = record?;
+        let namespace = value.try_into().map_or(NamespaceId(0), |id| NamespaceId(u32::from_le_bytes(id)));
+        if let Some((due, hash)) = parse_expiry_key(key) {
+            found.push((Time(due), hash, namespace));
+        }
+    }
+    Ok(found)
+}
+
+/// How many entries of a namespace are expired but not removed yet.
+pub(crate) fn count_expired(
+    live: &Live,
+    view: &ReadView<'_>,
+    namespace: NamespaceId,
+    now: Time,
+) -> Result<u64> {
+    let mut count = 0;
+    for (_, hash, of) in expired(view, now, usize::MAX)? {
+        if of != namespace {
+            continue;
+        }
+        // One that cannot be read counts as there, until it is removed.
+        if let Ok(Some(found)) = view.entry(hash) {
+            count += u64::from(super::transaction::is_expired(live, hash, &found.header, now));
+        }
+    }
+    Ok(count)
+}
+
+impl Writer<'_> {
+    /// Removes up to `most` expired entries; returns how many records it looked at.
+    pub(crate) fn remove_expired(&mut self, most: usize) -> Result<usize> {
+        let now = self.now();
+        let due = expired(&self.view(), now, most)?;
+        let mut rewritten = 0;
+        for (listed, hash, _) in &due {
+            match self.header_to_remove(*hash)? {
+                Some(header) if header.due() == Some(*listed) => {
+                    if self.is_expired(*hash, &header) {
+                        self.remove(*hash, &header)?;
+                        self.expired += 1;
+                    } else if let Some(accessed) = self.live().access.pending(*hash) {
+                        // Read since: this moves it to where it is due now.
+                        rewritten += self.set_accessed(*hash, accessed)?;
+                        if rewritten > most_rewritten(self.live().max_bytes) {
+                            break;
+                        }
+                    }
+                }
+                // A record without its entry, left by damage: nothing to remove but itself.
+                _ => drop(self.delete(&expiry_key(listed.0, *hash))?),
+            }
+        }
+        Ok(due.len())
+    }
+
+    /// Removes up to `most` entries of cleared namespaces; returns how many it removed.
+    pub(crate) fn remove_buried(&mut self, most: usize) -> Result<usize> {
+        let mut removed = 0;
+        for namespace in graves(&self.view())? {
+            let room = most - removed;
+            if room == 0 {
+                break;
+            }
+            let from = order_key(namespace, Number::FIRST);
+            let to = order_key(namespace, Number::COUNTERS);
+            let mut batch = Vec::new();
+            for record in self.view().range(&from, &to)?.take(room) {
+                let (key, value) = record?;
+                batch.push((parse_order_key(key), parse_hash(value)));
+            }
+            for (place, hash) in &batch {
+                let header = match hash {
+                    Some(hash) => self.header_to_remove(*hash)?.map(|header| (*hash, header)),
+                    None => None,
+                };
+                if let Some((hash, header)) = header.filter(|(_, header)| header.namespace == namespace) {
+                    self.remove(hash, &header)?;
+                }
+                if let Some((namespace, number)) = place {
+                    self.delete(&order_key(*namespace, *number))?;
+                }
+            }
+            removed += batch.len();
+            if batch.len() < room {
+                self.delete(&super::layout::counters_key(namespace))?;
+                self.delete(&super::layout::grave_key(namespace))?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn graves(view: &ReadView<'_>) -> Result<Vec<NamespaceId>> {
+    let mut graves = Vec::new();
+    for record in view.range(&[kind::GRAVE], &[kind::GRAVE + 1])? {
+        let (key, _) = record?;
+        if let Some(id) = key.last_chunk::<4>() {
+            graves.push(NamespaceId(u32::from_be_bytes(*id)));
+        }
+    }
+    Ok(graves)
+}
+
+/// Removes everything that is expired or buried now; returns how many entries were expired.
+pub(crate) fn sweep(live: &Live) -> Result<u64> {
+    flush_accesses(live)?;
+    let mut expired = 0;
+    loop {
+        let (looked_at, removed) = live.write_quietly(|writer| {
+            let looked_at = writer.remove_expired(BATCH)?;
+            Ok((looked_at, writer.expired))
+        })?;
+        expired += removed;
+        if looked_at < BATCH {
+            break;
+        }
+    }
+    collect_graves(live)?;
+    Ok(expired)
+}
+
+/// Removes what cleared namespaces left behind, in batches.
+pub(crate) fn collect_graves(live: &Live) -> Result<()> {
+    while live.read(graves_exist)? {
+        live.write_quietly(|writer| writer.remove_buried(BATCH))?;
+    }
+    Ok(())
+}
+
+fn graves_exist(view: &ReadView<'_>) -> Result<bool> {
+    Ok(!graves(view)?.is_empty())
+}
+
+/// [`sweep`], if anything is due and no other process is at it.
+pub(crate) fn sweep_if_due(live: &Live) -> Result<()> {
+    let Some(sweeper) = &live.sweeper else { return Ok(()) };
+    let now = live.config.clock.now();
+    if !live.read(|view| Ok(!expired(view, now, 1)?.is_empty() || graves_exist(view)?))? {
+        return Ok(());
+    }
+    if !sweeper.try_lock(0)? {
+        return Ok(());
+    }
+    let swept = sweep(live);
+    sweeper.unlock(0);
+    swept.map(drop)
+}
+
+/// The time until the next entry is due, if any is.
+pub(crate) fn time_to_next(live: &Live) -> Option<Duration> {
+    let first = live.read(|view| {
+        let first = view.range(&[kind::EXPIRY], &[kind::EXPIRY + 1])?.next().transpose()?;
+        Ok(first.and_then(|(key, _)| parse_expiry_key(key)).map(|(due, _)| Time(due)))
+    });
+    let due = first.ok().flatten()?;
+    Some(Duration::from_micros(due.since(live.config.clock.now()).0))
+}
+
+/// The shortest idle time of any entry this process has seen.
+pub(crate) fn shortest_idle(live: &Live) -> Option<Duration> {
+    match live.shortest_idle.load(std::sync::atomic::Ordering::Relaxed) {
+        u64::MAX => None,
+        micros => Some(Duration::from_micros(micros)),
+    }
+}
+
+pub(crate) fn saw_idle(live: &Live, idle: Span) {
+    if idle != Span(0) {
+        live.shortest_idle.fetch_min(idle.0, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Writes the access times collected by this process.
+pub(crate) fn flush_accesses(live: &Live) -> Result<()> {
+    if live.is_lock_free() {
+        return Ok(());
+    }
+    let mut all = live.access.take();
+    // In the order of the tree, so that entries on one page are changed together.
+    all.sort_unstable();
+    let mut rest = all.as_slice();
+    while !rest.is_empty() {
+        let written = live.write_quietly(|writer| {
+            let (mut done, mut bytes) = (0, 0);
+            for (hash, accessed) in rest.iter().take(FLUSH_BATCH) {
+                bytes += writer.set_accessed(*hash, *accessed)?;
+                done += 1;
+                if bytes > most_rewritten(live.max_bytes) {
+                    break;
+                }
+            }
+            Ok(done)
+        });
+        match written {
+            Ok(done) => rest = rest.get(done..).unwrap_or_default(),
+            Err(error) => {
+                live.access.restore(rest);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}

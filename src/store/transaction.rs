@@ -1,0 +1,433 @@
+//! Reading and writing records in one transaction, with the indexes kept in step.
+
+use heed::{RoTxn, RwTxn};
+
+use super::env::{Tree, lmdb_error};
+use super::header::{HEADER_SIZE, Header, Stamp, due};
+use super::layout::{
+    KeyHash, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, order_key,
+    parse_hash, parse_order_key, recency_key,
+};
+use super::live::{Commit, Live};
+use super::records::{Counters, Recency, StateRecord};
+use crate::clock::{Span, Time};
+use crate::error::{Error, Result};
+
+/// A snapshot of the tree.
+pub(crate) struct ReadView<'t> {
+    txn: &'t RoTxn<'t>,
+    tree: Tree,
+}
+
+/// An entry as it lies in the tree.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'t> {
+    pub(crate) header: Header,
+    pub(crate) body: &'t [u8],
+    /// Header and body.
+    pub(crate) bytes: &'t [u8],
+}
+
+impl<'t> ReadView<'t> {
+    pub(crate) fn new(txn: &'t RoTxn<'t>, tree: Tree) -> ReadView<'t> {
+        ReadView { txn, tree }
+    }
+
+    /// The snapshot: the id of the last transaction it contains.
+    pub(crate) fn id(&self) -> u64 {
+        self.txn.id() as u64
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
+        self.tree.get(self.txn, key).map_err(|e| lmdb_error(e, "reading"))
+    }
+
+    pub(crate) fn entry(&self, hash: KeyHash) -> Result<Option<Found<'t>>> {
+        self.get(&entry_key(hash))?.map(parse_entry).transpose()
+    }
+
+    /// Records from `from` on upwards, up to but without `to`.
+    pub(crate) fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
+        let records = self.tree.range(self.txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
+        Ok(records.map(|record| record.map_err(|e| lmdb_error(e, "reading"))))
+    }
+
+    /// Records from just below `to` on downwards, down to and with `from`.
+    pub(crate) fn range_back(
+        &self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
+        let records = self.tree.rev_range(self.txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
+        Ok(records.map(|record| record.map_err(|e| lmdb_error(e, "reading"))))
+    }
+
+    pub(crate) fn counters(&self, namespace: NamespaceId) -> Result<Counters> {
+        match self.get(&counters_key(namespace))? {
+            Some(bytes) => Counters::decode(bytes),
+            None => Ok(Counters::default()),
+        }
+    }
+
+    /// Pages the tree takes, not counting free ones.
+    pub(crate) fn used_pages(&self) -> Result<u64> {
+        let stat = self.tree.stat(self.txn).map_err(|e| lmdb_error(e, "reading"))?;
+        Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64)
+    }
+}
+
+fn parse_entry(bytes: &[u8]) -> Result<Found<'_>> {
+    let (header, body) = Header::parse(bytes)?;
+    Ok(Found { header, body, bytes })
+}
+
+/// An entry ready to be written. What the tree decides (insertion number, stamp) is filled in on the way.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) hash: KeyHash,
+    pub(crate) header: Header,
+    pub(crate) body: &'a [u8],
+    pub(crate) body_checksum: u64,
+}
+
+/// What an insert found and did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Inserted {
+    New,
+    Replaced,
+    /// The body was encrypted for another creation time than the entry has: encrypt it for this one.
+    WrongCreation(Time),
+}
+
+pub(crate) struct Writer<'a> {
+    txn: RwTxn<'a>,
+    tree: Tree,
+    live: &'a Live,
+    state: StateRecord,
+    dirty: bool,
+    pages: u64,
+    now: Time,
+    written: Vec<KeyHash>,
+    pub(crate) expired: u64,
+    pub(crate) evicted: u64,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(txn: RwTxn<'a>, live: &'a Live) -> Result<Writer<'a>> {
+        let tree = live.tree;
+        let state = match tree.get(&txn, STATE_KEY).map_err(|e| lmdb_error(e, "reading"))? {
+            Some(bytes) => StateRecord::decode(bytes)?,
+            // Only while the store is being made.
+            None => StateRecord::NEW,
+        };
+        let now = live.config.clock.now();
+        Ok(Writer {
+            txn,
+            tree,
+            live,
+            state,
+            dirty: false,
+            pages: 0,
+            now,
+            written: Vec::new(),
+            expired: 0,
+            evicted: 0,
+        })
+    }
+
+    pub(crate) fn view(&self) -> ReadView<'_> {
+        ReadView::new(&self.txn, self.tree)
+    }
+
+    pub(crate) fn live(&self) -> &'a Live {
+        self.live
+    }
+
+    /// The time of this transaction.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
+    pub(crate) fn state(&self) -> StateRecord {
+        self.state
+    }
+
+    pub(crate) fn set_state(&mut self, state: StateRecord) -> Result<()> {
+        self.state = state;
+        self.put(STATE_KEY, &state.encode())
+    }
+
+    pub(crate) fn tracks_recency(&self) -> bool {
+        self.state.recency != Recency::Off
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.state.stamp_base.saturating_add(self.txn.id() as u64))
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.touched(value.len());
+        self.tree.put(&mut self.txn, key, value).map_err(|e| lmdb_error(e, "writing"))
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let was_there = self.tree.delete(&mut self.txn, key).map_err(|e| lmdb_error(e, "writing"))?;
+        if was_there {
+            self.touched(0);
+        }
+        Ok(was_there)
+    }
+
+    /// Counts about how many pages the change dirties: half a path, since changes of one commit share most of it.
+    fn touched(&mut self, bytes: usize) {
+        self.dirty = true;
+        self.pages += 3 + (bytes as u64) / 4096;
+    }
+
+    /// Commits, unless nothing changed.
+    pub(crate) fn commit(self) -> Result<Option<Commit>> {
+        if !self.dirty {
+            return Ok(None);
+        }
+        let commit = Commit {
+            txn: self.txn.id() as u64,
+            token: self.live.token_of(self.txn.id() as u64),
+            written: self.written,
+            pages: self.pages,
+            recency: self.state.recency,
+        };
+        let live = self.live;
+        let (expired, evicted) = (self.expired, self.evicted);
+        self.txn.commit().map_err(|e| lmdb_error(e, "committing"))?;
+        live.expirations.fetch_add(expired, std::sync::atomic::Ordering::Relaxed);
+        live.evictions.fetch_add(evicted, std::sync::atomic::Ordering::Relaxed);
+        Ok(Some(commit))
+    }
+
+    /// Writes an entry, new or in place of an older one of the same key, which hands on its creation time and its
+    /// place in the order.
+    pub(crate) fn insert(&mut self, new: &NewEntry<'_>) -> Result<Inserted> {
+        let old = self.view().entry(new.hash)?.map(|old| (old.header, same_key(&old, new)));
+        let mut header = new.header;
+        let mut number = None;
+        match old {
+            Some((old, true)) if !self.is_expired(new.hash, &old) => {
+                if header.created != old.created {
+                    if header.cipher != super::header::STAGE_NONE {
+                        return Ok(Inserted::WrongCreation(old.created));
+                    }
+                    header.created = old.created;
+                }
+                number = Some(old.number);
+                self.unlist_times(new.hash, &old)?;
+            }
+            // Expired, or of another key whose hash is the same: as good as not there.
+            Some((old, _)) => {
+                // It was encrypted for the creation time of the old entry, which expired just now.
+                let handed_on = header.created == old.created && header.created != self.now;
+                if header.cipher != super::header::STAGE_NONE && handed_on {
+                    return Ok(Inserted::WrongCreation(self.now));
+                }
+                self.expired += u64::from(self.is_expired(new.hash, &old));
+                self.remove(new.hash, &old)?;
+            }
+            None => {}
+        }
+        let replaced = number.is_some();
+        header.number = match number {
+            Some(number) => number,
+            None => self.list_newest(new.hash, header.namespace)?,
+        };
+        header.stamp = self.stamp();
+        self.live.access.forget(new.hash);
+        self.list_times(new.hash, &header)?;
+        self.put_entry(new.hash, &header, new.body, new.body_checksum)?;
+        Ok(if replaced { Inserted::Replaced } else { Inserted::New })
+    }
+
+    /// Writes an entry of a batch at a place that [`list_new`](Self::list_new) gave out, or that an older entry of the
+    /// same key has.
+    pub(crate) fn insert_at(&mut self, new: &NewEntry<'_>, number: Number) -> Result<()> {
+        let old = self.view().entry(new.hash)?.map(|old| old.header);
+        if let Some(old) = old {
+            self.unlist_times(new.hash, &old)?;
+        }
+        let header = Header { number, stamp: self.stamp(), ..new.header };
+        self.live.access.forget(new.hash);
+        self.list_times(new.hash, &header)?;
+        self.put_entry(new.hash, &header, new.body, new.body_checksum)
+    }
+
+    /// Gives new entries of a batch their places, in the order given.
+    pub(crate) fn list_new(&mut self, namespace: NamespaceId, hashes: &[KeyHash]) -> Result<Vec<Number>> {
+        if hashes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut counters = self.view().counters(namespace)?;
+        let numbers: Vec<Number> = (counters.next..).take(hashes.len()).map(Number).collect();
+        for (hash, number) in hashes.iter().zip(&numbers) {
+            self.put(&order_key(namespace, *number), &hash.0)?;
+        }
+        counters.next += hashes.len() as u64;
+        counters.entries += hashes.len() as u64;
+        self.put(&counters_key(namespace), &counters.encode())?;
+        Ok(numbers)
+    }
+
+    fn put_entry(&mut self, hash: KeyHash, header: &Header, body: &[u8], body_checksum: u64) -> Result<()> {
+        self.written.push(hash);
+        self.touched(HEADER_SIZE + body.len());
+        let head = header.encode(body_checksum);
+        self.tree
+            .put_reserved(&mut self.txn, &entry_key(hash), HEADER_SIZE + body.len(), |space| {
+                std::io::Write::write_all(space, &head)?;
+                std::io::Write::write_all(space, body)
+            })
+            .map_err(|e| lmdb_error(e, "writing"))
+    }
+
+    /// Gives the entry the next insertion number and lists it in the order.
+    fn list_newest(&mut self, hash: KeyHash, namespace: NamespaceId) -> Result<Number> {
+        let mut counters = self.view().counters(namespace)?;
+        let number = Number(counters.next);
+        counters.next += 1;
+        counters.entries += 1;
+        self.put(&order_key(namespace, number), &hash.0)?;
+        self.put(&counters_key(namespace), &counters.encode())?;
+        Ok(number)
+    }
+
+    /// Removes an entry with everything that lists it.
+    pub(crate) fn remove(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        self.written.push(hash);
+        self.delete(&entry_key(hash))?;
+        self.delete(&order_key(header.namespace, header.number))?;
+        self.unlist_times(hash, header)?;
+        self.live.access.forget(hash);
+        let mut counters = self.view().counters(header.namespace)?;
+        counters.entries = counters.entries.saturating_sub(1);
+        self.put(&counters_key(header.namespace), &counters.encode())
+    }
+
+    /// The header of an entry that is to go: `None` if there is none, or if it was unreadable, and then it is gone now.
+    pub(crate) fn header_to_remove(&mut self, hash: KeyHash) -> Result<Option<Header>> {
+        let header = self.view().entry(hash).map(|found| found.map(|found| found.header));
+        match header {
+            Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => self.discard(hash).map(|()| None),
+            header => header,
+        }
+    }
+
+    /// Removes an entry whose header cannot be read. What lists it has to be searched for, through the whole store.
+    pub(crate) fn discard(&mut self, hash: KeyHash) -> Result<()> {
+        self.written.push(hash);
+        self.delete(&entry_key(hash))?;
+        let mut listed = Vec::new();
+        for record in self.view().range(&[kind::ORDER], &[kind::ORDER + 1])? {
+            let (key, value) = record?;
+            listed.extend((parse_hash(value) == Some(hash)).then(|| key.to_vec()));
+        }
+        for kind in [kind::EXPIRY, kind::RECENCY] {
+            for record in self.view().range(&[kind], &[kind + 1])? {
+                let (key, _) = record?;
+                listed.extend(key.ends_with(&hash.0).then(|| key.to_vec()));
+            }
+        }
+        for key in listed {
+            self.delete(&key)?;
+            if let Some((namespace, _)) = parse_order_key(&key) {
+                let mut counters = self.view().counters(namespace)?;
+                counters.entries = counters.entries.saturating_sub(1);
+                self.put(&counters_key(namespace), &counters.encode())?;
+            }
+        }
+        self.live.access.forget(hash);
+        Ok(())
+    }
+
+    /// Sets when the entry was last read, if that is later than what it has; returns how many bytes were written for it.
+    pub(crate) fn set_accessed(&mut self, hash: KeyHash, accessed: Time) -> Result<u64> {
+        let found = match self.view().entry(hash) {
+            Ok(Some(found)) if found.header.accessed < accessed => found,
+            // One that cannot be read is not made worse, and keeps no others from being written.
+            Ok(_) | Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let old = found.header;
+        let mut bytes = found.bytes.to_vec();
+        Header::set_accessed(&mut bytes, accessed);
+        self.unlist_times(hash, &old)?;
+        self.list_times(hash, &Header { accessed, ..old })?;
+        self.put(&entry_key(hash), &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    fn list_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        if let Some(due) = header.due() {
+            self.put(&expiry_key(due.0, hash), &header.namespace.0.to_le_bytes())?;
+        }
+        if self.tracks_recency() {
+            self.put(&recency_key(header.namespace, header.accessed.0, hash), &[])?;
+        }
+        Ok(())
+    }
+
+    fn unlist_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        if let Some(due) = header.due() {
+            self.delete(&expiry_key(due.0, hash))?;
+        }
+        if self.tracks_recency() {
+            self.delete(&recency_key(header.namespace, header.accessed.0, hash))?;
+        }
+        Ok(())
+    }
+
+    /// Lists an entry by its last access, where the list is being built.
+    pub(crate) fn list_recency(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        self.put(&recency_key(header.namespace, header.accessed.0, hash), &[])
+    }
+
+    /// Whether the entry is expired, counting accesses that are not written yet.
+    pub(crate) fn is_expired(&self, hash: KeyHash, header: &Header) -> bool {
+        is_expired(self.live, hash, header, self.now)
+    }
+
+    /// Makes a namespace id for a new or cleared namespace.
+    pub(crate) fn new_namespace_id(&mut self) -> Result<NamespaceId> {
+        let id = self.state.next_namespace;
+        let next = id.checked_add(1).ok_or_else(|| Error::invalid("namespace", "all ids are used up"))?;
+        self.set_state(StateRecord { next_namespace: next, ..self.state })?;
+        Ok(NamespaceId(id))
+    }
+
+    /// Leaves all entries of a namespace behind, to be removed in batches.
+    pub(crate) fn bury(&mut self, namespace: NamespaceId) -> Result<()> {
+        self.put(&grave_key(namespace), &[])
+    }
+}
+
+/// Whether an entry is expired at `now`, counting accesses of this process that are not written yet.
+pub(crate) fn is_expired(live: &Live, hash: KeyHash, header: &Header, now: Time) -> bool {
+    match header.due() {
+        None => false,
+        Some(due) if due > now => false,
+        // The access log is asked only where it can matter.
+        Some(_) if header.idle == Span(0) => true,
+        Some(_) => {
+            let accessed = live.access.pending(hash).unwrap_or(Time::ZERO).max(header.accessed);
+            due(header.expires, header.idle, accessed).is_some_and(|due| due <= now)
+        }
+    }
+}
+
+/// Whether the entry found is of the key to be written. Encrypted keys cannot be compared here; their hashes are keyed,
+/// so nobody can make two collide on purpose, and by chance it takes 2^64 keys.
+fn same_key(old: &Found<'_>, new: &NewEntry<'_>) -> bool {
+    let (a, b) = (old.header.key_len as usize, new.header.key_len as usize);
+    old.header.namespace == new.header.namespace && old.body.get(..a) == new.body.get(..b)
+}

@@ -1,0 +1,206 @@
+//! Checking a whole store: pages, entries, indexes and counters against each other.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Store;
+use super::body;
+use super::header::Header;
+use super::layout::{
+    KeyBuffer, KeyHash, NamespaceId, counters_key, expiry_key, kind, order_key, parse_expiry_key, parse_hash,
+    parse_order_key, parse_recency_key, recency_key,
+};
+use super::live::Live;
+use super::lmdb_file;
+use super::records::{Counters, NamespaceRecord, Recency, StateRecord};
+use super::transaction::{Found, ReadView};
+use crate::error::{Error, Result};
+
+/// At most so many problems are described; all are counted.
+const DESCRIBED: usize = 100;
+
+/// What a verification found.
+#[derive(Default, Debug)]
+pub(crate) struct Findings {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) problems: u64,
+    pub(crate) described: Vec<String>,
+}
+
+impl Findings {
+    fn problem(&mut self, text: impl FnOnce() -> String) {
+        self.problems += 1;
+        if self.described.len() < DESCRIBED {
+            self.described.push(text());
+        }
+    }
+
+    fn check(&mut self, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            self.problem(text);
+        }
+    }
+}
+
+impl Store {
+    /// Reads everything in one snapshot. The pages are looked at before LMDB is trusted with them.
+    pub(crate) fn verify(&self) -> Result<Findings> {
+        let live = self.live()?;
+        let mut findings = Findings::default();
+        live.read(|view| {
+            // The snapshot pins the pages that are about to be walked.
+            let pages = match lmdb_file::meta_of(&live.data, view.id())? {
+                Some(meta) => lmdb_file::check_trees(&live.data, &meta),
+                // Two commits since the snapshot was opened: its meta page is gone, its pages are not.
+                None => Ok(()),
+            };
+            match pages {
+                Ok(()) => verify_view(&live, view, &mut findings),
+                Err(Error::Damaged { detail }) => {
+                    findings.problem(|| detail.into_owned());
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(findings)
+    }
+}
+
+fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Result<()> {
+    let state = match view.get(super::layout::STATE_KEY)?.map(StateRecord::decode) {
+        Some(Ok(state)) => state,
+        _ => {
+            findings.problem(|| "the state record is missing or damaged".into());
+            StateRecord::NEW
+        }
+    };
+    if let Err(error) = super::opening::store_record(view) {
+        findings.problem(|| error.to_string());
+    }
+    let mut found: HashMap<NamespaceId, u64> = HashMap::new();
+    let mut listed: HashMap<NamespaceId, u64> = HashMap::new();
+    let mut counted: HashMap<NamespaceId, Counters> = HashMap::new();
+    let mut known: HashSet<NamespaceId> = HashSet::new();
+    let mut scratch = Scratch::default();
+    for record in view.range(&[0], &[u8::MAX])? {
+        let (key, value) = record?;
+        match key.first() {
+            Some(&kind::ENTRY) => {
+                findings.entries += 1;
+                findings.bytes += (key.len() + value.len()) as u64;
+                match check_entry(live, view, key, value, state, &mut scratch) {
+                    Ok(namespace) => *found.entry(namespace).or_default() += 1,
+                    Err(error) => findings.problem(|| error.to_string()),
+                }
+            }
+            Some(&kind::ORDER) => match parse_order_key(key) {
+                Some((namespace, _)) if counters_key(namespace) == key => match Counters::decode(value) {
+                    Ok(counters) => drop(counted.insert(namespace, counters)),
+                    Err(error) => findings.problem(|| error.to_string()),
+                },
+                Some((namespace, number)) => {
+                    *listed.entry(namespace).or_default() += 1;
+                    let entry = parse_hash(value).map(|hash| view.entry(hash));
+                    let holds = matches!(&entry, Some(Ok(Some(found)))
+                        if found.header.namespace == namespace && found.header.number == number);
+                    findings.check(holds, || {
+                        format!("place {} of namespace {} has no entry", number.0, namespace.0)
+                    });
+                }
+                None => findings.problem(|| "an impossible key in the order".into()),
+            },
+            Some(&kind::EXPIRY) => {
+                let parsed = parse_expiry_key(key);
+                let entry = parsed.map(|(_, hash)| view.entry(hash));
+                let due = parsed.map(|(due, _)| due);
+                let holds =
+                    matches!(&entry, Some(Ok(Some(found))) if found.header.due().map(|due| due.0) == due);
+                findings.check(holds, || format!("nothing is due at {due:?}"));
+            }
+            Some(&kind::RECENCY) => {
+                let parsed = parse_recency_key(key);
+                let entry = parsed.map(|(_, _, hash)| view.entry(hash));
+                let at = parsed.map(|(_, at, _)| at);
+                let holds = matches!(&entry, Some(Ok(Some(found))) if Some(found.header.accessed.0) == at);
+                findings.check(holds, || format!("nothing was accessed at {at:?}"));
+            }
+            Some(&kind::NAMESPACE) => match NamespaceRecord::decode(value) {
+                Ok(record) => {
+                    findings.check(known.insert(record.id), || {
+                        format!("two namespaces have the id {}", record.id.0)
+                    });
+                }
+                Err(error) => findings.problem(|| error.to_string()),
+            },
+            Some(&kind::GRAVE) => {
+                known.extend(key.last_chunk::<4>().map(|id| NamespaceId(u32::from_be_bytes(*id))));
+            }
+            Some(&(kind::STORE | kind::STATE)) => {}
+            _ => findings.problem(|| "a record of an unknown kind".into()),
+        }
+    }
+    for namespace in &known {
+        findings.check(namespace.0 < state.next_namespace, || {
+            format!(
+                "namespace {} is in use, but {} is to be given out next",
+                namespace.0, state.next_namespace
+            )
+        });
+    }
+    for (namespace, count) in &found {
+        findings.check(known.contains(namespace), || {
+            format!("{count} entries are of namespace {}, which has no name", namespace.0)
+        });
+        let listed = listed.get(namespace).copied().unwrap_or(0);
+        findings.check(listed == *count, || {
+            format!("namespace {}: {count} entries, {listed} places in the order", namespace.0)
+        });
+    }
+    for (namespace, counters) in &counted {
+        let count = found.get(namespace).copied().unwrap_or(0);
+        findings.check(counters.entries == count, || {
+            format!("namespace {}: {count} entries, counted {}", namespace.0, counters.entries)
+        });
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Scratch {
+    body: Vec<u8>,
+    key: KeyBuffer,
+}
+
+fn check_entry(
+    live: &Live,
+    view: &ReadView<'_>,
+    key: &[u8],
+    value: &[u8],
+    state: StateRecord,
+    scratch: &mut Scratch,
+) -> Result<NamespaceId> {
+    let hash: KeyHash =
+        key.get(1..).and_then(parse_hash).ok_or_else(|| Error::damaged("an entry with an impossible key"))?;
+    let (header, entry_body) = Header::parse(value)?;
+    body::copy(&Found { header, body: entry_body, bytes: value }, &mut scratch.body)?;
+    let parts = body::open(&live.unlocked, &*live.config.cipher, &header, hash, &mut scratch.body)?;
+    scratch.key.start().extend_from_slice(scratch.body.get(parts.key).unwrap_or_default());
+    if scratch.key.hash(&live.unlocked.hasher, header.namespace) != hash {
+        return Err(Error::damaged("an entry lies under the hash of another key"));
+    }
+    let place = view.get(&order_key(header.namespace, header.number))?;
+    if place != Some(&hash.0) {
+        return Err(Error::damaged("an entry is not at its place in the order"));
+    }
+    if let Some(due) = header.due()
+        && view.get(&expiry_key(due.0, hash))?.is_none()
+    {
+        return Err(Error::damaged("an entry is not listed among those that expire"));
+    }
+    let recency = recency_key(header.namespace, header.accessed.0, hash);
+    if state.recency == Recency::On && view.get(&recency)?.is_none() {
+        return Err(Error::damaged("an entry is not listed by its last access"));
+    }
+    Ok(header.namespace)
+}

@@ -1,0 +1,190 @@
+//! The operations of one process, one at a time.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use cachemere::{Cache, Error, Secret, Zstd};
+
+fn store() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    (dir, path)
+}
+
+#[test]
+fn values_survive_a_reopen() {
+    let (_dir, path) = store();
+    let cache: Cache<str, String> = Cache::builder(&path).open().unwrap();
+    cache.insert("a", &"1".to_owned()).unwrap();
+    assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
+    cache.close().unwrap();
+    assert!(cache.get("a").unwrap_err().is_closed());
+    let cache: Cache<str, String> = Cache::builder(&path).open().unwrap();
+    assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
+    assert_eq!(cache.get("b").unwrap(), None);
+    let report = cache.verify().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.entries, 1);
+}
+
+#[test]
+fn every_pipeline_round_trips() {
+    for (compress, encrypt) in [(false, false), (true, false), (false, true), (true, true)] {
+        let (_dir, path) = store();
+        let open = || {
+            let mut builder = Cache::<u64, Vec<String>>::builder(&path);
+            if compress {
+                builder = builder.compression(Zstd::default());
+            }
+            if encrypt {
+                builder = builder.encryption(Secret::key([3; 32]));
+            }
+            builder.front_bytes(0).open().unwrap()
+        };
+        let cache = open();
+        let value = |n: u64| vec![format!("value {n}"); 100];
+        for n in 0..50 {
+            cache.insert(&n, &value(n)).unwrap();
+        }
+        let many: Vec<(u64, Vec<String>)> = (50..100).map(|n| (n, value(n))).collect();
+        cache.insert_many(many.iter().map(|(k, v)| (k, v))).unwrap();
+        cache.insert(&7, &value(700)).unwrap();
+        cache.close().unwrap();
+        let cache = open();
+        assert_eq!(cache.len().unwrap(), 100);
+        assert_eq!(cache.get(&7).unwrap(), Some(value(700)));
+        assert_eq!(cache.get(&99).unwrap(), Some(value(99)));
+        let keys: Vec<u64> = cache.iter().map(|entry| entry.unwrap().0).collect();
+        assert_eq!(keys, (0..100).collect::<Vec<_>>());
+        let back: Vec<u64> = cache.iter().rev().map(|entry| entry.unwrap().0).collect();
+        assert_eq!(back, (0..100).rev().collect::<Vec<_>>());
+        assert_eq!(cache.pop_newest().unwrap().unwrap().0, 99);
+        assert_eq!(cache.pop_oldest().unwrap().unwrap().0, 0);
+        assert!(cache.remove(&50).unwrap());
+        assert!(!cache.remove(&50).unwrap());
+        let report = cache.verify().unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        cache.clear().unwrap();
+        assert!(cache.is_empty().unwrap());
+        assert_eq!(cache.get(&7).unwrap(), None);
+        let report = cache.verify().unwrap();
+        assert!(report.is_clean() && report.entries == 0, "{report:?}");
+    }
+}
+
+#[test]
+fn entries_expire_and_are_swept() {
+    let (_dir, path) = store();
+    let cache: Cache<str, u32> = Cache::builder(&path).open().unwrap();
+    cache.insert_with_ttl("short", &1, Duration::from_millis(30)).unwrap();
+    cache.insert("long", &2).unwrap();
+    assert_eq!(cache.get("short").unwrap(), Some(1));
+    std::thread::sleep(Duration::from_millis(40));
+    assert_eq!(cache.get("short").unwrap(), None);
+    assert_eq!(cache.len().unwrap(), 1);
+    assert!(matches!(cache.insert_with_ttl("x", &1, Duration::ZERO), Err(Error::Invalid { .. })));
+    cache.sweep().unwrap();
+    assert_eq!(cache.verify().unwrap().entries, 1);
+}
+
+#[test]
+fn limits_evict_the_least_recently_read() {
+    let (_dir, path) = store();
+    let cache: Cache<u32, u32> = Cache::builder(&path).max_entries(3).open().unwrap();
+    for n in 0..3 {
+        cache.insert(&n, &n).unwrap();
+        std::thread::sleep(Duration::from_millis(12));
+    }
+    assert_eq!(cache.get(&0).unwrap(), Some(0));
+    cache.insert(&3, &3).unwrap();
+    assert_eq!(cache.len().unwrap(), 3);
+    assert_eq!(cache.get(&1).unwrap(), None);
+    assert_eq!(cache.get(&0).unwrap(), Some(0));
+    assert_eq!(cache.stats().unwrap().evictions, 1);
+}
+
+#[test]
+fn compaction_backup_and_rekeying_keep_everything() {
+    let (dir, path) = store();
+    let (one, two, three) = (Secret::key([1; 32]), Secret::key([2; 32]), Secret::key([3; 32]));
+    let cache: Cache<u32, Vec<u8>> = Cache::builder(&path).encryption(one.clone()).open().unwrap();
+    for n in 0..2000 {
+        cache.insert(&n, &vec![n as u8; 500]).unwrap();
+    }
+    for n in 0..1900 {
+        cache.remove(&n).unwrap();
+    }
+    assert_eq!(cache.get(&1950).unwrap(), Some(vec![1950u32 as u8; 500]));
+    let before = cache.stats().unwrap().file_bytes;
+    cache.compact().unwrap();
+    assert!(cache.stats().unwrap().file_bytes < before / 2);
+    assert_eq!(cache.get(&1950).unwrap(), Some(vec![1950u32 as u8; 500]));
+    cache.insert(&1950, &vec![9]).unwrap();
+    assert_eq!(cache.get(&1950).unwrap(), Some(vec![9]));
+    cache.backup(dir.path().join("copy")).unwrap();
+    let copy: Cache<u32, Vec<u8>> =
+        Cache::builder(dir.path().join("copy")).encryption(one.clone()).open().unwrap();
+    assert_eq!(copy.len().unwrap(), 100);
+    assert!(copy.verify().unwrap().is_clean());
+
+    assert!(cache.change_secret(&two, &three).unwrap_err().is_wrong_secret());
+    cache.change_secret(&one, &two).unwrap();
+    cache.reencrypt(&two, &three).unwrap();
+    assert_eq!(cache.get(&1950).unwrap(), Some(vec![9]));
+    let report = cache.verify().unwrap();
+    assert!(report.is_clean() && report.entries == 100, "{report:?}");
+    cache.close().unwrap();
+    assert!(Cache::<u32, Vec<u8>>::builder(&path).encryption(two).open().unwrap_err().is_wrong_secret());
+    let cache: Cache<u32, Vec<u8>> = Cache::builder(&path).encryption(three).open().unwrap();
+    assert_eq!(cache.iter().count(), 100);
+}
+
+#[test]
+fn updates_and_comparisons_are_atomic() {
+    let (_dir, path) = store();
+    let cache: Cache<str, u64> = Cache::builder(&path).open().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..250 {
+                    cache.update("n", |n| Some(n.unwrap_or(0) + 1)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(cache.get("n").unwrap(), Some(1000));
+    assert!(!cache.compare_and_set("n", Some(&5), Some(&6)).unwrap());
+    assert!(cache.compare_and_set("n", Some(&1000), None).unwrap());
+    assert!(cache.compare_and_set("n", None, Some(&1)).unwrap());
+    assert!(!cache.insert_if_absent("n", &2).unwrap());
+    assert_eq!(cache.take("n").unwrap(), Some(1));
+    assert_eq!(cache.take("n").unwrap(), None);
+}
+
+#[test]
+fn a_read_only_handle_writes_nothing_not_even_at_close() {
+    let (_dir, path) = store();
+    let cache: Cache<str, u32> =
+        Cache::builder(&path).time_to_idle(Duration::from_millis(800)).open().unwrap();
+    cache.insert("a", &1).unwrap();
+    cache.close().unwrap();
+    let before = std::fs::read(path.join("data.mdb")).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let reader: Cache<str, u32> = Cache::builder(&path).read_only(true).open().unwrap();
+    assert_eq!(reader.get("a").unwrap(), Some(1));
+    reader.close().unwrap();
+    assert_eq!(std::fs::read(path.join("data.mdb")).unwrap(), before);
+}
+
+#[test]
+fn a_backup_knows_when_its_entries_were_read() {
+    let (dir, path) = store();
+    let cache: Cache<str, u32> = Cache::builder(&path).max_entries(10).open().unwrap();
+    cache.insert("a", &1).unwrap();
+    let written = cache.info("a").unwrap().unwrap().accessed;
+    std::thread::sleep(Duration::from_millis(5));
+    cache.get("a").unwrap();
+    cache.backup(dir.path().join("copy")).unwrap();
+    let copy: Cache<str, u32> = Cache::builder(dir.path().join("copy")).open().unwrap();
+    assert!(copy.info("a").unwrap().unwrap().accessed > written);
+}

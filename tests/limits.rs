@@ -1,0 +1,539 @@
+//! Limits: what the files take on the disk, how many entries there are, and which of them make room.
+//!
+//! Several processes write more than fits, while the parent measures all files of the store again and again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics fails, as it should"
+)]
+
+mod damage_support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cachemere::{ByteCache, Error, Maintenance, ScanPosition};
+use damage_support::{Dice, Peer, by_form, main_with, orders, quick_dir, say, tell};
+use heed::EnvOpenOptions;
+
+fn main() {
+    main_with(
+        |role, arguments| match role {
+            "writer" => writer(arguments),
+            "pinner" => pinner(arguments),
+            "saver" => saver(arguments),
+            "teller" => teller(arguments),
+            _ => panic!("no such role: {role}"),
+        },
+        vec![
+            ("max_bytes_bounds_the_files_under_a_load_of_small_entries", || {
+                under_load(16 << 20, 1_000, 4_000)
+            }),
+            ("max_bytes_bounds_the_files_under_a_load_of_large_entries", || {
+                under_load(16 << 20, 1_000, 64_000)
+            }),
+            ("a_larger_max_bytes_bounds_the_files_on_a_disk", larger_on_disk),
+            ("the_smallest_max_bytes_bounds_the_files", || under_load(4 << 20, 100, 4_000)),
+            ("max_bytes_bounds_the_files_while_a_snapshot_is_pinned", while_pinned),
+            ("max_bytes_bounds_the_files_during_backups", during_backups),
+            ("a_killed_writer_does_not_use_up_the_room", killed_writers),
+            ("max_entries_is_exact_for_small_limits_in_all_processes", exact_entries),
+            ("what_any_process_has_read_is_evicted_last", evicted_by_access),
+            ("reading_everything_does_not_fill_a_limited_store", read_everything),
+        ],
+    );
+}
+
+fn key(writer: usize, n: usize) -> Vec<u8> {
+    format!("{writer}/{n}").into_bytes()
+}
+
+fn value(writer: usize, n: usize, low: usize, high: usize) -> Vec<u8> {
+    let mut dice = Dice::new((writer as u64) << 40 | n as u64);
+    let len = dice.between(low, high);
+    dice.bytes(len)
+}
+
+/// Arguments: directory, number, limit, least and most bytes of a value. Told `write <seconds>`, it writes as fast as it
+/// can and tells what came of it.
+fn writer(arguments: &[String]) {
+    let [dir, rest @ ..] = arguments else { panic!("five arguments") };
+    let numbers: Vec<usize> = rest.iter().map(|number| number.parse().unwrap()).collect();
+    let [number, limit, low, high] = numbers[..] else { panic!("five arguments") };
+    let cache = ByteCache::builder(dir).max_bytes(limit as u64).open().unwrap();
+    tell("open");
+    let mut next = 0;
+    let mut written: Vec<(usize, Instant)> = Vec::new();
+    for order in orders() {
+        let Some(millis) = order.strip_prefix("write ") else { break };
+        let (since, time) = (Instant::now(), Duration::from_millis(millis.parse().unwrap()));
+        let (mut inserts, mut bytes, mut full, mut lost, mut slowest) = (0, 0, 0, 0, Duration::ZERO);
+        while since.elapsed() < time {
+            let value = value(number, next, low, high);
+            let begun = Instant::now();
+            match cache.insert(&key(number, next), &value, 0, None) {
+                Ok(()) => {
+                    inserts += 1;
+                    bytes += value.len();
+                    written.push((next, begun));
+                }
+                Err(error @ Error::StoreFull { .. }) => {
+                    let text = error.to_string();
+                    assert!(text.contains("snapshot") && text.contains("try again"), "{text}");
+                    full += 1;
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+            slowest = slowest.max(begun.elapsed());
+            next += 1;
+            // What was written a moment ago is still there; unless the others have filled the store since, and then
+            // nothing older is, but for what was being written at the same time.
+            if let Some(&(recent, at)) = written.len().checked_sub(3).and_then(|place| written.get(place)) {
+                match cache.get(&key(number, recent)).unwrap() {
+                    Some(found) => assert!(found.payload == self::value(number, recent, low, high)),
+                    None => lost += usize::from(older_than(&cache, at) > 10),
+                }
+            }
+        }
+        tell(&format!(
+            "wrote {inserts} {bytes} {full} {lost} {} {}",
+            since.elapsed().as_micros(),
+            slowest.as_millis()
+        ));
+    }
+    drop(cache);
+    tell("closed");
+}
+
+/// How many entries there are that were last used before.
+fn older_than(cache: &ByteCache, at: Instant) -> usize {
+    let at = std::time::SystemTime::now() - at.elapsed() - Duration::from_millis(5);
+    let mut position = ScanPosition::default();
+    let mut older = 0;
+    loop {
+        let chunk = cache.scan(&mut position).unwrap();
+        if chunk.is_empty() {
+            return older;
+        }
+        older += chunk.iter().filter(|entry| entry.as_ref().unwrap().info.accessed < at).count();
+    }
+}
+
+struct Wrote {
+    inserts: usize,
+    bytes: usize,
+    full: usize,
+    lost: usize,
+    micros: usize,
+    slowest_ms: usize,
+}
+
+fn what_was_written(peer: &mut Peer) -> Wrote {
+    let told = peer.expect("wrote");
+    let numbers: Vec<usize> = told.split(' ').map(|number| number.parse().unwrap()).collect();
+    let [inserts, bytes, full, lost, micros, slowest_ms] = numbers[..] else { panic!("{told}") };
+    Wrote { inserts, bytes, full, lost, micros, slowest_ms }
+}
+
+fn start_writers(dir: &Path, count: usize, limit: u64, low: usize, high: usize) -> Vec<Peer> {
+    (0..count)
+        .map(|number| {
+            let arguments = [number, limit as usize, low, high].map(|number| number.to_string());
+            let mut all = vec![dir.to_str().unwrap()];
+            all.extend(arguments.iter().map(String::as_str));
+            let mut peer = Peer::start("writer", &all);
+            peer.expect("open");
+            peer
+        })
+        .collect()
+}
+
+/// Bytes the files of a directory have, and take on the disk.
+fn size_of(dir: &Path) -> (u64, u64) {
+    let (mut len, mut on_disk) = (0, 0);
+    for file in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        // A file can be gone again.
+        let Ok(found) = file.metadata() else { continue };
+        match found.is_dir() {
+            true => {
+                let inner = size_of(&file.path());
+                len += inner.0;
+                on_disk += inner.1;
+            }
+            false => {
+                len += found.len();
+                on_disk += std::os::unix::fs::MetadataExt::blocks(&found) * 512;
+            }
+        }
+    }
+    (len, on_disk)
+}
+
+/// Measures the store all the time `work` runs; the most bytes its files ever had or took.
+fn measured<T>(dir: &Path, work: impl FnOnce() -> T) -> (T, u64) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let meter = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                let (len, on_disk) = size_of(dir);
+                most = most.max(len).max(on_disk);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            most
+        });
+        // Also when it panics.
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let guard = Over(&over);
+        let done = work();
+        drop(guard);
+        (done, meter.join().unwrap())
+    })
+}
+
+fn assert_within(most: u64, limit: u64) {
+    assert!(most <= limit + limit / 10, "the files took {most} bytes, with a limit of {limit}");
+}
+
+/// Not on a disk: how often a write must wait for others to sync theirs is not what is tested.
+fn store() -> (tempfile::TempDir, PathBuf) {
+    let root = quick_dir();
+    let dir = root.path().join("store");
+    (root, dir)
+}
+
+/// Live bytes, after a look at everything.
+fn live_bytes(dir: &Path) -> u64 {
+    let cache = ByteCache::builder(dir).open().unwrap();
+    let report = cache.verify().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    report.bytes
+}
+
+fn end(peers: Vec<Peer>) {
+    for mut peer in peers {
+        peer.ask("close", "closed");
+        assert!(peer.finish().success());
+    }
+}
+
+fn under_load(limit: u64, low: usize, high: usize) {
+    let (_root, dir) = store();
+    load(&dir, limit, low, high);
+}
+
+fn larger_on_disk() {
+    let root = tempfile::tempdir().unwrap();
+    load(&root.path().join("store"), 64 << 20, 1_000, 64_000);
+}
+
+fn load(dir: &Path, limit: u64, low: usize, high: usize) {
+    let mut peers = start_writers(dir, 3, limit, low, high);
+    let time = by_form(2_000, 12_000);
+    let (wrote, most) = measured(dir, || {
+        peers.iter_mut().for_each(|peer| peer.say(&format!("write {time}")));
+        peers.iter_mut().map(what_was_written).collect::<Vec<_>>()
+    });
+    let live = live_bytes(dir);
+    end(peers);
+    let total: usize = wrote.iter().map(|wrote| wrote.bytes).sum();
+    for wrote in &wrote {
+        say(&format!(
+            "limit {} MiB, values of {low} to {high}: {} inserts/s and {:.1} MB/s in a process, the slowest {} ms",
+            limit >> 20,
+            wrote.inserts * 1_000_000 / wrote.micros,
+            wrote.bytes as f64 / wrote.micros as f64,
+            wrote.slowest_ms,
+        ));
+    }
+    say(&format!(
+        "limit {} MiB: {:.1} times as much written, at most {:.1} % taken, {:.1} % live",
+        limit >> 20,
+        total as f64 / limit as f64,
+        most as f64 * 100.0 / limit as f64,
+        live as f64 * 100.0 / limit as f64
+    ));
+    assert_within(most, limit);
+    for wrote in &wrote {
+        assert_eq!(wrote.full, 0, "a write had no room though nobody keeps a snapshot");
+        assert_eq!(wrote.lost, 0, "an entry written a moment ago was evicted");
+    }
+    if total as u64 > limit * 3 / 2 {
+        // Values of a bit more than half a page take a whole one, so that only about half of the bytes can be live. And
+        // the smallest store has to evict more to find room in one piece.
+        let least = match (limit >> 20, high) {
+            (1, _) => limit / 6,
+            (_, ..8192) => limit / 4,
+            _ => limit * 2 / 5,
+        };
+        assert!(live >= least, "only {live} of {limit} bytes are live");
+    }
+}
+
+/// Another program, which keeps a snapshot open: the worst that can happen to reuse.
+#[allow(unsafe_code, reason = "heed opens an environment")]
+fn pinner(arguments: &[String]) {
+    let [dir, limit] = arguments else { panic!("two arguments") };
+    let mut options = EnvOpenOptions::new();
+    options.map_size(limit.parse().unwrap()).max_readers(1024);
+    // SAFETY: this process has the store open in no other way.
+    let env = unsafe { options.open(dir) }.unwrap();
+    tell("open");
+    let mut pin = None;
+    for order in orders() {
+        match order.as_str() {
+            "pin" => pin = Some(env.read_txn().unwrap()),
+            "release" => drop(pin.take()),
+            _ => break,
+        }
+        tell("done");
+    }
+}
+
+fn while_pinned() {
+    let limit: u64 = 16 << 20;
+    let (_root, dir) = store();
+    let mut peers = start_writers(&dir, 2, limit, 1_000, 30_000);
+    let ((told, kept), most) = measured(&dir, || {
+        let mut write = |time: u64| -> Vec<Wrote> {
+            peers.iter_mut().for_each(|peer| peer.say(&format!("write {time}")));
+            peers.iter_mut().map(what_was_written).collect()
+        };
+        let before = write(1_000);
+        let mut pinner = Peer::start("pinner", &[dir.to_str().unwrap(), &limit.to_string()]);
+        pinner.expect("open");
+        pinner.ask("pin", "done");
+        let pinned = write(by_form(5_000, 20_000));
+        let kept = live_bytes(&dir);
+        pinner.ask("release", "done");
+        // Right away.
+        let after = write(2_000);
+        pinner.say("end");
+        assert!(pinner.finish().success());
+        ((before, pinned, after), kept)
+    });
+    let (before, pinned, after) = told;
+    end(peers);
+    assert_within(most, limit);
+    let sum = |all: &[Wrote], of: fn(&Wrote) -> usize| all.iter().map(of).sum::<usize>();
+    let full = sum(&pinned, |wrote| wrote.full);
+    say(&format!(
+        "with a pin: {} inserts before, {} while pinned with {full} refused as full (the slowest {} ms), {} after; at \
+         most {:.1} % taken; {:.1} % live at the end of the pin",
+        sum(&before, |wrote| wrote.inserts),
+        sum(&pinned, |wrote| wrote.inserts),
+        pinned.iter().map(|wrote| wrote.slowest_ms).max().unwrap(),
+        sum(&after, |wrote| wrote.inserts),
+        most as f64 * 100.0 / limit as f64,
+        kept as f64 * 100.0 / limit as f64,
+    ));
+    assert!(kept >= limit / 4, "in vain, all but {kept} of {limit} bytes were evicted");
+    assert!(full > 0, "so long a pin must have used up all room: the test tests nothing");
+    assert_eq!(sum(&before, |wrote| wrote.full) + sum(&after, |wrote| wrote.full), 0);
+    assert!(after.iter().all(|wrote| wrote.inserts > 20), "writes work again");
+    let live = live_bytes(&dir);
+    assert!(live >= limit / 4, "only {live} of {limit} bytes are in use two seconds after the pin");
+}
+
+/// Makes one backup after the other until told to stop, and looks at each.
+fn saver(arguments: &[String]) {
+    let [dir, to] = arguments else { panic!("two arguments") };
+    let cache = ByteCache::builder(dir).open().unwrap();
+    tell("open");
+    let over = AtomicBool::new(false);
+    let made = std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            let mut made = 0;
+            while !over.load(Ordering::Relaxed) {
+                let to = Path::new(to).join(format!("backup {made}"));
+                cache.backup(&to).unwrap();
+                let copy = ByteCache::builder(&to).open().unwrap();
+                assert!(copy.verify().unwrap().is_clean());
+                drop(copy);
+                std::fs::remove_dir_all(&to).unwrap();
+                made += 1;
+            }
+            made
+        });
+        orders().next();
+        over.store(true, Ordering::Relaxed);
+        work.join().unwrap()
+    });
+    drop(cache);
+    tell(&format!("made {made}"));
+}
+
+fn during_backups() {
+    let limit: u64 = 16 << 20;
+    let (root, dir) = store();
+    let mut peers = start_writers(&dir, 2, limit, 1_000, 30_000);
+    let ((wrote, made), most) = measured(&dir, || {
+        let mut saver = Peer::start("saver", &[dir.to_str().unwrap(), root.path().to_str().unwrap()]);
+        saver.expect("open");
+        peers.iter_mut().for_each(|peer| peer.say(&format!("write {}", by_form(3_000, 15_000))));
+        let wrote: Vec<Wrote> = peers.iter_mut().map(what_was_written).collect();
+        let made: usize = saver.ask("end", "made").parse().unwrap();
+        assert!(saver.finish().success());
+        (wrote, made)
+    });
+    end(peers);
+    let (inserts, full) =
+        (wrote.iter().map(|w| w.inserts).sum::<usize>(), wrote.iter().map(|w| w.full).sum::<usize>());
+    say(&format!(
+        "{made} backups during {inserts} inserts, {full} refused as full; at most {:.1} % taken",
+        most as f64 * 100.0 / limit as f64
+    ));
+    assert_within(most, limit);
+    assert!(made > 0 && inserts > 100);
+    assert!(full * 20 < inserts, "backups make writers fail: {full} of {inserts}");
+}
+
+fn killed_writers() {
+    let limit: u64 = 4 << 20;
+    let (_root, dir) = store();
+    let (_, most) = measured(&dir, || {
+        let mut dice = Dice::new(1);
+        for _ in 0..by_form(8, 60) {
+            let mut peers = start_writers(&dir, 2, limit, 1_000, 20_000);
+            peers.iter_mut().for_each(|peer| peer.say("write 60000"));
+            std::thread::sleep(Duration::from_millis(dice.between(50, 250) as u64));
+            // Both at once, with their pins and in the midst of writing.
+            peers.iter_mut().for_each(Peer::kill);
+        }
+    });
+    let mut peers = start_writers(&dir, 1, limit, 1_000, 20_000);
+    peers[0].say("write 1000");
+    let wrote = what_was_written(&mut peers[0]);
+    end(peers);
+    assert_eq!(wrote.full, 0);
+    assert!(wrote.inserts > 50, "{}", wrote.inserts);
+    assert_within(most, limit);
+    assert!(live_bytes(&dir) >= limit / 2);
+}
+
+/// Does single operations as told, on a store with a limit on entries.
+fn teller(arguments: &[String]) {
+    let [dir, limit] = arguments else { panic!("two arguments") };
+    let limit: u64 = limit.parse().unwrap();
+    let cache = ByteCache::builder(dir).max_entries(limit).open().unwrap();
+    tell("open");
+    for order in orders() {
+        let (order, n) = order.split_once(' ').unwrap_or((&order, ""));
+        match order {
+            "insert" => {
+                cache.insert(n.as_bytes(), n.as_bytes(), 0, None).unwrap();
+                tell(&format!("len {}", cache.len().unwrap()));
+            }
+            "get" => tell(&format!("got {}", cache.get(n.as_bytes()).unwrap().is_some())),
+            "contains" => tell(&format!("has {}", cache.contains(n.as_bytes()).unwrap())),
+            "flush" => {
+                cache.checkpoint().unwrap();
+                tell("flushed");
+            }
+            _ => break,
+        }
+    }
+    tell("closed");
+}
+
+fn two_tellers(dir: &Path, limit: usize) -> [Peer; 2] {
+    [0, 1].map(|_| {
+        let mut peer = Peer::start("teller", &[dir.to_str().unwrap(), &limit.to_string()]);
+        peer.expect("open");
+        peer
+    })
+}
+
+fn exact_entries() {
+    for limit in [1, 2, 3, 7, 20, 63] {
+        let (_root, dir) = store();
+        let mut tellers = two_tellers(&dir, limit);
+        for n in 0..limit * 2 + 5 {
+            let len: usize = tellers[n % 2].ask(&format!("insert {n}"), "len").parse().unwrap();
+            assert_eq!(len, limit.min(n + 1), "limit {limit}, after {n}");
+        }
+        // Replacing evicts nobody.
+        let last = limit * 2 + 4;
+        assert_eq!(tellers[0].ask(&format!("insert {last}"), "len"), limit.to_string());
+        assert_eq!(tellers[1].ask(&format!("contains {last}"), "has"), "true");
+        // Nor does it matter who is asked.
+        assert_eq!(tellers[1].ask(&format!("insert {last}"), "len"), limit.to_string());
+    }
+}
+
+fn evicted_by_access() {
+    let (_root, dir) = store();
+    let [mut one, mut other] = two_tellers(&dir, 10);
+    // Much longer than the grain of the clock that accesses are told by.
+    let pause = || std::thread::sleep(Duration::from_millis(60));
+    for n in 0..10 {
+        one.ask(&format!("insert {n}"), "len");
+        pause();
+    }
+    // The other process reads some of them, in another order, and writes that down.
+    for n in [2, 0, 5] {
+        assert_eq!(other.ask(&format!("get {n}"), "got"), "true");
+        pause();
+    }
+    other.ask("flush", "flushed");
+    // A look that is not an access does not count.
+    assert_eq!(other.ask("contains 1", "has"), "true");
+    let mut gone = Vec::new();
+    for n in 10..20 {
+        assert_eq!(one.ask(&format!("insert {n}"), "len"), "10");
+        pause();
+        for old in 0..10 {
+            if !gone.contains(&old) && one.ask(&format!("contains {old}"), "has") == "false" {
+                gone.push(old);
+            }
+        }
+    }
+    assert_eq!(gone, [1, 3, 4, 6, 7, 8, 9, 2, 0, 5]);
+}
+
+/// Access times are part of the entries, so writing them down takes as much room as the entries do.
+fn read_everything() {
+    let limit: u64 = 16 << 20;
+    let (_root, dir) = store();
+    for maintenance in [Maintenance::Manual, Maintenance::Background] {
+        let open = || ByteCache::builder(&dir).max_bytes(limit).maintenance(maintenance).open().unwrap();
+        let cache = open();
+        let mut next = 0;
+        for round in 0..4 {
+            while next < 400 * (round + 1) {
+                cache.insert(&key(0, next), &value(0, next, 1_000, 60_000), 0, None).unwrap();
+                next += 1;
+            }
+            let there = (0..next).filter(|n| cache.get(&key(0, *n)).unwrap().is_some()).count();
+            assert!(there > 100, "{there}");
+            // Also all the access times at once.
+            if round % 2 == 1 {
+                cache.checkpoint().unwrap();
+            }
+        }
+        // What was read last is what is kept.
+        let there: Vec<usize> = (0..next).filter(|n| cache.contains(&key(0, *n)).unwrap()).collect();
+        for n in &there[..20] {
+            assert!(cache.get(&key(0, *n)).unwrap().is_some());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for _ in 0..there.len() / 2 {
+            cache.insert(&key(0, next), &value(0, next, 20_000, 40_000), 0, None).unwrap();
+            next += 1;
+        }
+        assert!(there[..20].iter().all(|n| cache.contains(&key(0, *n)).unwrap()));
+        assert!(cache.verify().unwrap().is_clean());
+        cache.close().unwrap();
+        let cache = open();
+        assert!(there[..20].iter().all(|n| cache.contains(&key(0, *n)).unwrap()));
+        cache.clear().unwrap();
+        cache.close().unwrap();
+    }
+}
