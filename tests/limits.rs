@@ -310,7 +310,12 @@ fn while_pinned() {
         let mut pinner = Peer::start("pinner", &[dir.to_str().unwrap(), &limit.to_string()]);
         pinner.expect("open");
         pinner.ask("pin", "done");
-        let pinned = write(by_form(5_000, 20_000));
+        let mut pinned = write(by_form(4_000, 20_000));
+        // However slow the disk is.
+        let since = Instant::now();
+        while pinned.iter().all(|wrote| wrote.full == 0) && since.elapsed() < Duration::from_secs(60) {
+            pinned.extend(write(2_000));
+        }
         let kept = live_bytes(&dir);
         pinner.ask("release", "done");
         // Right away.
@@ -337,7 +342,7 @@ fn while_pinned() {
     assert!(kept >= limit / 4, "in vain, all but {kept} of {limit} bytes were evicted");
     assert!(full > 0, "so long a pin must have used up all room: the test tests nothing");
     assert_eq!(sum(&before, |wrote| wrote.full) + sum(&after, |wrote| wrote.full), 0);
-    assert!(after.iter().all(|wrote| wrote.inserts > 20), "writes work again");
+    assert!(after.iter().all(|wrote| wrote.inserts > 0), "writes work again");
     let live = live_bytes(&dir);
     assert!(live >= limit / 4, "only {live} of {limit} bytes are in use two seconds after the pin");
 }
@@ -409,11 +414,16 @@ fn killed_writers() {
         }
     });
     let mut peers = start_writers(&dir, 1, limit, 1_000, 20_000);
-    peers[0].say("write 1000");
-    let wrote = what_was_written(&mut peers[0]);
+    // However slow the disk is.
+    let (mut bytes, since) = (0, Instant::now());
+    while bytes < 2 * limit as usize && since.elapsed() < Duration::from_secs(60) {
+        peers[0].say("write 500");
+        let wrote = what_was_written(&mut peers[0]);
+        assert_eq!(wrote.full, 0);
+        bytes += wrote.bytes;
+    }
     end(peers);
-    assert_eq!(wrote.full, 0);
-    assert!(wrote.inserts > 50, "{}", wrote.inserts);
+    assert!(bytes >= 2 * limit as usize, "only {bytes} bytes were written in {:?}", since.elapsed());
     assert_within(most, limit);
     assert!(live_bytes(&dir) >= limit / 2);
 }

@@ -87,21 +87,22 @@ impl Checkpoints {
 
     /// Makes sure that this process holds a pin no newer than the recorded snapshot; every writer calls it first.
     ///
-    /// Costs a lock and a compare when the pin is there, up to two syncs when not.
-    pub(crate) fn join(&self, target: Target<'_>) -> Result<()> {
-        if lock(&self.state).pin.is_some() {
-            return Ok(());
+    /// Costs a lock and a compare when the pin is there, up to two syncs when not. Returns whether it is a new one.
+    pub(crate) fn join(&self, target: Target<'_>) -> Result<bool> {
+        if self.is_joined() {
+            return Ok(false);
         }
         self.checkpoint(target)
     }
 
-    /// Records the newest snapshot, or a newer one, and moves the pin to it.
-    pub(crate) fn checkpoint(&self, target: Target<'_>) -> Result<()> {
+    /// Records the newest snapshot, or a newer one, and moves the pin to it. Returns whether there was none before: then
+    /// somebody must see to it that it goes on moving.
+    pub(crate) fn checkpoint(&self, target: Target<'_>) -> Result<bool> {
         let mut running = self.begin();
+        let joined = !self.is_joined();
         running.keepers(target.env)?;
-        let result = running.run(target);
-        drop(running);
-        result
+        running.run(target)?;
+        Ok(joined)
     }
 
     /// Returns when the snapshot of transaction `txn` is recorded. Writers that wait at the same time share one sync.

@@ -160,10 +160,10 @@ fn flush_interval(live: &Live) -> Duration {
 fn checkpoint_if_due(live: &Live) -> Result<()> {
     let Some(checkpoints) = live.checkpoints() else { return Ok(()) };
     let (soft, _) = live.volume_limits();
-    let pressed = checkpoints.volume() >= soft || live.is_pressed() && checkpoints.lag(live.target()) > 8;
+    let pressed = checkpoints.volume() >= soft || live.is_in_the_way();
     match checkpoints.due(live.target(), live.config.checkpoint_interval, pressed) {
         Due::Nothing => Ok(()),
-        Due::Checkpoint => checkpoints.checkpoint(live.target()),
+        Due::Checkpoint => live.checkpoint(),
         Due::Leave => {
             let _gate = live.gate();
             checkpoints.leave()

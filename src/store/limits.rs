@@ -1,26 +1,20 @@
-//! Keeping a store within its limits: eviction by least recent access, and making room in a full map.
+//! Keeping a store within its limits: eviction by least recent access.
 //!
 //! `max_bytes` is the size of LMDB's map, so the data file cannot grow beyond it whatever happens. What has to be
 //! arranged is that there is always room for the next write: entries may take three quarters; the rest is for the copies
 //! that copy-on-write makes until a checkpoint lets LMDB reuse the old pages.
 
-use std::time::{Duration, Instant};
-
 use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use super::live::Live;
 use super::records::Recency;
 use super::transaction::Writer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Maps have a multiple of this many bytes, the largest page of any system LMDB runs on.
 pub(crate) const MAP_UNIT: u64 = 64 << 10;
 /// The smallest size limit a store works well with: below it, the quarter kept free for copies is used up by a few commits of
 /// several processes before their slowest has synced.
 pub(crate) const MIN_MAX_BYTES: u64 = 4 << 20;
-/// How long a write waits for other processes to let go of old snapshots, beside the time that takes.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// They sync the disk for it, one after the other: about as long as this process does, times so many.
-const SYNCS: u32 = 10;
 /// Expired entries removed on the way before anything is evicted.
 const EXPIRED_FIRST: usize = 64;
 /// Records looked at for one eviction, where this process has read entries since their access was written down.
@@ -182,69 +176,10 @@ struct Candidate {
     accessed: u64,
 }
 
-/// What a write does about a full map, a step at a time.
-pub(crate) struct MakeRoom<'a> {
-    live: &'a Live,
-    since: Option<Instant>,
-    tries: u32,
-    slowest_sync: Duration,
-}
-
-impl<'a> MakeRoom<'a> {
-    pub(crate) fn new(live: &'a Live) -> MakeRoom<'a> {
-        MakeRoom { live, since: None, tries: 0, slowest_sync: Duration::ZERO }
-    }
-
-    /// Makes it likelier that the next try finds free pages, or gives up with [`Error::StoreFull`].
-    pub(crate) fn make(&mut self) -> Result<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let patience = if self.live.max_bytes.is_some() { PATIENCE } else { PATIENCE / 10 };
-        if since.elapsed() > patience + self.slowest_sync * SYNCS {
-            return Err(self.full());
-        }
-        // A new pin at the newest snapshot lets go of the pages freed since the last checkpoint.
-        let begun = Instant::now();
-        self.live.checkpoint()?;
-        self.slowest_sync = self.slowest_sync.max(begun.elapsed());
-        if self.tries > 0 {
-            // Other processes let go of theirs within their next round of maintenance.
-            std::thread::sleep(Duration::from_millis(5 << self.tries.min(4)));
-            let cleared = self.live.env.clear_stale_readers();
-            cleared.map_err(|e| super::env::lmdb_error(e, "checking readers"))?;
-        }
-        if self.live.max_bytes.is_some() && self.tries > 2 {
-            // Where old snapshots keep the pages, eviction frees none, and would only empty the store. It helps where a
-            // large entry finds no room in one piece.
-            let keep_half = since.elapsed() > patience / 2;
-            match self.live.evict_batch(if keep_half { 2 } else { 3 }) {
-                Ok(()) | Err(Error::StoreFull { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.tries += 1;
-        Ok(())
-    }
-
-    fn full(&self) -> Error {
-        let readers = self.live.env.info().number_of_readers;
-        let limit = self.live.env.info().map_size as u64;
-        let detail = match self.live.max_bytes {
-            Some(_) => format!(
-                "eviction frees nothing that can be reused, because a snapshot is kept open by one of {readers} \
-                 reader slots (a backup, or another program's read transaction), or because the write is too large; \
-                 nothing was written, try again when it has ended, or raise max_bytes"
-            ),
-            None => "the map has no free page; open the store with a larger map_size, or remove entries"
-                .to_owned(),
-        };
-        Error::StoreFull { limit, detail: detail.into() }
-    }
-}
-
 impl Live {
     /// Evicts a sixteenth of the store, without making room for it first, if entries take more than so many quarters of
     /// what they may take.
-    fn evict_batch(&self, quarters: u64) -> Result<()> {
+    pub(super) fn evict_batch(&self, quarters: u64) -> Result<()> {
         let most = self.target_pages().unwrap_or(0);
         let keep = most / 4 * quarters;
         self.write_once(|writer| {

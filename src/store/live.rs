@@ -18,6 +18,7 @@ use super::layout::{KeyHash, KeyHasher, STATE_KEY};
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
 use super::records::{Recency, StateRecord};
+use super::room::{MakeRoom, RoomTurn};
 use super::sync::lock;
 use super::transaction::{ReadView, Writer};
 use crate::clock::Time;
@@ -73,6 +74,7 @@ pub(crate) struct Live {
     pub(crate) flights: Arc<Flights>,
     pub(crate) access: AccessLog,
     pub(super) sweeper: Option<ProcessLock>,
+    pub(super) room: RoomTurn,
     /// For `Maintenance::Inline`: held by the thread that is at it.
     inline: Mutex<Rounds>,
     /// Microseconds; `u64::MAX` while no entry that expires by idleness was seen.
@@ -127,6 +129,7 @@ impl Live {
             flights,
             access: AccessLog::default(),
             sweeper,
+            room: RoomTurn::default(),
             inline: Mutex::new(Rounds::new()),
             shortest_idle: AtomicU64::new(u64::MAX),
             evictions: AtomicU64::new(0),
@@ -172,15 +175,27 @@ impl Live {
     /// room is made and `work` runs again, so it must not have effects of its own.
     pub(crate) fn write<T>(
         &self,
+        work: impl FnMut(&mut Writer<'_>) -> Result<T>,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<T> {
+        self.write_in_turn(true, work, committed)
+    }
+
+    fn write_in_turn<T>(
+        &self,
+        in_turn: bool,
         mut work: impl FnMut(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
         let checkpoints = self.writable()?;
         let mut committed = Some(committed);
-        let mut room = super::limits::MakeRoom::new(self);
+        let mut room = MakeRoom::new(self);
         loop {
+            if in_turn {
+                room.let_others_first()?;
+            }
             let gate = lock(&self.gate);
-            checkpoints.join(self.target())?;
+            self.watch_pin(checkpoints.join(self.target())?);
             let attempt = self.attempt(&mut work);
             match attempt {
                 Ok((done, None)) => return Ok(done),
@@ -191,11 +206,15 @@ impl Live {
                         committed(&commit);
                     }
                     drop(gate);
+                    drop(room);
                     self.after_commit(&commit, volume)?;
                     return Ok(done);
                 }
                 Err(Error::StoreFull { limit: 0, .. }) => {
                     drop(gate);
+                    if in_turn {
+                        room.take_turn()?;
+                    }
                     room.make()?;
                 }
                 Err(error) => return Err(error),
@@ -214,7 +233,7 @@ impl Live {
     pub(super) fn write_once<T>(&self, mut work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let checkpoints = self.writable()?;
         let _gate = lock(&self.gate);
-        checkpoints.join(self.target())?;
+        self.watch_pin(checkpoints.join(self.target())?);
         let (done, commit) = self.attempt(&mut work)?;
         if let Some(commit) = commit {
             checkpoints.committed(commit.pages);
@@ -222,9 +241,10 @@ impl Live {
         Ok(done)
     }
 
-    /// A commit that makes nothing public of itself: of access times and the like.
+    /// A commit that makes nothing public of itself: of access times and the like. It waits for nobody's turn to find
+    /// room, because the background thread must go on moving this process's pin.
     pub(crate) fn write_quietly<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.write(work, |_| ())
+        self.write_in_turn(false, work, |_| ())
     }
 
     fn after_commit(&self, commit: &Commit, volume: u64) -> Result<()> {
@@ -234,7 +254,7 @@ impl Live {
         }
         let (soft, hard) = self.volume_limits();
         if volume >= hard {
-            checkpoints.checkpoint(self.target())?;
+            self.watch_pin(checkpoints.checkpoint(self.target())?);
         } else if volume >= soft && volume.saturating_sub(commit.pages) < soft {
             // Once is enough: the thread stays awake until it has made the checkpoint.
             self.nudge();
@@ -288,8 +308,19 @@ impl Live {
     /// Brings everything committed so far safely to the disk.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         match &self.checkpoints {
-            Some(checkpoints) => checkpoints.checkpoint(self.target()),
+            Some(checkpoints) => {
+                self.watch_pin(checkpoints.checkpoint(self.target())?);
+                Ok(())
+            }
             None => Ok(()),
+        }
+    }
+
+    /// Wakes the background thread where there is a pin again: it sleeps for seconds when there is none, while other
+    /// processes wait for the pages.
+    fn watch_pin(&self, is_new: bool) {
+        if is_new {
+            self.nudge();
         }
     }
 

@@ -29,6 +29,7 @@ mod record;
 mod records;
 mod recovery;
 mod rekey;
+mod room;
 mod sweep;
 mod sync;
 mod transaction;

@@ -50,6 +50,16 @@ impl ProcessLock {
         }
     }
 
+    /// Whether another process has the lock on the byte at `offset`.
+    pub(crate) fn is_locked_elsewhere(&self, offset: u64) -> Result<bool> {
+        let mut range = range(libc::F_WRLCK, offset);
+        // SAFETY: as in `set`; the kernel writes to `range` what is in the way.
+        match unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLK, &mut range) } {
+            -1 => Err(Error::io("looking at a lock", io::Error::last_os_error())),
+            _ => Ok(range.l_type != libc::F_UNLCK as libc::c_short),
+        }
+    }
+
     pub(crate) fn unlock(&self, offset: u64) {
         // Cannot fail on an open file with a valid range.
         if let Err(error) = self.set(libc::F_SETLK, libc::F_UNLCK, offset) {
@@ -58,16 +68,22 @@ impl ProcessLock {
     }
 
     fn set(&self, command: libc::c_int, kind: libc::c_int, offset: u64) -> io::Result<()> {
-        // SAFETY: all-zero is a valid `flock`, a plain C struct of integers.
-        let mut range: libc::flock = unsafe { std::mem::zeroed() };
-        range.l_type = kind as libc::c_short;
-        range.l_whence = libc::SEEK_SET as libc::c_short;
-        range.l_start = offset as libc::off_t;
-        range.l_len = 1;
+        let range = range(kind, offset);
         // SAFETY: the descriptor is open for as long as `self.file`, and `range` outlives the call.
         match unsafe { libc::fcntl(self.file.as_raw_fd(), command, &range) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         }
     }
+}
+
+/// One byte.
+fn range(kind: libc::c_int, offset: u64) -> libc::flock {
+    // SAFETY: all-zero is a valid `flock`, a plain C struct of integers.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = kind as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range.l_start = offset as libc::off_t;
+    range.l_len = 1;
+    range
 }
