@@ -14,7 +14,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Names the part a child plays. Its arguments follow on the command line.
 const ROLE: &str = "CACHEMERE_TEST_ROLE";
 /// A child that says nothing for so long hangs.
-pub(crate) const HANG: Duration = Duration::from_secs(20);
+pub(crate) const HANG: Duration = Duration::from_secs(90);
 
 /// Whether the long form of the tests was asked for.
 pub(crate) fn is_long() -> bool {
