@@ -473,8 +473,8 @@ fn suffer(kind: &str, dir: &Path, class: Class, values: &[Vec<u8>]) -> String {
         // Closing would write access times into the damaged tree.
         std::mem::forget(cache);
         return format!(
-            "right={right} missing={missing} early={early} wrong={wrong} failed={} scanned={scanned} scan_failed={scan_failed} \
-             verified={verified}",
+            "right={right} missing={missing} early={early} wrong={wrong} failed={} scanned={scanned} \
+             scan_failed={scan_failed} verified={verified}",
             failed.join("+")
         );
     }
@@ -487,8 +487,8 @@ fn suffer(kind: &str, dir: &Path, class: Class, values: &[Vec<u8>]) -> String {
         };
     }
     format!(
-        "right={right} missing={missing} early={early} wrong={wrong} failed={} scanned={scanned} scan_failed={scan_failed} \
-         verified={verified} used={used}",
+        "right={right} missing={missing} early={early} wrong={wrong} failed={} scanned={scanned} \
+         scan_failed={scan_failed} verified={verified} used={used}",
         failed.join("+")
     )
 }

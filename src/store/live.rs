@@ -189,11 +189,9 @@ impl Live {
     ) -> Result<T> {
         let checkpoints = self.writable()?;
         let mut committed = Some(committed);
-        let mut room = MakeRoom::new(self);
+        let mut room = MakeRoom::new(self, in_turn);
         loop {
-            if in_turn {
-                room.let_others_first()?;
-            }
+            room.let_others_first()?;
             let gate = lock(&self.gate);
             self.watch_pin(checkpoints.join(self.target())?);
             let attempt = self.attempt(&mut work);
@@ -212,9 +210,6 @@ impl Live {
                 }
                 Err(Error::StoreFull { limit: 0, .. }) => {
                     drop(gate);
-                    if in_turn {
-                        room.take_turn()?;
-                    }
                     room.make()?;
                 }
                 Err(error) => return Err(error),

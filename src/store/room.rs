@@ -34,6 +34,8 @@ pub(crate) struct RoomTurn {
 /// What a write does about a full map, a step at a time.
 pub(crate) struct MakeRoom<'a> {
     live: &'a Live,
+    /// Whether it takes turns with others.
+    in_line: bool,
     has_turn: bool,
     since: Option<Instant>,
     tries: u32,
@@ -41,22 +43,22 @@ pub(crate) struct MakeRoom<'a> {
 }
 
 impl<'a> MakeRoom<'a> {
-    pub(crate) fn new(live: &'a Live) -> MakeRoom<'a> {
-        MakeRoom { live, has_turn: false, since: None, tries: 0, slowest_sync: Duration::ZERO }
+    pub(crate) fn new(live: &'a Live, in_line: bool) -> MakeRoom<'a> {
+        MakeRoom { live, in_line, has_turn: false, since: None, tries: 0, slowest_sync: Duration::ZERO }
     }
 
     /// Waits while it is the turn of another writer in need. Costs nothing while the file is below its limit, and a
     /// system call when it is not.
     pub(crate) fn let_others_first(&self) -> Result<()> {
-        if !self.has_turn && self.live.is_pressed() {
+        if self.in_line && !self.has_turn && self.live.is_pressed() {
             self.wait_in_line(|live| live.turn_is_free())?;
         }
         Ok(())
     }
 
     /// Tries until the turn is taken, or gives up: then the write does what it can beside the others.
-    pub(crate) fn take_turn(&mut self) -> Result<()> {
-        if !self.has_turn && self.live.max_bytes.is_some() {
+    fn take_turn(&mut self) -> Result<()> {
+        if self.in_line && !self.has_turn && self.live.max_bytes.is_some() {
             self.has_turn = self.wait_in_line(|live| live.take_turn())?;
         }
         Ok(())
@@ -83,6 +85,7 @@ impl<'a> MakeRoom<'a> {
 
     /// Makes it likelier that the next try finds free pages, or gives up with [`Error::StoreFull`].
     pub(crate) fn make(&mut self) -> Result<()> {
+        self.take_turn()?;
         let since = *self.since.get_or_insert_with(Instant::now);
         let patience = if self.live.max_bytes.is_some() { PATIENCE } else { PATIENCE / 10 };
         if since.elapsed() > patience + self.slowest_sync * SYNCS {
