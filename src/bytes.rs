@@ -6,18 +6,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::ByteBuilder;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+
 use crate::entries::{
-    Direction, Entries, EntryInfo, Expect, Life, Position, Raw, Read, Scratch, Stats, VerifyReport, Written,
-    lifetime,
+    Direction, Entries, EntryInfo, Expect, Item, Life, Position, Raw, Read, Scratch, Stats, VerifyReport,
+    Written, lifetime,
 };
 use crate::error::Result;
+use crate::held::{Held, Ledger};
 use crate::secret::Secret;
-use crate::store::{KeyBuffer, KeyHash, Lead, Stamp, Turn};
+use crate::store::{Commit, Header, KeyBuffer, KeyHash, Lead, Live, Stamp, Turn, fork_epoch, granularity};
 
 /// A persistent cache from canonical key bytes to payload bytes.
 ///
-/// It has no front: whoever decodes the payloads knows best what to keep. For that it tells for each payload its
-/// [`Version`], and [`token`](Self::token) tells in nanoseconds whether anything in the store has changed at all.
+/// It has no front: whoever decodes the payloads knows best what to keep. What is kept can be registered with
+/// [`hold`](Self::hold); [`is_current`](Self::is_current) then tells in some 20 ns whether it is still what the store has.
 /// Beside its payload an entry carries a *tag*, a byte that the caller may use as it likes (for the kind of its
 /// serialization, say); it is authenticated in encrypted stores.
 ///
@@ -35,7 +40,14 @@ use crate::store::{KeyBuffer, KeyHash, Lead, Stamp, Turn};
 /// ```
 #[derive(Clone)]
 pub struct ByteCache {
-    entries: Arc<Entries>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    entries: Entries,
+    /// What the caller holds; made at first use, and anew when the environment was.
+    ledger: ArcSwapOption<Ledger>,
+    held_hits: AtomicU64,
 }
 
 /// Identifies one written value of one key: as long as an entry's version is the same, so is its payload.
@@ -46,7 +58,7 @@ pub struct Version {
 }
 
 /// A payload that was found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Payload {
     /// The bytes that were inserted.
@@ -55,10 +67,38 @@ pub struct Payload {
     pub tag: u8,
     /// Which writing of the key this is.
     pub version: Version,
-    /// The snapshot it was read in: if [`ByteCache::token`] gives this number, it is still the key's value.
+    /// The snapshot it was read in: as long as [`ByteCache::token`] gives this number, it is the key's payload.
     pub snapshot: u64,
-    /// Microseconds since the epoch at which the entry expires if it is not read before; `None` for never.
-    pub due: Option<u64>,
+    origin: Origin,
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Payload) -> bool {
+        (&self.payload, self.tag, self.version) == (&other.payload, other.tag, other.version)
+    }
+}
+
+impl Eq for Payload {}
+
+/// What is needed to hold a payload.
+#[derive(Clone, Debug)]
+struct Origin {
+    header: Header,
+    stored_size: usize,
+    /// See [`Ledger::drops`]; of the ledger of this environment.
+    drops: u64,
+    environment: u64,
+}
+
+/// The answer of [`ByteCache::get_unless`].
+#[derive(Debug)]
+pub enum Known {
+    /// The key has no entry any more.
+    Missing,
+    /// The payload is still the one that is held, which is current again.
+    Same,
+    /// The key has another payload now.
+    Other(Payload),
 }
 
 /// An entry met by [`ByteCache::scan`].
@@ -116,45 +156,93 @@ impl ByteCache {
     }
 
     pub(crate) fn new(entries: Entries) -> ByteCache {
-        ByteCache { entries: Arc::new(entries) }
+        let (ledger, held_hits) = (ArcSwapOption::empty(), AtomicU64::new(0));
+        ByteCache { inner: Arc::new(Inner { entries, ledger, held_hits }) }
     }
 
-    /// The last committed transaction of any process: a payload read in this snapshot is still good. About 15 ns.
+    /// The last committed transaction of any process. About 15 ns.
     pub fn token(&self) -> Result<u64> {
-        Ok(self.entries.store.live()?.token())
+        Ok(self.inner.entries.store.live()?.token())
     }
 
     /// The payload of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Payload>> {
         with_key(key, |scratch| {
-            let read = self.entries.get(scratch)?;
-            Ok(read.map(|read| payload(&read, scratch)))
+            let live = self.inner.entries.store.live()?;
+            let drops = self.ledger(&live).drops();
+            let read = self.inner.entries.find_in(&live, scratch, None)?;
+            match &read {
+                Some(read) => self.inner.entries.was_read(&live, read),
+                None => self.inner.entries.count(false),
+            }
+            Ok(read.map(|read| payload(&read, scratch, (drops, live.generation))))
         })
     }
 
-    /// As [`get`](Self::get), for a caller that has the payload of version `known`: the answer is `None` in place of the
-    /// payload while it is still that, and nothing is copied or decrypted.
-    pub fn get_unless(&self, key: &[u8], known: Version) -> Result<Option<(Option<Payload>, u64)>> {
+    /// Registers that the caller keeps a payload, or what it decoded from it, for [`is_current`](Self::is_current).
+    /// Ends an earlier claim to the same key. Some 100 ns.
+    pub fn hold(&self, payload: &Payload) -> Result<Held> {
+        let live = self.inner.entries.store.live()?;
+        let ledger = self.ledger(&live);
+        let origin = &payload.origin;
+        // Read from an environment that is gone: it will have to be confirmed.
+        let drops = if origin.environment == ledger.of { origin.drops } else { u64::MAX };
+        let read = (payload.version.hash, &origin.header, payload.snapshot, origin.stored_size);
+        Ok(ledger.hold(drops, read))
+    }
+
+    /// Whether what is held is the key's payload, as of now and for all processes, and not expired. If so, it counts as
+    /// read. Some 20 ns, without a lock or system call; if not, [`get_unless`](Self::get_unless) tells what is.
+    pub fn is_current(&self, held: &Held) -> Result<bool> {
+        let live = self.inner.entries.store.live()?;
+        if !held.is_current(live.generation, live.token()) {
+            return Ok(false);
+        }
+        let mark = &*held.mark;
+        if mark.due().is_some_and(|due| due <= live.config.clock.now()) {
+            return Ok(false);
+        }
+        self.inner.held_hits.fetch_add(1, Ordering::Relaxed);
+        let now = live.access_time();
+        let accessed = mark.accessed();
+        if now > accessed
+            && now.since(accessed) >= granularity(mark.idle, mark.stored_size, live.tracks_recency())
+        {
+            live.access.note(mark.hash, &mark.access, now);
+        }
+        Ok(true)
+    }
+
+    /// As [`get`](Self::get), for a caller that holds a payload: if it is still the key's, nothing is copied or decrypted.
+    pub fn get_unless(&self, key: &[u8], held: &Held) -> Result<Known> {
         with_key(key, |scratch| {
-            let live = self.entries.store.live()?;
-            let read = self.entries.find_in(&live, scratch, Some((known.hash, known.stamp)))?;
-            let Some(read) = read else {
-                self.entries.count(false);
-                return Ok(None);
+            let live = self.inner.entries.store.live()?;
+            let drops = self.ledger(&live).drops();
+            // Stamps are of the file, not of the environment; but a claim of another environment cannot be renewed.
+            let known = held.is_of(live.generation).then_some((held.mark.hash, held.mark.stamp));
+            let Some(read) = self.inner.entries.find_in(&live, scratch, known)? else {
+                self.inner.entries.count(false);
+                return Ok(Known::Missing);
             };
-            self.entries.was_read(&live, &read);
-            let new = (!read.is_known()).then(|| payload(&read, scratch));
-            Ok(Some((new, read.snapshot)))
+            self.inner.entries.was_read(&live, &read);
+            if read.is_known() {
+                held.mark.confirm(read.snapshot, &read.header);
+                return Ok(Known::Same);
+            }
+            Ok(Known::Other(payload(&read, scratch, (drops, live.generation))))
         })
     }
 
     /// The payloads of several keys, in the order of the keys, from one snapshot.
     pub fn get_many<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<Vec<Option<Payload>>> {
         let mut buffers: Vec<KeyBuffer> = keys.into_iter().map(KeyBuffer::from_key).collect();
+        let live = self.inner.entries.store.live()?;
+        let from = (self.ledger(&live).drops(), live.generation);
+        drop(live);
         let mut found = vec![None; buffers.len()];
-        self.entries.get_many(&mut buffers, |place, bytes, read| {
+        self.inner.entries.get_many(&mut buffers, |place, bytes, read| {
             if let Some(slot) = found.get_mut(place) {
-                *slot = Some(describe(read, bytes.to_vec()));
+                *slot = Some(describe(read, bytes.to_vec(), from));
             }
             Ok(())
         })?;
@@ -187,62 +275,61 @@ impl ByteCache {
         expect: Expect,
     ) -> Result<Written> {
         let life = self.life(ttl)?;
-        with_key(key, |scratch| self.entries.put(scratch, payload, tag, life, expect, |_| ()))
+        with_key(key, |scratch| {
+            self.inner.entries.put(scratch, payload, tag, life, expect, |commit| self.committed(commit))
+        })
     }
 
     fn life(&self, ttl: Option<Duration>) -> Result<Life> {
         match ttl {
-            Some(ttl) => self.entries.life.with_ttl(ttl),
-            None => Ok(self.entries.life),
+            Some(ttl) => self.inner.entries.life.with_ttl(ttl),
+            None => Ok(self.inner.entries.life),
         }
     }
 
-    /// Inserts all payloads in one transaction, all with the same tag and time to live.
+    /// Inserts all payloads, each with its tag, in one transaction: all of them or none. Of equal keys the last one wins.
     pub fn insert_many<'i>(
         &self,
-        items: impl IntoIterator<Item = (&'i [u8], &'i [u8])>,
-        tag: u8,
+        items: impl IntoIterator<Item = (&'i [u8], Vec<u8>, u8)>,
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let items =
-            items.into_iter().map(|(key, payload)| (KeyBuffer::from_key(key), payload.to_vec())).collect();
-        self.entries.put_many(items, tag, self.life(ttl)?, |_| ())
+        let items = items
+            .into_iter()
+            .map(|(key, payload, tag)| Item { key: KeyBuffer::from_key(key), payload, tag })
+            .collect();
+        self.inner.entries.put_many(items, self.life(ttl)?, |commit| self.committed(commit))
     }
 
     /// Removes a key; whether it was there.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
-        with_key(key, |scratch| self.entries.remove(scratch, Expect::Anything, |_| ()))
+        with_key(key, |scratch| {
+            self.inner.entries.remove(scratch, Expect::Anything, |commit| self.committed(commit))
+        })
     }
 
     /// Removes a key if its entry is still the one of this version; whether it was.
     pub fn remove_if(&self, key: &[u8], version: Version) -> Result<bool> {
-        with_key(key, |scratch| self.entries.remove(scratch, Expect::Value(version.stamp), |_| ()))
+        let expect = Expect::Value(version.stamp);
+        with_key(key, |scratch| self.inner.entries.remove(scratch, expect, |commit| self.committed(commit)))
     }
 
     /// Whether the key has an entry that is not expired. Not an access.
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
-        with_key(key, |scratch| self.entries.contains(scratch))
+        with_key(key, |scratch| self.inner.entries.contains(scratch))
     }
 
     /// What an entry's header tells. Not an access.
     pub fn info(&self, key: &[u8]) -> Result<Option<EntryInfo>> {
-        with_key(key, |scratch| self.entries.info(scratch))
+        with_key(key, |scratch| self.inner.entries.info(scratch))
     }
 
     /// Lets the entry live from now on as if just inserted, with `ttl` or the cache's own lifetime; whether there is one.
     pub fn touch(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let life = match ttl {
-            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.entries.life },
-            None => self.entries.life,
+            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.life },
+            None => self.inner.entries.life,
         };
-        with_key(key, |scratch| self.entries.touch(scratch, life, |_| ()))
-    }
-
-    /// Notes that a payload the caller kept in memory was read, so that it counts as an access.
-    pub fn note_access(&self, version: Version) -> Result<()> {
-        let live = self.entries.store.live()?;
-        live.access.note_cold(version.hash, live.access_time());
-        Ok(())
+        with_key(key, |scratch| self.inner.entries.touch(scratch, life, |commit| self.committed(commit)))
     }
 
     /// The next entries in the order of insertion, some hundred at a time; empty at the end.
@@ -256,26 +343,34 @@ impl ByteCache {
     }
 
     fn scan_from(&self, position: &mut ScanPosition, direction: Direction) -> Result<Vec<Result<RawEntry>>> {
-        let chunk = self.entries.walk(&mut position.0, direction, usize::MAX)?;
+        let chunk = self.inner.entries.walk(&mut position.0, direction, usize::MAX)?;
         Ok(chunk.into_iter().map(|raw| raw.map(raw_entry)).collect())
     }
 
     /// Removes the entry that was inserted first, and returns it.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
-        self.entries.pop(Direction::Oldest, |raw| Ok(raw_entry(raw.clone())), |_| ())
+        self.inner.entries.pop(
+            Direction::Oldest,
+            |raw| Ok(raw_entry(raw.clone())),
+            |commit| self.committed(commit),
+        )
     }
 
     /// Removes the entry that was inserted last, and returns it.
     pub fn pop_newest(&self) -> Result<Option<RawEntry>> {
-        self.entries.pop(Direction::Newest, |raw| Ok(raw_entry(raw.clone())), |_| ())
+        self.inner.entries.pop(
+            Direction::Newest,
+            |raw| Ok(raw_entry(raw.clone())),
+            |commit| self.committed(commit),
+        )
     }
 
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this
     /// process has just finished; look again.
     pub fn lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
         let (flights, hash) = with_key(key, |scratch| {
-            let live = self.entries.store.live()?;
-            let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.namespace.last_id());
+            let live = self.inner.entries.store.live()?;
+            let hash = scratch.key.hash(&live.unlocked.hasher, self.inner.entries.namespace.last_id());
             Ok((live.flights.clone(), hash))
         })?;
         Ok(match flights.enter(hash)? {
@@ -286,7 +381,7 @@ impl ByteCache {
 
     /// The number of entries that are not expired.
     pub fn len(&self) -> Result<u64> {
-        self.entries.len()
+        self.inner.entries.len()
     }
 
     /// Whether there is no entry that is not expired.
@@ -296,57 +391,91 @@ impl ByteCache {
 
     /// Removes all entries of the namespace, at once for everybody.
     pub fn clear(&self) -> Result<()> {
-        self.entries.clear(|_| ())
+        self.inner.entries.clear(|commit| {
+            self.with_own_ledger(|ledger| ledger.clear(commit.token));
+        })
     }
 
-    /// Counts and sizes; those of a front are zero.
+    /// Counts and sizes; `front_hits` are the times [`is_current`](Self::is_current) said yes.
     pub fn stats(&self) -> Result<Stats> {
-        self.entries.stats()
+        let stats = self.inner.entries.stats()?;
+        let held = self.inner.held_hits.load(Ordering::Relaxed);
+        Ok(Stats { hits: stats.hits + held, front_hits: held, ..stats })
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).
     pub fn sweep(&self) -> Result<u64> {
-        self.entries.sweep()
+        self.inner.entries.sweep()
     }
 
     /// See [`Cache::checkpoint`](crate::Cache::checkpoint).
     pub fn checkpoint(&self) -> Result<()> {
-        self.entries.checkpoint()
+        self.inner.entries.checkpoint()
     }
 
     /// See [`Cache::compact`](crate::Cache::compact).
     pub fn compact(&self) -> Result<()> {
-        self.entries.store.compact()
+        self.inner.entries.store.compact()
     }
 
     /// See [`Cache::backup`](crate::Cache::backup).
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
-        self.entries.store.backup(to.as_ref())
+        self.inner.entries.store.backup(to.as_ref())
     }
 
     /// See [`Cache::verify`](crate::Cache::verify).
     pub fn verify(&self) -> Result<VerifyReport> {
-        self.entries.verify()
+        self.inner.entries.verify()
     }
 
     /// See [`Cache::change_secret`](crate::Cache::change_secret).
     pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.entries.store.change_secret(old, new)
+        self.inner.entries.store.change_secret(old, new)
     }
 
     /// See [`Cache::reencrypt`](crate::Cache::reencrypt).
     pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.entries.store.reencrypt(old, new)
+        self.inner.entries.store.reencrypt(old, new)
     }
 
     /// Closes this handle and its clones; see [`Cache::close`](crate::Cache::close).
     pub fn close(&self) -> Result<()> {
-        self.entries.store.close()
+        self.inner.entries.store.close()
     }
 
     /// The store's directory.
     pub fn path(&self) -> &Path {
-        self.entries.store.dir()
+        self.inner.entries.store.dir()
+    }
+
+    /// The ledger of this environment.
+    fn ledger(&self, live: &Live) -> Arc<Ledger> {
+        let slot = &self.inner.ledger;
+        let present = slot.load();
+        if let Some(ledger) = present.as_ref().filter(|ledger| ledger.of == live.generation) {
+            return ledger.clone();
+        }
+        let old = slot.compare_and_swap(&present, Some(Arc::new(Ledger::new(live.generation))));
+        if let Some(old) = arc_swap::Guard::into_inner(old).filter(|old| old.forks != fork_epoch()) {
+            // Of the parent process: threads that do not exist here can hold its lock for ever.
+            std::mem::forget(old);
+        }
+        match slot.load_full() {
+            Some(ledger) => ledger,
+            None => unreachable!("it is only ever replaced by another"),
+        }
+    }
+
+    /// Tells the ledger of a commit. Without one nothing is held, and one that is made later starts empty.
+    fn committed(&self, commit: &Commit) {
+        self.with_own_ledger(|ledger| ledger.committed(commit.token, &commit.written));
+    }
+
+    fn with_own_ledger(&self, use_it: impl FnOnce(&Ledger)) {
+        if let Some(ledger) = self.inner.ledger.load().as_ref().filter(|ledger| ledger.forks == fork_epoch())
+        {
+            use_it(ledger);
+        }
     }
 }
 
@@ -357,17 +486,19 @@ fn with_key<T>(key: &[u8], work: impl FnOnce(&mut Scratch) -> Result<T>) -> Resu
     })
 }
 
-fn payload(read: &Read, scratch: &Scratch) -> Payload {
-    describe(read, read.payload(scratch).to_vec())
+/// `from`: what the ledger said before the snapshot was opened, and of which environment.
+fn payload(read: &Read, scratch: &Scratch, from: (u64, u64)) -> Payload {
+    describe(read, read.payload(scratch).to_vec(), from)
 }
 
-fn describe(read: &Read, payload: Vec<u8>) -> Payload {
+fn describe(read: &Read, payload: Vec<u8>, from: (u64, u64)) -> Payload {
+    let (drops, environment) = from;
     Payload {
         payload,
         tag: read.header.tag,
         version: Version { hash: read.hash, stamp: read.header.stamp },
         snapshot: read.snapshot,
-        due: read.header.due().map(|due| due.0),
+        origin: Origin { header: read.header, stored_size: read.stored_size, drops, environment },
     }
 }
 

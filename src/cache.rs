@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::builder::Builder;
 use crate::entries::{
-    Direction, Entries, EntryInfo, Expect, Life, Read, Scratch, Stats, VerifyReport, Written, lifetime,
+    Direction, Entries, EntryInfo, Expect, Item, Life, Read, Scratch, Stats, VerifyReport, Written, lifetime,
 };
 use crate::error::{Error, Result};
 use crate::iter::Iter;
@@ -153,10 +153,10 @@ where
         for (key, value) in items {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
-            encoded.push((buffer, inner.encode_value(value)?));
+            encoded.push(Item { key: buffer, payload: inner.encode_value(value)?, tag: 0 });
         }
         let life = inner.entries.life;
-        inner.entries.put_many(encoded, 0, life, |commit| inner.committed(commit))
+        inner.entries.put_many(encoded, life, |commit| inner.committed(commit))
     }
 
     /// The values of several keys, in the order of the keys, all from one snapshot of the store.

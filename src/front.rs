@@ -93,7 +93,7 @@ impl<V> quick_cache::Weighter<KeyHash, Arc<Item<V>>> for Weight {
 
 /// The unbroken run of this handle's own commits that ends with the newest one.
 #[derive(Default)]
-struct Chain {
+pub(crate) struct Chain {
     /// Raised before a commit drops the keys it wrote.
     drops: AtomicU64,
     /// Values read in this snapshot or later are good at `end`, unless dropped.
@@ -102,9 +102,32 @@ struct Chain {
 }
 
 impl Chain {
-    fn covers(&self, tag: u64, token: u64) -> bool {
+    pub(crate) fn covers(&self, tag: u64, token: u64) -> bool {
         // `start` is raised before `end`, so with the new end comes the new start.
         token == self.end.load(Ordering::SeqCst) && tag >= self.start.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::SeqCst)
+    }
+
+    /// To be called before what a commit wrote is dropped.
+    pub(crate) fn begin(&self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// To be called after what commit `txn` wrote was dropped.
+    pub(crate) fn extend(&self, txn: u64) {
+        if self.end.load(Ordering::SeqCst) + 1 != txn {
+            self.start.store(txn, Ordering::SeqCst);
+        }
+        self.end.store(txn, Ordering::SeqCst);
+    }
+
+    /// To be called after everything was dropped.
+    pub(crate) fn restart(&self, txn: u64) {
+        self.start.store(txn, Ordering::SeqCst);
+        self.end.store(txn, Ordering::SeqCst);
     }
 }
 
@@ -140,7 +163,7 @@ impl<V: Send + Sync + 'static> Front<V> {
 
     /// To be asked before the snapshot is opened in which a value to be added is read.
     pub(crate) fn drops(&self) -> u64 {
-        self.chain.drops.load(Ordering::SeqCst)
+        self.chain.drops()
     }
 
     /// Adds a value read in `snapshot`, unless this handle has committed since `drops` was asked.
@@ -175,22 +198,18 @@ impl<V: Send + Sync + 'static> Front<V> {
 
     /// Drops what a commit of this handle wrote. To be called before any other writer of this process goes on.
     pub(crate) fn committed(&self, txn: u64, written: &[KeyHash]) {
-        self.chain.drops.fetch_add(1, Ordering::SeqCst);
+        self.chain.begin();
         for hash in written {
             self.items.remove(hash);
         }
-        if self.chain.end.load(Ordering::SeqCst) + 1 != txn {
-            self.chain.start.store(txn, Ordering::SeqCst);
-        }
-        self.chain.end.store(txn, Ordering::SeqCst);
+        self.chain.extend(txn);
     }
 
     /// Drops everything.
     pub(crate) fn clear(&self, txn: u64) {
-        self.chain.drops.fetch_add(1, Ordering::SeqCst);
+        self.chain.begin();
         self.items.clear();
-        self.chain.start.store(txn, Ordering::SeqCst);
-        self.chain.end.store(txn, Ordering::SeqCst);
+        self.chain.restart(txn);
     }
 
     /// Number of items and their bytes.

@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | face | `cache`, `bytes`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
-//! | front | `front` | decoded values in memory, checked against the last commit |
+//! | front | `front`, `held` | decoded values in memory, checked against the last commit |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //!
@@ -77,6 +77,7 @@ mod clock;
 mod entries;
 mod error;
 mod front;
+mod held;
 mod iter;
 mod pipeline;
 mod secret;
@@ -86,11 +87,12 @@ mod typed;
 #[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
 pub use builder::{Builder, ByteBuilder};
-pub use bytes::{ByteCache, Condition, LoadGuard, Payload, RawEntry, ScanPosition, Version};
+pub use bytes::{ByteCache, Condition, Known, LoadGuard, Payload, RawEntry, ScanPosition, Version};
 pub use cache::Cache;
 pub use clock::Clock;
 pub use entries::{EntryInfo, Stats, VerifyReport};
 pub use error::{BoxError, Error, Result};
+pub use held::Held;
 pub use iter::Iter;
 #[cfg(feature = "zstd")]
 pub use pipeline::Zstd;

@@ -96,7 +96,7 @@ fn maker(arguments: &[String]) {
     }
     let mut dice = Dice::new(7);
     let filler: Vec<(Vec<u8>, Vec<u8>)> = (KEYS..KEYS + 30).map(|n| (key(n), dice.bytes(4_000))).collect();
-    cache.insert_many(filler.iter().map(|(k, v)| (&k[..], &v[..])), 0, None).unwrap();
+    cache.insert_many(filler.iter().map(|(k, v)| (&k[..], v.to_vec(), 0)), None).unwrap();
     for n in KEYS..KEYS + 30 {
         cache.remove(&key(n)).unwrap();
     }
@@ -104,7 +104,7 @@ fn maker(arguments: &[String]) {
     let rewrite = || {
         for first in (0..KEYS).step_by(20) {
             let some: Vec<(Vec<u8>, Vec<u8>)> = (first..first + 20).map(|n| (key(n), value(n))).collect();
-            cache.insert_many(some.iter().map(|(k, v)| (&k[..], &v[..])), 0, None).unwrap();
+            cache.insert_many(some.iter().map(|(k, v)| (&k[..], v.to_vec(), 0)), None).unwrap();
         }
     };
     rewrite();

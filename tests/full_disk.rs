@@ -151,7 +151,7 @@ fn filler(arguments: &[String]) {
         // It is the same for many at once, and a failed write changed nothing.
         let many: Vec<(Vec<u8>, Vec<u8>)> =
             (0..200).map(|n| (key(1_000_000 + n), vec![3; 100_000])).collect();
-        let error = cache.insert_many(many.iter().map(|(k, v)| (&k[..], &v[..])), 0, None).unwrap_err();
+        let error = cache.insert_many(many.iter().map(|(k, v)| (&k[..], v.to_vec(), 0)), None).unwrap_err();
         assert!(error.is_disk_full(), "{error:?}");
         assert!(!cache.contains(&key(1_000_000)).unwrap());
         for _ in 0..3 {
@@ -190,7 +190,7 @@ fn filler(arguments: &[String]) {
             ok(cache.insert(&key(there), &value(there), 0, None));
             there += 1;
         }
-        ok(cache.insert_many(many.iter().take(5).map(|(k, v)| (&k[..], &v[..])), 0, None));
+        ok(cache.insert_many(many.iter().take(5).map(|(k, v)| (&k[..], v.to_vec(), 0)), None));
         for n in 0..5 {
             ok(cache.remove(&key(1_000_000 + n)).map(|removed| assert!(removed)));
         }

@@ -80,16 +80,16 @@ fn hash(bytes: &[u8]) -> u64 {
 
 fn take_step(cache: &ByteCache, writer: usize, number: u64) -> cachemere::Result<()> {
     let (counter, count) = (counter_key(writer), number.to_le_bytes());
-    let mut items = vec![(counter.as_bytes(), count.as_slice())];
+    let mut items = vec![(counter.as_bytes(), count.to_vec(), 0)];
     let step = step(writer, number);
     match &step {
         Step::Put(puts) => {
-            items.extend(puts.iter().map(|(key, value)| (key.as_bytes(), value.as_slice())));
-            cache.insert_many(items, 0, None)
+            items.extend(puts.iter().map(|(key, value)| (key.as_bytes(), value.to_vec(), 0)));
+            cache.insert_many(items, None)
         }
         Step::Remove(key) => {
             cache.remove(key.as_bytes())?;
-            cache.insert_many(items, 0, None)
+            cache.insert_many(items, None)
         }
     }
 }

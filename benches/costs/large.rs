@@ -47,7 +47,9 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
             .map(|n| (key(n), encode(&document(n))))
             .collect();
         let items = expiring.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
-        cache.insert_many(items, 0, Some(Duration::from_millis(1))).unwrap();
+        cache
+            .insert_many(items.into_iter().map(|(k, v)| (k, v.to_vec(), 0)), Some(Duration::from_millis(1)))
+            .unwrap();
         std::thread::sleep(Duration::from_millis(5));
         let mut swept = 0;
         let took = time(1, || swept = cache.sweep().unwrap());
@@ -74,7 +76,7 @@ fn filled(dir: &Path, entries: usize) -> PathBuf {
     for batch in (0..entries as u64).collect::<Vec<_>>().chunks(10_000) {
         let items: Vec<(String, Vec<u8>)> = batch.iter().map(|n| (key(*n), encode(&document(*n)))).collect();
         let items = items.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
-        cache.insert_many(items, 0, None).unwrap();
+        cache.insert_many(items.into_iter().map(|(k, v)| (k, v.to_vec(), 0)), None).unwrap();
     }
     cache.close().unwrap();
     path

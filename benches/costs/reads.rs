@@ -35,8 +35,8 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         let pairs = || keys.iter().map(String::as_bytes).zip(encoded.iter().map(Vec::as_slice));
         raw.put_many(keys.iter().map(String::as_str).zip(encoded.iter().map(Vec::as_slice)));
         typed.insert_many(keys.iter().map(String::as_str).zip(&documents)).unwrap();
-        bytes.insert_many(pairs(), 0, None).unwrap();
-        secret.insert_many(pairs(), 0, None).unwrap();
+        bytes.insert_many(pairs().map(|(k, v)| (k, v.to_vec(), 0)), None).unwrap();
+        secret.insert_many(pairs().map(|(k, v)| (k, v.to_vec(), 0)), None).unwrap();
     }
 
     // Each turn reads other keys, in random order; both sides the same.

@@ -28,6 +28,13 @@ pub(crate) enum Written {
     Refused,
 }
 
+/// One value of a batch.
+pub(crate) struct Item {
+    pub(crate) key: KeyBuffer,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) tag: u8,
+}
+
 /// A value on its way into the store.
 struct Outgoing<'a> {
     key: &'a mut KeyBuffer,
@@ -192,8 +199,7 @@ impl Entries {
     /// Writes all values in one transaction: all of them or none. Of equal keys the last one wins.
     pub(crate) fn put_many(
         &self,
-        mut items: Vec<(KeyBuffer, Vec<u8>)>,
-        tag: u8,
+        mut items: Vec<Item>,
         life: Life,
         committed: impl FnOnce(&Commit),
     ) -> Result<()> {
@@ -201,14 +207,14 @@ impl Entries {
         if items.is_empty() {
             return Ok(());
         }
-        for (key, payload) in &items {
+        for Item { key, payload, .. } in &items {
             self.check_key(key.key())?;
             self.check_size(&live, key.key().len() + payload.len())?;
         }
         let now = live.config.clock.now();
         let mut packed = Vec::new();
         let mut compressed = Vec::with_capacity(items.len());
-        for (_, payload) in &mut items {
+        for Item { payload, .. } in &mut items {
             let pays = self.compress(payload, &mut packed)?;
             if pays {
                 payload.clear();
@@ -222,16 +228,16 @@ impl Entries {
                 let limit = self.namespace.limit(writer)?;
                 let hasher = &live.unlocked.hasher;
                 let hashes: Vec<KeyHash> =
-                    items.iter_mut().map(|(key, _)| key.hash(hasher, limit.namespace)).collect();
+                    items.iter_mut().map(|item| item.key.hash(hasher, limit.namespace)).collect();
                 let plan = self.plan(writer, limit.namespace, &hashes)?;
                 // In the order of the tree, neighbours are written while their page is at hand.
                 for step in &plan {
-                    let (Some((key, payload)), Some(pays)) =
+                    let (Some(Item { key, payload, tag }), Some(pays)) =
                         (items.get_mut(step.item), compressed.get(step.item))
                     else {
                         continue;
                     };
-                    let header = self.new_header(now, life, tag, *pays);
+                    let header = self.new_header(now, life, *tag, *pays);
                     let mut out =
                         Outgoing { key, payload, body: &mut body, header, hash: step.hash, body_checksum: 0 };
                     out.seal(&live, limit.namespace, step.created.unwrap_or(now))?;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::change::{Expect, Written};
+pub(crate) use self::change::{Expect, Item, Written};
 pub(crate) use self::read::Read;
 pub(crate) use self::scratch::Scratch;
 pub(crate) use self::walk::{Direction, Position, Raw};

@@ -147,17 +147,6 @@ impl Entries {
         }
     }
 
-    /// Reads a value by its key and counts it as a hit or miss.
-    pub(crate) fn get(&self, scratch: &mut Scratch) -> Result<Option<Read>> {
-        let live = self.store.live()?;
-        let read = self.find_in(&live, scratch, None)?;
-        if let Some(read) = &read {
-            self.note_read(&live, read);
-        }
-        self.count(read.is_some());
-        Ok(read)
-    }
-
     /// To be called when a value found by [`find`](Self::find) is given to the user.
     pub(crate) fn was_read(&self, live: &Live, read: &Read) {
         self.note_read(live, read);

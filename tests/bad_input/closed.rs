@@ -78,23 +78,25 @@ fn a_closed_byte_level_handle_refuses_every_operation() {
     let (dir, path) = store();
     let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
     cache.insert(b"key", b"1", 0, None).unwrap();
-    let version = cache.get(b"key").unwrap().unwrap().version;
+    let found = cache.get(b"key").unwrap().unwrap();
+    let (version, held) = (found.version, cache.hold(&found).unwrap());
     cache.close().unwrap();
     let before = contents(dir.path());
     check([
         ("token", cache.token().map(drop)),
         ("get", cache.get(b"key").map(drop)),
-        ("get_unless", cache.get_unless(b"key", version).map(drop)),
+        ("get_unless", cache.get_unless(b"key", &held).map(drop)),
         ("get_many", cache.get_many([&b"key"[..]]).map(drop)),
         ("insert", cache.insert(b"key", b"2", 0, None)),
         ("insert_if", cache.insert_if(b"key", b"2", 0, None, Condition::Version(version)).map(drop)),
-        ("insert_many", cache.insert_many([], 0, None)),
+        ("insert_many", cache.insert_many([], None)),
         ("remove", cache.remove(b"key").map(drop)),
         ("remove_if", cache.remove_if(b"key", version).map(drop)),
         ("contains", cache.contains(b"key").map(drop)),
         ("info", cache.info(b"key").map(drop)),
         ("touch", cache.touch(b"key", None).map(drop)),
-        ("note_access", cache.note_access(version)),
+        ("hold", cache.hold(&found).map(drop)),
+        ("is_current", cache.is_current(&held).map(drop)),
         ("scan", cache.scan(&mut ScanPosition::default()).map(drop)),
         ("scan_back", cache.scan_back(&mut ScanPosition::default()).map(drop)),
         ("pop_oldest", cache.pop_oldest().map(drop)),

@@ -151,7 +151,9 @@ fn an_entry_that_a_size_limit_leaves_no_room_for_is_refused() {
     let large = vec![7; 800_000];
     for error in [
         refused(&path, || cache.insert(b"large", &large, 0, None)),
-        refused(&path, || cache.insert_many([(&b"a"[..], &b"1"[..]), (b"large", &large)], 0, None)),
+        refused(&path, || {
+            cache.insert_many([(&b"a"[..], b"1".to_vec(), 0), (b"large", large.to_vec(), 0)], None)
+        }),
     ] {
         assert!(error.is_store_full(), "{error:?}");
         assert!(matches!(error, Error::StoreFull { limit: 0x40_0000, .. }), "{error:?}");
@@ -184,7 +186,7 @@ fn an_empty_key_is_refused() {
     for error in [
         refused(&path, || cache.insert(b"", b"value", 0, None)),
         refused(&path, || cache.insert_if(b"", b"value", 0, None, Condition::Absent)),
-        refused(&path, || cache.insert_many([(&b"a"[..], &b"1"[..]), (b"", b"2")], 0, None)),
+        refused(&path, || cache.insert_many([(&b"a"[..], b"1".to_vec(), 0), (b"", b"2".to_vec(), 0)], None)),
         refused(&path, || cache.remove(b"")),
     ] {
         assert!(matches!(error, Error::EmptyKey) && error.is_invalid(), "{error:?}");
@@ -232,7 +234,7 @@ fn a_duration_of_nothing_is_refused() {
             refused(&path, || cache.touch_with_ttl("key", zero)),
             refused(&path, || bytes.insert(b"key", b"2", 0, Some(zero))),
             refused(&path, || bytes.insert_if(b"new", b"2", 0, Some(zero), Condition::Absent)),
-            refused(&path, || bytes.insert_many([(&b"key"[..], &b"2"[..])], 0, Some(zero))),
+            refused(&path, || bytes.insert_many([(&b"key"[..], b"2".to_vec(), 0)], Some(zero))),
             refused(&path, || bytes.touch(b"key", Some(zero))),
         ] {
             assert!(matches!(error, Error::Invalid { what: "ttl", .. }), "{error:?}");
