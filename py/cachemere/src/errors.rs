@@ -1,0 +1,43 @@
+//! From the engine's errors to the classes of `cachemere.errors`.
+
+use cachemere::Error;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+/// An exception of a class of `cachemere.errors`.
+pub(crate) fn raise<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
+    let made = py
+        .import("cachemere.errors")
+        .and_then(|module| module.getattr(class))
+        .and_then(|class| class.call1(arguments));
+    match made {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// What a missing key raises: as a dict does, with the key as its only argument.
+pub(crate) fn missing(key: &Bound<'_, PyAny>) -> PyErr {
+    raise(key.py(), "MissingKeyError", (key,))
+}
+
+pub(crate) fn from_engine(error: Error) -> PyErr {
+    let class = match &error {
+        _ if error.is_wrong_secret() => "WrongSecretError",
+        _ if error.is_tampered() => "TamperedError",
+        _ if error.is_incompatible() => "IncompatibleError",
+        _ if error.is_damaged() => "DamagedError",
+        _ if error.is_store_full() => "StoreFullError",
+        _ if error.is_disk_full() => "DiskFullError",
+        _ if error.is_closed() => "ClosedError",
+        _ if error.is_read_only() => "ReadOnlyError",
+        _ if error.is_unsupported_file_system() => "UnsupportedFileSystemError",
+        _ if error.is_busy() => "BusyError",
+        _ if error.is_invalid() => "InvalidOptionError",
+        _ if error.is_serialization() => "DecodeError",
+        _ => "StoreIOError",
+    };
+    let message = error.to_string();
+    Python::try_attach(|py| raise(py, class, (message.clone(),)))
+        .unwrap_or_else(|| PyRuntimeError::new_err(message))
+}

@@ -1,0 +1,28 @@
+//! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
+//!
+//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine, and `dict`
+//! and `memo` are what Python calls most often. Everything else is written in Python.
+
+mod dict;
+mod errors;
+mod form;
+mod keys;
+mod memo;
+mod policy;
+mod residents;
+mod store;
+mod values;
+
+use pyo3::prelude::*;
+
+/// The module `cachemere._engine`.
+#[pymodule(gil_used = false)]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<store::Store>()?;
+    module.add_class::<store::Version>()?;
+    module.add_class::<store::Scanner>()?;
+    module.add_class::<store::Lead>()?;
+    module.add_class::<dict::DictBase>()?;
+    module.add_class::<memo::Memo>()?;
+    Ok(())
+}

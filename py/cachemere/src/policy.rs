@@ -1,0 +1,21 @@
+//! What a handle may do with objects that have no native form.
+
+use pyo3::prelude::*;
+
+/// The callables that `cachemere._forms` and the user supply.
+pub(crate) struct Policy {
+    /// From an object to its name and plain data, or `None`.
+    pub(crate) pack: Py<PyAny>,
+    /// The way back.
+    pub(crate) unpack: Py<PyAny>,
+    /// From a key to its name and canonical plain data, or `None`.
+    pub(crate) canonical: Py<PyAny>,
+    /// `pickle.dumps` and `pickle.loads`, if allowed.
+    pub(crate) pickle: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// The user's own serializer of values.
+    pub(crate) values: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// The user's own serializer of keys.
+    pub(crate) keys: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// Whether keys without a canonical form may be pickled.
+    pub(crate) pickle_keys: bool,
+}

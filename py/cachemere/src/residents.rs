@@ -1,0 +1,135 @@
+//! Decoded objects in memory, found by the Python key itself, and given out only while they are what the store has.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cachemere::Held;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::policy::Policy;
+use crate::values::{self, Sharing};
+
+/// Bytes an object takes beside its payload, roughly.
+const OVERHEAD: u64 = 400;
+
+/// One decoded entry.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Resident {
+    pub(crate) held: Held,
+    form: Form,
+    /// Seconds it took to compute, if that is known.
+    pub(crate) cost: f64,
+    weight: u64,
+}
+
+enum Form {
+    Shared(Py<PyAny>),
+    Template(Py<PyAny>),
+    /// Objects that only their decoder can make anew.
+    Payload(Vec<u8>, u8),
+}
+
+impl Resident {
+    pub(crate) fn new(
+        held: Held,
+        decoded: &values::Decoded<'_>,
+        payload: Vec<u8>,
+        tag: u8,
+        cost: f64,
+    ) -> Resident {
+        let weight = payload.len() as u64 + OVERHEAD;
+        let form = match decoded.sharing {
+            Sharing::AsIs => Form::Shared(decoded.value.clone().unbind()),
+            Sharing::ByCopy => Form::Template(decoded.value.clone().unbind()),
+            Sharing::Never => Form::Payload(payload, tag),
+        };
+        Resident { held, form, cost, weight }
+    }
+
+    /// The value, sharing nothing that can be changed.
+    pub(crate) fn give<'py>(&self, py: Python<'py>, policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
+        match &self.form {
+            Form::Shared(value) => Ok(value.bind(py).clone()),
+            Form::Template(value) => values::copy(value.bind(py)),
+            Form::Payload(payload, tag) => Ok(values::decode(py, policy, payload, *tag)?.value),
+        }
+    }
+}
+
+/// Two generations: what was not asked for while the younger one filled up goes with the older one.
+///
+/// The tables are dicts, so that finding a key costs what it costs in a dict. Keys that are equal have one canonical
+/// form, so that a key found here is the key asked for.
+pub(crate) struct Residents {
+    young: Py<PyDict>,
+    old: Py<PyDict>,
+    bytes: AtomicU64,
+    limit: u64,
+}
+
+impl Residents {
+    pub(crate) fn new(py: Python<'_>, limit: u64) -> Residents {
+        let table = || PyDict::new(py).unbind();
+        Residents { young: table(), old: table(), bytes: AtomicU64::new(0), limit }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        self.limit == 0
+    }
+
+    /// `None` also for keys that cannot be hashed, which the canonical form refuses with a better message.
+    pub(crate) fn find<'py>(&self, key: &Bound<'py, PyAny>) -> Option<Bound<'py, Resident>> {
+        if self.limit == 0 {
+            return None;
+        }
+        let py = key.py();
+        let found = match self.young.bind(py).get_item(key) {
+            Ok(Some(found)) => found,
+            Ok(None) if self.old.bind(py).is_empty() => return None,
+            Ok(None) => {
+                let found = self.old.bind(py).get_item(key).ok().flatten()?;
+                let resident = found.cast_exact::<Resident>().ok()?.clone();
+                self.add(key, &resident).ok()?;
+                return Some(resident);
+            }
+            Err(_) => return None,
+        };
+        found.cast_into_exact::<Resident>().ok()
+    }
+
+    pub(crate) fn add(&self, key: &Bound<'_, PyAny>, resident: &Bound<'_, Resident>) -> PyResult<()> {
+        let (py, weight) = (key.py(), resident.get().weight);
+        if self.limit == 0 || weight > self.limit / 4 {
+            return Ok(());
+        }
+        let (young, old) = (self.young.bind(py), self.old.bind(py));
+        young.set_item(key, resident)?;
+        if self.bytes.fetch_add(weight, Ordering::Relaxed) + weight > self.limit / 2 {
+            self.bytes.store(0, Ordering::Relaxed);
+            old.clear();
+            old.update(young.as_mapping())?;
+            young.clear();
+        }
+        Ok(())
+    }
+
+    /// Frees the memory of a key that was written. What is current does not depend on it.
+    pub(crate) fn forget(&self, key: &Bound<'_, PyAny>) {
+        if self.limit == 0 {
+            return;
+        }
+        let py = key.py();
+        for table in [&self.young, &self.old] {
+            if table.bind(py).contains(key).unwrap_or(false) {
+                // It can be gone by now, through another thread.
+                let _ = table.bind(py).del_item(key);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        self.young.bind(py).clear();
+        self.old.bind(py).clear();
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}

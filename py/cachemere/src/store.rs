@@ -1,0 +1,586 @@
+//! One namespace of one store, with Python keys and values.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cachemere::{
+    ByteCache, Condition, Durability, Known, LoadGuard, Maintenance, Payload, ScanPosition, Secret, Zstd,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use crate::errors::{from_engine, missing, raise};
+use crate::keys::{self, Exact};
+use crate::policy::Policy;
+use crate::residents::{Resident, Residents};
+use crate::values::{self, Aside};
+
+/// What the store is opened with, at first use.
+struct Settings {
+    path: PathBuf,
+    namespace: String,
+    ttl: Option<Duration>,
+    idle: Option<Duration>,
+    max_bytes: Option<u64>,
+    max_entries: Option<u64>,
+    compression: Option<bool>,
+    secret: Option<Secret>,
+    sync: bool,
+    checkpoint_interval: Option<Duration>,
+    maintenance: Option<Maintenance>,
+    map_size: Option<usize>,
+    read_only: bool,
+    serializer: String,
+}
+
+/// A namespace of a store.
+#[pyclass(subclass, frozen, module = "cachemere._engine")]
+pub(crate) struct Store {
+    settings: Settings,
+    cache: OnceLock<ByteCache>,
+    policy: Policy,
+    residents: Residents,
+}
+
+/// Which writing of a key a value was.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Version(cachemere::Version);
+
+/// The right to compute the value of a key.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Lead(Mutex<Option<LoadGuard>>);
+
+#[pymethods]
+impl Lead {
+    /// Gives the right back.
+    fn release(&self, py: Python<'_>) {
+        let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| drop(lead));
+    }
+}
+
+/// A walk over the entries in the order of insertion.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Scanner {
+    store: Py<Store>,
+    position: Mutex<ScanPosition>,
+    reverse: bool,
+    keys_only: bool,
+}
+
+type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>);
+
+#[pymethods]
+impl Scanner {
+    /// The next entries as (key, value, version, tags); empty at the end.
+    fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Pair<'py>>> {
+        let store = self.store.get();
+        let cache = store.cache(py)?;
+        let entries = py
+            .detach(|| {
+                let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.reverse { cache.scan_back(&mut position) } else { cache.scan(&mut position) }
+            })
+            .map_err(from_engine)?;
+        let mut pairs = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let entry = entry.map_err(from_engine)?;
+            let (key, tags, value) =
+                store.unpack(py, &entry.key, &entry.payload, entry.info.tag, !self.keys_only)?;
+            let version = Py::new(py, Version(entry.version))?;
+            pairs.push((key, value, version, tags));
+        }
+        Ok(pairs)
+    }
+}
+
+fn seconds(what: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration >= Duration::from_micros(1) => Ok(Some(duration)),
+        _ => Err(Python::attach(|py| {
+            raise(
+                py,
+                "InvalidOptionError",
+                (format!("{what} must be a positive number of seconds, not {seconds}"),),
+            )
+        })),
+    }
+}
+
+fn stamp(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[pymethods]
+impl Store {
+    #[new]
+    #[pyo3(signature = (path, *, namespace, ttl, idle, max_bytes, max_entries, compression, secret, sync,
+        checkpoint_interval, maintenance, map_size, read_only, serializer, memory_bytes, pack, unpack, canonical,
+        pickle, values, keys, pickle_keys))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        namespace: String,
+        ttl: Option<f64>,
+        idle: Option<f64>,
+        max_bytes: Option<u64>,
+        max_entries: Option<u64>,
+        compression: Option<bool>,
+        secret: Option<Bound<'_, PyAny>>,
+        sync: bool,
+        checkpoint_interval: Option<f64>,
+        maintenance: Option<&str>,
+        map_size: Option<usize>,
+        read_only: bool,
+        serializer: String,
+        memory_bytes: u64,
+        pack: Py<PyAny>,
+        unpack: Py<PyAny>,
+        canonical: Py<PyAny>,
+        pickle: Option<(Py<PyAny>, Py<PyAny>)>,
+        values: Option<(Py<PyAny>, Py<PyAny>)>,
+        keys: Option<(Py<PyAny>, Py<PyAny>)>,
+        pickle_keys: bool,
+    ) -> PyResult<Store> {
+        let secret = match &secret {
+            None => None,
+            Some(secret) => Some(match secret.cast::<PyString>() {
+                Ok(phrase) => Secret::passphrase(phrase.to_str()?),
+                Err(_) => Secret::key(secret.extract::<[u8; 32]>()?),
+            }),
+        };
+        let settings = Settings {
+            path,
+            namespace,
+            ttl: seconds("ttl", ttl)?,
+            idle: seconds("idle", idle)?,
+            max_bytes,
+            max_entries,
+            compression,
+            secret,
+            sync,
+            checkpoint_interval: seconds("checkpoint_interval", checkpoint_interval)?,
+            maintenance: match maintenance {
+                Some("inline") => Some(Maintenance::Inline),
+                Some("manual") => Some(Maintenance::Manual),
+                _ => None,
+            },
+            map_size,
+            read_only,
+            serializer,
+        };
+        let policy = Policy { pack, unpack, canonical, pickle, values, keys, pickle_keys };
+        Ok(Store { settings, cache: OnceLock::new(), policy, residents: Residents::new(py, memory_bytes) })
+    }
+
+    /// Opens the store now instead of at first use.
+    fn open_now(&self, py: Python<'_>) -> PyResult<()> {
+        self.cache(py).map(drop)
+    }
+
+    fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.look_up(key)?.ok_or_else(|| missing(key))
+    }
+
+    #[pyo3(signature = (key, default=None))]
+    fn get<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let found = self.look_up(key)?;
+        Ok(found.or(default).unwrap_or_else(|| key.py().None().into_bound(key.py())))
+    }
+
+    fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        key.py().detach(|| cache.contains(&bytes)).map_err(from_engine)
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        let cache = self.cache(py)?;
+        py.detach(|| cache.len()).map(|len| len as usize).map_err(from_engine)
+    }
+
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.put(key, value, None, None, None, None).map(drop)
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.remove(key, None)? { Ok(()) } else { Err(missing(key)) }
+    }
+
+    /// Writes a value; with `expect`, if the key is absent ("absent") or still has the version. Whether it did.
+    #[pyo3(signature = (key, value, ttl=None, tags=None, cost=None, expect=None))]
+    fn put(
+        &self,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        ttl: Option<f64>,
+        tags: Option<&Bound<'_, PyTuple>>,
+        cost: Option<f64>,
+        expect: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let py = key.py();
+        let ttl = seconds("ttl", ttl)?;
+        let (bytes, exact) = self.key(key)?;
+        let (payload, tag) = values::encode(&self.policy, value, &Aside { key: (key, exact), tags, cost })?;
+        let cache = self.cache(py)?;
+        let condition = expect.map(|expect| match expect.cast_exact::<Version>() {
+            Ok(version) => Condition::Version(version.get().0),
+            Err(_) => Condition::Absent,
+        });
+        let done = py.detach(|| match condition {
+            None => cache.insert(&bytes, &payload, tag, ttl).map(|()| true),
+            Some(condition) => cache.insert_if(&bytes, &payload, tag, ttl, condition),
+        });
+        self.residents.forget(key);
+        done.map_err(from_engine)
+    }
+
+    /// Writes all pairs in one transaction.
+    #[pyo3(signature = (pairs, ttl=None, tags=None))]
+    fn put_many(
+        &self,
+        pairs: &Bound<'_, PyList>,
+        ttl: Option<f64>,
+        tags: Option<&Bound<'_, PyTuple>>,
+    ) -> PyResult<()> {
+        let py = pairs.py();
+        let ttl = seconds("ttl", ttl)?;
+        let mut items = Vec::with_capacity(pairs.len());
+        for pair in pairs.iter() {
+            let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+            let (bytes, exact) = self.key(&key)?;
+            let aside = Aside { key: (&key, exact), tags, cost: None };
+            let (payload, tag) = values::encode(&self.policy, &value, &aside)?;
+            items.push((bytes, payload, tag));
+            self.residents.forget(&key);
+        }
+        let cache = self.cache(py)?;
+        py.detach(|| {
+            let (keys, rest): (Vec<_>, Vec<_>) =
+                items.into_iter().map(|(key, payload, tag)| (key, (payload, tag))).unzip();
+            let items = keys.iter().zip(rest).map(|(key, (payload, tag))| (key.as_slice(), payload, tag));
+            cache.insert_many(items, ttl)
+        })
+        .map_err(from_engine)
+    }
+
+    /// The value with its version, tags and cost, or `None`.
+    fn fetch<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Fetched<'py>>> {
+        let py = key.py();
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(py)?;
+        let Some(found) = py.detach(|| cache.get(&bytes)).map_err(from_engine)? else { return Ok(None) };
+        let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
+        let version = Py::new(py, Version(found.version))?;
+        let (tags, cost) = aside(py, decoded.preface.as_ref())?;
+        Ok(Some((decoded.value, version, tags, cost)))
+    }
+
+    /// The values of several keys, in their order, from one snapshot; `default` for those that are missing.
+    fn get_many<'py>(
+        &self,
+        wanted: &Bound<'py, PyList>,
+        default: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = wanted.py();
+        let mut forms = Vec::with_capacity(wanted.len());
+        for key in wanted.iter() {
+            forms.push(self.key(&key)?.0);
+        }
+        let cache = self.cache(py)?;
+        let found = py.detach(|| cache.get_many(forms.iter().map(Vec::as_slice))).map_err(from_engine)?;
+        found
+            .into_iter()
+            .map(|found| match found {
+                Some(found) => Ok(values::decode(py, &self.policy, &found.payload, found.tag)?.value),
+                None => Ok(default.clone()),
+            })
+            .collect()
+    }
+
+    /// Removes a key, if it still has the version; whether it was there.
+    #[pyo3(signature = (key, version=None))]
+    fn remove(&self, key: &Bound<'_, PyAny>, version: Option<&Version>) -> PyResult<bool> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        let version = version.map(|version| version.0);
+        let done = key.py().detach(|| match version {
+            None => cache.remove(&bytes),
+            Some(version) => cache.remove_if(&bytes, version),
+        });
+        self.residents.forget(key);
+        done.map_err(from_engine)
+    }
+
+    /// Creation, access, modification, expiry (seconds since the epoch) and size in bytes.
+    fn times(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Times>> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        let info = key.py().detach(|| cache.info(&bytes)).map_err(from_engine)?;
+        Ok(info.map(|info| {
+            let expires = info.expires.map(stamp);
+            (stamp(info.created), stamp(info.accessed), stamp(info.modified), expires, info.stored_size)
+        }))
+    }
+
+    #[pyo3(signature = (key, ttl=None))]
+    fn touch(&self, key: &Bound<'_, PyAny>, ttl: Option<f64>) -> PyResult<bool> {
+        let ttl = seconds("ttl", ttl)?;
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        key.py().detach(|| cache.touch(&bytes, ttl)).map_err(from_engine)
+    }
+
+    #[pyo3(signature = (reverse=false, keys_only=false))]
+    fn scanner(slf: Bound<'_, Self>, reverse: bool, keys_only: bool) -> Scanner {
+        Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only }
+    }
+
+    /// Removes the oldest or newest entry and returns its key and value.
+    fn pop_end<'py>(
+        &self,
+        py: Python<'py>,
+        newest: bool,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let cache = self.cache(py)?;
+        let popped = py
+            .detach(|| if newest { cache.pop_newest() } else { cache.pop_oldest() })
+            .map_err(from_engine)?;
+        let Some(entry) = popped else { return Ok(None) };
+        let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
+        Ok(Some((key, value)))
+    }
+
+    /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
+    fn lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        let lead = key.py().detach(|| cache.lead(&bytes)).map_err(from_engine)?;
+        Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
+    }
+
+    /// The canonical bytes of a key.
+    fn key_bytes<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(key.py(), &self.key(key)?.0))
+    }
+
+    /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
+    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
+        let cache = self.cache(py)?;
+        let s = py.detach(|| cache.stats()).map_err(from_engine)?;
+        Ok((s.hits, s.misses, s.front_hits, s.entries, s.file_bytes, s.evictions, s.expirations))
+    }
+
+    fn sweep(&self, py: Python<'_>) -> PyResult<u64> {
+        let cache = self.cache(py)?;
+        py.detach(|| cache.sweep()).map_err(from_engine)
+    }
+
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        let cache = self.cache(py)?;
+        let done = py.detach(|| cache.clear());
+        self.residents.clear(py);
+        done.map_err(from_engine)
+    }
+
+    /// Writes access times and makes everything durable.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let cache = self.cache(py)?;
+        py.detach(|| cache.checkpoint()).map_err(from_engine)
+    }
+
+    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let cache = self.cache(py)?;
+        py.detach(|| cache.backup(path)).map_err(from_engine)
+    }
+
+    /// Entries, bytes, problems, and the first problems described.
+    fn check(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, Vec<String>)> {
+        let cache = self.cache(py)?;
+        let report = py.detach(|| cache.verify()).map_err(from_engine)?;
+        Ok((report.entries, report.bytes, report.problems, report.described))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.residents.clear(py);
+        match self.cache.get() {
+            Some(cache) => py.detach(|| cache.close()).map_err(from_engine),
+            None => Ok(()),
+        }
+    }
+}
+
+type Times = (f64, f64, f64, Option<f64>, u64);
+type Fetched<'py> = (Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Option<f64>);
+
+/// Tags and cost of a preface.
+fn aside<'py>(
+    py: Python<'py>,
+    preface: Option<&Bound<'py, PyTuple>>,
+) -> PyResult<(Bound<'py, PyTuple>, Option<f64>)> {
+    match preface {
+        Some(preface) => Ok((preface.get_item(2)?.cast_into::<PyTuple>()?, preface.get_item(3)?.extract()?)),
+        None => Ok((PyTuple::empty(py), None)),
+    }
+}
+
+impl Store {
+    fn cache(&self, py: Python<'_>) -> PyResult<&ByteCache> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache);
+        }
+        let opened = py.detach(|| self.settings.open()).map_err(from_engine)?;
+        // Another thread can have been faster; then its handle is used.
+        Ok(self.cache.get_or_init(|| opened))
+    }
+
+    fn key(&self, key: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Exact)> {
+        let mut bytes = Vec::with_capacity(64);
+        let exact = keys::encode(&self.policy, key, &mut bytes)?;
+        Ok((bytes, exact))
+    }
+
+    /// Whether objects of this key may be found by the key itself: it needs a canonical form.
+    fn may_reside(&self, bytes: &[u8]) -> bool {
+        self.policy.keys.is_none()
+            && !self.policy.pickle_keys
+            && !bytes.is_empty()
+            && !self.residents.is_off()
+    }
+
+    /// A value that is in memory and current.
+    pub(crate) fn resident<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
+        let Some(cache) = self.cache.get() else { return Ok(None) };
+        let Some(resident) = self.residents.find(key) else { return Ok(None) };
+        let resident = resident.get();
+        if !cache.is_current(&resident.held).map_err(from_engine)? {
+            return Ok(None);
+        }
+        Ok(Some((resident.give(key.py(), &self.policy)?, resident.cost)))
+    }
+
+    pub(crate) fn look_up<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
+        let resident = self.residents.find(key);
+        let cache = self.cache(py)?;
+        if let Some(resident) = &resident {
+            let resident = resident.get();
+            if cache.is_current(&resident.held).map_err(from_engine)? {
+                return resident.give(py, &self.policy).map(Some);
+            }
+        }
+        let (bytes, _) = self.key(key)?;
+        let found = match &resident {
+            Some(resident) => {
+                let held = &resident.get().held;
+                match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
+                    Known::Same => return resident.get().give(py, &self.policy).map(Some),
+                    Known::Missing => None,
+                    Known::Other(found) => Some(found),
+                }
+            }
+            None => py.detach(|| cache.get(&bytes)).map_err(from_engine)?,
+        };
+        let Some(found) = found else {
+            self.residents.forget(key);
+            return Ok(None);
+        };
+        self.admit(key, &bytes, cache, found).map(Some)
+    }
+
+    /// Decodes what was read and keeps it in memory.
+    fn admit<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        bytes: &[u8],
+        cache: &ByteCache,
+        found: Payload,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
+        if self.may_reside(bytes) {
+            let held = cache.hold(&found).map_err(from_engine)?;
+            let (_, cost) = aside(py, decoded.preface.as_ref())?;
+            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());
+            let value = resident.give(py, &self.policy)?;
+            self.residents.add(key, &Bound::new(py, resident)?)?;
+            return Ok(value);
+        }
+        Ok(decoded.value)
+    }
+
+    /// Key, tags and, if wanted, value of a stored entry.
+    fn unpack<'py>(
+        &self,
+        py: Python<'py>,
+        key: &[u8],
+        payload: &[u8],
+        tag: u8,
+        with_value: bool,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
+        let (preface, value) = if with_value {
+            let decoded = values::decode(py, &self.policy, payload, tag)?;
+            (decoded.preface, decoded.value)
+        } else {
+            (values::split(py, &self.policy, payload, tag)?.0, py.None().into_bound(py))
+        };
+        let (tags, _) = aside(py, preface.as_ref())?;
+        let given = match &preface {
+            Some(preface) if preface.get_item(0)?.is_truthy()? => preface.get_item(1)?,
+            _ => keys::decode(py, &self.policy, key)?,
+        };
+        Ok((given, tags, value))
+    }
+}
+
+impl Settings {
+    fn open(&self) -> cachemere::Result<ByteCache> {
+        let mut builder = ByteCache::builder(&self.path)
+            .namespace(&self.namespace)
+            .read_only(self.read_only)
+            .serializer_name(&self.serializer);
+        if let Some(ttl) = self.ttl {
+            builder = builder.time_to_live(ttl);
+        }
+        if let Some(idle) = self.idle {
+            builder = builder.time_to_idle(idle);
+        }
+        if let Some(most) = self.max_bytes {
+            builder = builder.max_bytes(most);
+        }
+        if let Some(most) = self.max_entries {
+            builder = builder.max_entries(most);
+        }
+        builder = match self.compression {
+            Some(true) => builder.compression(Zstd::default()),
+            Some(false) => builder.compression::<Zstd>(None),
+            None => builder,
+        };
+        if let Some(secret) = &self.secret {
+            builder = builder.encryption(secret.clone());
+        }
+        if self.sync {
+            builder = builder.durability(Durability::Sync);
+        }
+        if let Some(interval) = self.checkpoint_interval {
+            builder = builder.checkpoint_interval(interval);
+        }
+        if let Some(maintenance) = self.maintenance {
+            builder = builder.maintenance(maintenance);
+        }
+        if let Some(bytes) = self.map_size {
+            builder = builder.map_size(bytes);
+        }
+        builder.open()
+    }
+}
