@@ -214,12 +214,13 @@ impl ByteCache {
     }
 
     /// As [`get`](Self::get), for a caller that holds a payload: if it is still the key's, nothing is copied or decrypted.
+    /// A claim that another one to the same key ended is answered with the payload, to be held anew.
     pub fn get_unless(&self, key: &[u8], held: &Held) -> Result<Known> {
         with_key(key, |scratch| {
             let live = self.inner.entries.store.live()?;
             let drops = self.ledger(&live).drops();
-            // Stamps are of the file, not of the environment; but a claim of another environment cannot be renewed.
-            let known = held.is_of(live.generation).then_some((held.mark.hash, held.mark.stamp));
+            // A claim that ended, or is of another environment, would not be current however often it is confirmed.
+            let known = held.can_be_confirmed(live.generation).then_some((held.mark.hash, held.mark.stamp));
             let Some(read) = self.inner.entries.find_in(&live, scratch, known)? else {
                 self.inner.entries.count(false);
                 return Ok(Known::Missing);

@@ -139,8 +139,9 @@ impl Held {
             && (tag == token || self.ledger.chain.covers(tag, token))
     }
 
-    pub(crate) fn is_of(&self, environment: u64) -> bool {
-        self.ledger.of == environment
+    /// Whether a confirmation would make it current again.
+    pub(crate) fn can_be_confirmed(&self, environment: u64) -> bool {
+        self.ledger.of == environment && self.mark.tag.load(Ordering::Acquire) != DEAD
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cachemere::{Cache, Error, Secret, Zstd};
+use cachemere::{ByteCache, Cache, Error, Known, Maintenance, Secret, Zstd};
 
 fn store() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -187,4 +187,39 @@ fn a_backup_knows_when_its_entries_were_read() {
     cache.backup(dir.path().join("copy")).unwrap();
     let copy: Cache<str, u32> = Cache::builder(dir.path().join("copy")).open().unwrap();
     assert!(copy.info("a").unwrap().unwrap().accessed > written);
+}
+
+#[test]
+fn a_claim_to_a_payload_is_confirmed_or_answered_with_the_payload() {
+    let (_dir, path) = store();
+    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let other = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    cache.insert(b"key", b"1", 0, None).unwrap();
+    let found = cache.get(b"key").unwrap().unwrap();
+    let first = cache.hold(&found).unwrap();
+    assert!(cache.is_current(&first).unwrap());
+
+    // From its first commit after something is held, the handle knows what it wrote.
+    cache.insert(b"own", b"2", 0, None).unwrap();
+    assert!(matches!(cache.get_unless(b"key", &first).unwrap(), Known::Same));
+    cache.insert(b"own", b"3", 0, None).unwrap();
+    assert!(cache.is_current(&first).unwrap());
+    other.insert(b"foreign", b"3", 0, None).unwrap();
+    assert!(!cache.is_current(&first).unwrap());
+    assert!(matches!(cache.get_unless(b"key", &first).unwrap(), Known::Same));
+    assert!(cache.is_current(&first).unwrap());
+
+    // As two threads do that miss at once. The older claim cannot be renewed, so its owner gets the payload to hold anew.
+    let second = cache.hold(&found).unwrap();
+    assert!(!cache.is_current(&first).unwrap());
+    let Known::Other(again) = cache.get_unless(b"key", &first).unwrap() else {
+        panic!("it would never be current again")
+    };
+    assert_eq!(again, found);
+    let third = cache.hold(&again).unwrap();
+    assert!(cache.is_current(&third).unwrap() && !cache.is_current(&second).unwrap());
+
+    cache.remove(b"key").unwrap();
+    assert!(!cache.is_current(&third).unwrap());
+    assert!(matches!(cache.get_unless(b"key", &third).unwrap(), Known::Missing));
 }

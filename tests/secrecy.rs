@@ -430,7 +430,7 @@ fn an_idle_life_can_be_prolonged_but_not_a_fixed_one() {
     std::thread::sleep(Duration::from_millis(120));
     let cache = ByteCache::builder(&path).encryption(secret()).read_only(true).open().unwrap();
     assert_eq!(cache.get(b"idle").unwrap().unwrap().payload, b"1");
-    assert!(cache.get(b"both").unwrap().is_none());
+    assert_eq!(cache.get(b"both").unwrap(), None);
 }
 
 #[test]
