@@ -437,14 +437,14 @@ where
     pub fn clear(&self) -> Result<()> {
         let inner = &*self.inner;
         inner.entries.clear(|commit| {
-            inner.with_own_front(|front| front.clear(commit.token));
+            inner.front.with_own(|front| front.clear(commit.token));
         })
     }
 
     /// Counts of this handle and its clones, and sizes.
     pub fn stats(&self) -> Result<Stats> {
         let (front_entries, front_bytes) =
-            self.inner.with_own_front(|front| front.size()).unwrap_or_default();
+            self.inner.front.with_own(|front| front.size()).unwrap_or_default();
         let front_hits = self.inner.front_hits.load(std::sync::atomic::Ordering::Relaxed);
         let stats = self.inner.entries.stats()?;
         Ok(Stats { front_entries, front_bytes, front_hits, hits: stats.hits + front_hits, ..stats })

@@ -13,71 +13,31 @@
 //! key: so a value gets its tag only after it is in, and only if no commit began to drop keys since before its snapshot.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::clock::{Span, Time};
-use crate::store::{Access, Header, KeyHash, Prefix, Stamp, due, fork_epoch};
+use crate::mark::{Chain, Mark};
+use crate::store::{Header, KeyHash, Prefix};
 
 /// The least a shard of the front may hold.
 const SHARD: u64 = 8 << 20;
 /// Bytes an item takes beside key and value.
 const OVERHEAD: usize = 192;
-/// The tag of an item that is not good in any snapshot yet.
-const UNTAGGED: u64 = 0;
 
 /// A decoded value with what is needed to know whether it may be given out.
 pub(crate) struct Item<V> {
-    pub(crate) hash: KeyHash,
+    pub(crate) mark: Mark,
     key: Box<[u8]>,
     pub(crate) value: Arc<V>,
-    pub(crate) stamp: Stamp,
-    tag: AtomicU64,
-    expires: Time,
-    idle: Span,
-    /// As written in the header; this process's own later accesses are in `access`.
-    accessed: AtomicU64,
-    pub(crate) access: Arc<Access>,
-    weight: u32,
 }
 
 impl<V> Item<V> {
     pub(crate) fn is_of(&self, key: &[u8]) -> bool {
         *self.key == *key
     }
-
-    pub(crate) fn accessed(&self) -> Time {
-        Time(self.accessed.load(Ordering::Relaxed)).max(self.access.at())
-    }
-
-    pub(crate) fn due(&self) -> Option<Time> {
-        match (self.expires, self.idle) {
-            (Time::ZERO, Span(0)) => None,
-            (expires, idle) => due(expires, idle, self.accessed()),
-        }
-    }
-
-    pub(crate) fn idle(&self) -> Span {
-        self.idle
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.weight as usize
-    }
-
-    /// Notes that the entry still has this value in a later snapshot.
-    pub(crate) fn confirm(&self, snapshot: u64, header: &Header) {
-        self.accessed.fetch_max(header.accessed.0, Ordering::Relaxed);
-        self.tag.store(snapshot, Ordering::Release);
-    }
 }
 
 /// The front of one handle and its clones, over one opened environment.
 pub(crate) struct Front<V> {
     items: quick_cache::sync::Cache<KeyHash, Arc<Item<V>>, Weight, Prefix>,
-    /// Which environment the tags are of: another one counts its transactions anew.
-    pub(crate) of: u64,
-    /// The process it was made in.
-    pub(crate) forks: u64,
     chain: Chain,
 }
 
@@ -87,52 +47,12 @@ struct Weight;
 
 impl<V> quick_cache::Weighter<KeyHash, Arc<Item<V>>> for Weight {
     fn weight(&self, _: &KeyHash, item: &Arc<Item<V>>) -> u64 {
-        item.weight.into()
-    }
-}
-
-/// The unbroken run of this handle's own commits that ends with the newest one.
-#[derive(Default)]
-pub(crate) struct Chain {
-    /// Raised before a commit drops the keys it wrote.
-    drops: AtomicU64,
-    /// Values read in this snapshot or later are good at `end`, unless dropped.
-    start: AtomicU64,
-    end: AtomicU64,
-}
-
-impl Chain {
-    pub(crate) fn covers(&self, tag: u64, token: u64) -> bool {
-        // `start` is raised before `end`, so with the new end comes the new start.
-        token == self.end.load(Ordering::SeqCst) && tag >= self.start.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn drops(&self) -> u64 {
-        self.drops.load(Ordering::SeqCst)
-    }
-
-    /// To be called before what a commit wrote is dropped.
-    pub(crate) fn begin(&self) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// To be called after what commit `txn` wrote was dropped.
-    pub(crate) fn extend(&self, txn: u64) {
-        if self.end.load(Ordering::SeqCst) + 1 != txn {
-            self.start.store(txn, Ordering::SeqCst);
-        }
-        self.end.store(txn, Ordering::SeqCst);
-    }
-
-    /// To be called after everything was dropped.
-    pub(crate) fn restart(&self, txn: u64) {
-        self.start.store(txn, Ordering::SeqCst);
-        self.end.store(txn, Ordering::SeqCst);
+        item.mark.size as u64
     }
 }
 
 impl<V: Send + Sync + 'static> Front<V> {
-    pub(crate) fn new(bytes: u64, of: u64) -> Front<V> {
+    pub(crate) fn new(bytes: u64) -> Front<V> {
         // A shard takes no item larger than itself, so small fronts have few of them.
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         let shards = (bytes / SHARD).clamp(1, 4 * threads);
@@ -148,7 +68,7 @@ impl<V: Send + Sync + 'static> Front<V> {
             }
             Err(_) => unreachable!("all that is required is set"),
         };
-        Front { items, of, forks: fork_epoch(), chain: Chain::default() }
+        Front { items, chain: Chain::default() }
     }
 
     pub(crate) fn get(&self, hash: &KeyHash) -> Option<Arc<Item<V>>> {
@@ -157,8 +77,7 @@ impl<V: Send + Sync + 'static> Front<V> {
 
     /// Whether the item's value is what the store has, `token` being the last committed transaction.
     pub(crate) fn is_current(&self, item: &Item<V>, token: u64) -> bool {
-        let tag = item.tag.load(Ordering::Acquire);
-        tag != UNTAGGED && (tag == token || self.chain.covers(tag, token))
+        item.mark.is_current(&self.chain, token)
     }
 
     /// To be asked before the snapshot is opened in which a value to be added is read.
@@ -177,23 +96,10 @@ impl<V: Send + Sync + 'static> Front<V> {
         at: (u64, &Header),
     ) {
         let (snapshot, header) = at;
-        let weight = u32::try_from(key.len() + size + OVERHEAD).unwrap_or(u32::MAX);
-        let item = Arc::new(Item {
-            hash,
-            key: key.into(),
-            value,
-            stamp: header.stamp,
-            tag: AtomicU64::new(UNTAGGED),
-            expires: header.expires,
-            idle: header.idle,
-            accessed: AtomicU64::new(header.accessed.0),
-            access: Arc::default(),
-            weight,
-        });
+        let mark = Mark::new(hash, header, key.len() + size + OVERHEAD);
+        let item = Arc::new(Item { mark, key: key.into(), value });
         self.items.insert(hash, item.clone());
-        if self.drops() == drops {
-            item.tag.store(snapshot, Ordering::Release);
-        }
+        item.mark.publish(&self.chain, drops, snapshot);
     }
 
     /// Drops what a commit of this handle wrote. To be called before any other writer of this process goes on.
@@ -220,35 +126,19 @@ impl<V: Send + Sync + 'static> Front<V> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
-    use crate::store::{NamespaceId, Number, STAGE_NONE};
 
     const A: KeyHash = KeyHash([1; 16]);
     const B: KeyHash = KeyHash([2; 16]);
 
     fn front() -> Front<u32> {
-        Front::new(1 << 20, 1)
-    }
-
-    fn header(stamp: u64) -> Header {
-        Header {
-            compressor: STAGE_NONE,
-            cipher: STAGE_NONE,
-            tag: 0,
-            namespace: NamespaceId(1),
-            key_len: 1,
-            created: Time(1),
-            modified: Time(1),
-            expires: Time::ZERO,
-            idle: Span(0),
-            number: Number::FIRST,
-            stamp: Stamp(stamp),
-            accessed: Time(1),
-        }
+        Front::new(1 << 20)
     }
 
     fn add(front: &Front<u32>, drops: u64, hash: KeyHash, value: u32, snapshot: u64) {
-        front.add(drops, hash, b"k", Arc::new(value), 4, (snapshot, &header(snapshot)));
+        front.add(drops, hash, b"k", Arc::new(value), 4, (snapshot, &Header::of_stamp(snapshot)));
     }
 
     /// The value that a read would be given when `token` is the last committed transaction.
@@ -317,7 +207,7 @@ mod tests {
         front.committed(8, &[B]);
         add(&front, drops, A, 10, 7);
         assert_eq!(given(&front, A, 8), None);
-        front.get(&A).unwrap().confirm(8, &header(7));
+        front.get(&A).unwrap().mark.confirm(8, &Header::of_stamp(7));
         assert_eq!(given(&front, A, 8), Some(10));
         assert_eq!(given(&front, A, 9), None);
     }
@@ -330,7 +220,7 @@ mod tests {
         let late = front.get(&A).unwrap();
         front.committed(8, &[A]);
         // The reader had looked at snapshot 7 before the commit.
-        late.confirm(7, &header(7));
+        late.mark.confirm(7, &Header::of_stamp(7));
         assert_eq!(given(&front, A, 8), None);
     }
 
@@ -408,9 +298,11 @@ mod tests {
                             let store = store.lock().unwrap();
                             (store.0[key], store.1)
                         };
-                        let header = header(written);
+                        let header = Header::of_stamp(written);
                         match item {
-                            Some(item) if item.stamp == Stamp(written) => item.confirm(snapshot, &header),
+                            Some(item) if item.mark.stamp == crate::store::Stamp(written) => {
+                                item.mark.confirm(snapshot, &header)
+                            }
                             _ => {
                                 let value = Arc::new(written as u32);
                                 front.add(drops, KEYS[key], b"k", value, 4, (snapshot, &header));

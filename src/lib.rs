@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | face | `cache`, `bytes`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
-//! | front | `front`, `held` | decoded values in memory, checked against the last commit |
+//! | front | `front`, `held`, `mark`, `per_environment` | decoded values in memory, checked against the last commit |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //!
@@ -79,6 +79,8 @@ mod error;
 mod front;
 mod held;
 mod iter;
+mod mark;
+mod per_environment;
 mod pipeline;
 mod secret;
 mod store;

@@ -46,10 +46,8 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
             .map(|n| (1 << 50) + turn as u64 * 1_000 + n)
             .map(|n| (key(n), encode(&document(n))))
             .collect();
-        let items = expiring.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
-        cache
-            .insert_many(items.into_iter().map(|(k, v)| (k, v.to_vec(), 0)), Some(Duration::from_millis(1)))
-            .unwrap();
+        let items = expiring.iter().map(|(key, value)| (key.as_bytes(), value.clone(), 0));
+        cache.insert_many(items, Some(Duration::from_millis(1))).unwrap();
         std::thread::sleep(Duration::from_millis(5));
         let mut swept = 0;
         let took = time(1, || swept = cache.sweep().unwrap());
@@ -75,8 +73,8 @@ fn filled(dir: &Path, entries: usize) -> PathBuf {
     let cache = open(&path);
     for batch in (0..entries as u64).collect::<Vec<_>>().chunks(10_000) {
         let items: Vec<(String, Vec<u8>)> = batch.iter().map(|n| (key(*n), encode(&document(*n)))).collect();
-        let items = items.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
-        cache.insert_many(items.into_iter().map(|(k, v)| (k, v.to_vec(), 0)), None).unwrap();
+        let items = items.iter().map(|(key, value)| (key.as_bytes(), value.clone(), 0));
+        cache.insert_many(items, None).unwrap();
     }
     cache.close().unwrap();
     path

@@ -116,6 +116,9 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
 
     let token = time(1_000_000, || (0..1_000_000).for_each(|_| _ = black_box(bytes.token().unwrap())));
     table.row("`ByteCache::token`", "–".into(), nanos(token), String::new(), String::new(), None);
+    let held = bytes.hold(&bytes.get(few[0].as_bytes()).unwrap().unwrap()).unwrap();
+    let current = time(1_000_000, || (0..1_000_000).for_each(|_| assert!(bytes.is_current(&held).unwrap())));
+    table.row("`ByteCache::is_current`", "–".into(), nanos(current), String::new(), String::new(), None);
 
     let some: Vec<&str> = few.iter().map(String::as_str).collect();
     let per_get = |get: &dyn Fn(&str)| {

@@ -179,6 +179,27 @@ fn u64_at(head: &[u8; HEADER_SIZE], at: usize) -> u64 {
 }
 
 #[cfg(test)]
+impl Header {
+    /// That of an entry without a lifetime, for tests of what is kept in memory.
+    pub(crate) fn of_stamp(stamp: u64) -> Header {
+        Header {
+            compressor: STAGE_NONE,
+            cipher: STAGE_NONE,
+            tag: 0,
+            namespace: NamespaceId(1),
+            key_len: 1,
+            created: Time(1),
+            modified: Time(1),
+            expires: Time::ZERO,
+            idle: Span(0),
+            number: Number::FIRST,
+            stamp: Stamp(stamp),
+            accessed: Time(1),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

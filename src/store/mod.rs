@@ -59,7 +59,7 @@ use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name};
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
-use self::sync::lock;
+pub(crate) use self::sync::lock;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Writer, is_expired};
 pub(crate) use self::verify::Findings;
 use crate::error::{Error, Result};
