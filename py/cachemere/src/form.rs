@@ -1,6 +1,7 @@
 //! The safe binary form of plain data. Reading it builds objects of a closed set of types and runs no code of anybody's.
 //!
-//! One byte says what follows; numbers are little-endian, lengths are LEB128. `docs/FORMAT.md` has the table.
+//! One byte says what follows; numbers are little-endian, lengths are LEB128. Canonical keys
+//! (see [`crate::keys`]) are written and read with the same pieces.
 
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
@@ -12,12 +13,12 @@ use pyo3::types::{
 use crate::errors::raise;
 use crate::policy::Policy;
 
-const NONE: u8 = b'N';
+pub(crate) const NONE: u8 = b'N';
 const FALSE: u8 = b'0';
 const TRUE: u8 = b'1';
-const INT: u8 = b'i';
+pub(crate) const INT: u8 = b'i';
 const BIG: u8 = b'I';
-const FLOAT: u8 = b'f';
+pub(crate) const FLOAT: u8 = b'f';
 const COMPLEX: u8 = b'c';
 const STR: u8 = b's';
 /// With lone surrogates, which UTF-8 does not have.
@@ -25,15 +26,15 @@ const SURROGATES: u8 = b'S';
 const BYTES: u8 = b'b';
 const BYTEARRAY: u8 = b'B';
 const LIST: u8 = b'l';
-const TUPLE: u8 = b't';
+pub(crate) const TUPLE: u8 = b't';
 const DICT: u8 = b'd';
 const SET: u8 = b'e';
-const FROZENSET: u8 = b'z';
+pub(crate) const FROZENSET: u8 = b'z';
 /// A name and plain data, for types that are written in Python.
-const NAMED: u8 = b'x';
+pub(crate) const NAMED: u8 = b'x';
 
 /// Nesting beyond this is refused: it would end the stack of whoever reads it.
-const DEPTH: u32 = 150;
+pub(crate) const DEPTH: u32 = 150;
 
 /// Why an object has no safe form.
 pub(crate) enum Refused {
@@ -58,24 +59,57 @@ pub(crate) fn put_length(out: &mut Vec<u8>, mut length: usize) {
     out.push(length as u8);
 }
 
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
 /// Little-endian two's complement of an int that 64 bits do not hold.
-pub(crate) fn big_bytes<'py>(int: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+fn big_bytes<'py>(int: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let bits: usize = int.call_method0("bit_length")?.extract()?;
     let options = PyDict::new(int.py());
     options.set_item("signed", true)?;
     Ok(int.call_method("to_bytes", (bits / 8 + 1, "little"), Some(&options))?.cast_into::<PyBytes>()?)
 }
 
-pub(crate) fn big_int<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+fn big_int<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let options = PyDict::new(py);
     options.set_item("signed", true)?;
     py.get_type::<PyInt>().call_method("from_bytes", (PyBytes::new(py, bytes), "little"), Some(&options))
+}
+
+pub(crate) fn put_int(out: &mut Vec<u8>, int: &Bound<'_, PyAny>) -> PyResult<()> {
+    match int.extract::<i64>() {
+        Ok(int) => {
+            out.push(INT);
+            out.extend_from_slice(&int.to_le_bytes());
+        }
+        Err(_) => put_bytes(out, BIG, big_bytes(int)?.as_bytes()),
+    }
+    Ok(())
+}
+
+/// Writes an object whose form is the same in keys and values; whether it is one.
+pub(crate) fn put_scalar(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<bool> {
+    if let Ok(text) = object.cast_exact::<PyString>() {
+        match text.to_str() {
+            Ok(text) => put_bytes(out, STR, text.as_bytes()),
+            Err(_) => {
+                let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+                put_bytes(out, SURROGATES, bytes.cast::<PyBytes>()?.as_bytes());
+            }
+        }
+    } else if object.is_none() {
+        out.push(NONE);
+    } else if object.is_exact_instance_of::<PyInt>() {
+        put_int(out, object)?;
+    } else if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+        put_bytes(out, BYTES, bytes.as_bytes());
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 pub(crate) fn encode(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Result<(), Refused> {
@@ -86,26 +120,11 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
     if depth > DEPTH {
         return Err(Refused::Depth);
     }
-    if let Ok(text) = object.cast_exact::<PyString>() {
-        match text.to_str() {
-            Ok(text) => put_bytes(out, STR, text.as_bytes()),
-            Err(_) => {
-                let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
-                put_bytes(out, SURROGATES, bytes.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes());
-            }
-        }
-    } else if object.is_none() {
-        out.push(NONE);
-    } else if let Ok(flag) = object.cast_exact::<PyBool>() {
+    if put_scalar(object, out)? {
+        return Ok(());
+    }
+    if let Ok(flag) = object.cast_exact::<PyBool>() {
         out.push(if flag.is_true() { TRUE } else { FALSE });
-    } else if let Ok(int) = object.cast_exact::<PyInt>() {
-        match int.extract::<i64>() {
-            Ok(int) => {
-                out.push(INT);
-                out.extend_from_slice(&int.to_le_bytes());
-            }
-            Err(_) => put_bytes(out, BIG, big_bytes(int)?.as_bytes()),
-        }
     } else if let Ok(float) = object.cast_exact::<PyFloat>() {
         out.push(FLOAT);
         out.extend_from_slice(&float.value().to_le_bytes());
@@ -122,8 +141,6 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
         put_items(policy, LIST, &list.to_tuple(), out, depth)?;
     } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
         put_items(policy, TUPLE, tuple, out, depth)?;
-    } else if let Ok(bytes) = object.cast_exact::<PyBytes>() {
-        put_bytes(out, BYTES, bytes.as_bytes());
     } else if let Ok(bytes) = object.cast_exact::<PyByteArray>() {
         put_bytes(out, BYTEARRAY, &bytes.to_vec());
     } else if object.is_exact_instance_of::<PySet>() || object.is_exact_instance_of::<PyFrozenSet>() {
@@ -164,7 +181,7 @@ fn put_items(
 
 /// Reads the safe form.
 pub(crate) struct Decoder<'a, 'py> {
-    py: Python<'py>,
+    pub(crate) py: Python<'py>,
     policy: &'a Policy,
     rest: &'a [u8],
     depth: u32,
@@ -179,12 +196,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
         Decoder { py, policy, rest: bytes, depth: 0, has_containers: false, has_named: false }
     }
 
-    fn broken(&self) -> PyErr {
-        raise(
-            self.py,
-            "DecodeError",
-            ("the stored bytes are not the safe form of a value; remove the entry",),
-        )
+    pub(crate) fn broken(&self) -> PyErr {
+        raise(self.py, "DecodeError", ("the stored bytes are not those of a key or value; remove the entry",))
     }
 
     fn take(&mut self, count: usize) -> PyResult<&'a [u8]> {
@@ -230,21 +243,18 @@ impl<'a, 'py> Decoder<'a, 'py> {
         self.rest.is_empty()
     }
 
-    pub(crate) fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn tag(&mut self) -> PyResult<u8> {
+        self.array().map(|[tag]| tag)
+    }
+
+    /// Reads what [`put_scalar`] and the keys' own floats wrote; `None` for a tag of another kind.
+    pub(crate) fn scalar(&mut self, tag: u8) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = self.py;
-        let [tag] = self.array()?;
-        Ok(match tag {
+        Ok(Some(match tag {
             NONE => py.None().into_bound(py),
-            FALSE => PyBool::new(py, false).to_owned().into_any(),
-            TRUE => PyBool::new(py, true).to_owned().into_any(),
             INT => i64::from_le_bytes(self.array()?).into_pyobject(py)?.into_any(),
             BIG => big_int(py, self.counted()?)?,
             FLOAT => PyFloat::new(py, f64::from_le_bytes(self.array()?)).into_any(),
-            COMPLEX => {
-                let (real, imaginary) = (self.array()?, self.array()?);
-                PyComplex::from_doubles(py, f64::from_le_bytes(real), f64::from_le_bytes(imaginary))
-                    .into_any()
-            }
             STR => match std::str::from_utf8(self.counted()?) {
                 Ok(text) => PyString::new(py, text).into_any(),
                 Err(_) => return Err(self.broken()),
@@ -253,20 +263,38 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 PyBytes::new(py, self.counted()?).call_method1("decode", ("utf-8", "surrogatepass"))?
             }
             BYTES => PyBytes::new(py, self.counted()?).into_any(),
+            _ => return Ok(None),
+        }))
+    }
+
+    pub(crate) fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        let tag = self.tag()?;
+        if let Some(scalar) = self.scalar(tag)? {
+            return Ok(scalar);
+        }
+        Ok(match tag {
+            FALSE => PyBool::new(py, false).to_owned().into_any(),
+            TRUE => PyBool::new(py, true).to_owned().into_any(),
+            COMPLEX => {
+                let (real, imaginary) = (self.array()?, self.array()?);
+                PyComplex::from_doubles(py, f64::from_le_bytes(real), f64::from_le_bytes(imaginary))
+                    .into_any()
+            }
             BYTEARRAY => {
                 self.has_containers = true;
                 PyByteArray::new(py, self.counted()?).into_any()
             }
             LIST => {
                 self.has_containers = true;
-                PyList::new(py, self.items()?)?.into_any()
+                PyList::new(py, self.items(Decoder::value)?)?.into_any()
             }
-            TUPLE => PyTuple::new(py, self.items()?)?.into_any(),
+            TUPLE => PyTuple::new(py, self.items(Decoder::value)?)?.into_any(),
             SET => {
                 self.has_containers = true;
-                PySet::new(py, self.items()?)?.into_any()
+                PySet::new(py, self.items(Decoder::value)?)?.into_any()
             }
-            FROZENSET => PyFrozenSet::new(py, self.items()?)?.into_any(),
+            FROZENSET => PyFrozenSet::new(py, self.items(Decoder::value)?)?.into_any(),
             DICT => {
                 self.has_containers = true;
                 let dict = PyDict::new(py);
@@ -291,12 +319,16 @@ impl<'a, 'py> Decoder<'a, 'py> {
         })
     }
 
-    fn items(&mut self) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    /// Reads as many items as are announced, each with `read`.
+    pub(crate) fn items(
+        &mut self,
+        read: impl Fn(&mut Self) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let count = self.length()?;
         if count > self.rest.len() {
             return Err(self.broken());
         }
-        self.nested(|inner| (0..count).map(|_| inner.value()).collect())
+        self.nested(|inner| (0..count).map(|_| read(inner)).collect())
     }
 
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> PyResult<T>) -> PyResult<T> {

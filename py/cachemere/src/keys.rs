@@ -4,19 +4,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
 
 use crate::errors::raise;
-use crate::form::{big_bytes, big_int, put_length};
+use crate::form::{
+    DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, put_bytes, put_int, put_length, put_scalar,
+};
 use crate::policy::Policy;
 
-const NONE: u8 = b'N';
-const INT: u8 = b'i';
-const BIG: u8 = b'I';
-const FLOAT: u8 = b'f';
-const STR: u8 = b's';
-const SURROGATES: u8 = b'S';
-const BYTES: u8 = b'b';
-const TUPLE: u8 = b't';
-const FROZENSET: u8 = b'z';
-const NAMED: u8 = b'x';
 const PICKLE: u8 = b'P';
 const USER: u8 = b'U';
 
@@ -42,12 +34,12 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
         let made = dumps.bind(py).call1((key,))?;
         out.push(USER);
         let is_plain = made.is_exact_instance_of::<PyString>() || made.is_exact_instance_of::<PyBytes>();
-        if !is_plain || put(policy, &made, out)? == Some(Exact::No) {
+        if !is_plain || put(policy, &made, out, 0)? == Some(Exact::No) {
             return Err(raise(py, "KeyFormError", ("key_serializer must return str or bytes",)));
         }
         return Ok(Exact::Yes);
     }
-    if let Some(exact) = put(policy, key, out)? {
+    if let Some(exact) = put(policy, key, out, 0)? {
         return Ok(exact);
     }
     let kind = key.get_type().qualname()?.to_string();
@@ -71,41 +63,18 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
     }
 }
 
-fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
-    put_length(out, bytes.len());
-    out.extend_from_slice(bytes);
-}
-
-fn put_int(out: &mut Vec<u8>, int: &Bound<'_, PyAny>) -> PyResult<()> {
-    match int.extract::<i64>() {
-        Ok(int) => {
-            out.push(INT);
-            out.extend_from_slice(&int.to_le_bytes());
-        }
-        Err(_) => put_bytes(out, BIG, big_bytes(int)?.as_bytes()),
-    }
-    Ok(())
-}
-
 /// `None`: it has no canonical form.
-fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<Option<Exact>> {
+fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -> PyResult<Option<Exact>> {
+    if depth > DEPTH {
+        // What is nested deeper could be written, but not read back.
+        return Ok(None);
+    }
     let py = key.py();
-    if let Ok(text) = key.cast_exact::<PyString>() {
-        match text.to_str() {
-            Ok(text) => put_bytes(out, STR, text.as_bytes()),
-            Err(_) => {
-                let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
-                put_bytes(out, SURROGATES, bytes.cast::<PyBytes>()?.as_bytes());
-            }
-        }
-    } else if let Ok(bytes) = key.cast_exact::<PyBytes>() {
-        put_bytes(out, BYTES, bytes.as_bytes());
-    } else if key.is_exact_instance_of::<PyInt>() {
-        put_int(out, key)?;
-    } else if let Ok(flag) = key.cast_exact::<PyBool>() {
-        out.push(INT);
-        out.extend_from_slice(&i64::from(flag.is_true()).to_le_bytes());
+    if put_scalar(key, out)? {
+        return Ok(Some(Exact::Yes));
+    }
+    if let Ok(flag) = key.cast_exact::<PyBool>() {
+        put_int(out, &py.get_type::<PyInt>().call1((flag,))?)?;
         return Ok(Some(Exact::No));
     } else if let Ok(float) = key.cast_exact::<PyFloat>() {
         let number = float.value();
@@ -117,14 +86,12 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<O
         // All NaN are one key.
         let number = if number.is_nan() { f64::NAN } else { number };
         out.extend_from_slice(&number.to_le_bytes());
-    } else if key.is_none() {
-        out.push(NONE);
     } else if let Ok(tuple) = key.cast_exact::<PyTuple>() {
         out.push(TUPLE);
         put_length(out, tuple.len());
         let mut exact = Exact::Yes;
         for item in tuple.iter_borrowed() {
-            match put(policy, &item, out)? {
+            match put(policy, &item, out, depth + 1)? {
                 Some(of_item) => exact = exact.and(of_item),
                 None => return Ok(None),
             }
@@ -135,7 +102,7 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<O
         let mut exact = Exact::Yes;
         for item in set.iter() {
             let mut form = Vec::new();
-            match put(policy, &item, &mut form)? {
+            match put(policy, &item, &mut form, depth + 1)? {
                 Some(of_item) => exact = exact.and(of_item),
                 None => return Ok(None),
             }
@@ -155,14 +122,13 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<O
         if !name.is_empty() {
             put_bytes(out, NAMED, name.as_bytes());
         }
-        return Ok(put(policy, &plain, out)?.map(|_| Exact::No));
+        return Ok(put(policy, &plain, out, depth + 1)?.map(|_| Exact::No));
     }
     Ok(Some(Exact::Yes))
 }
 
 /// The key of canonical bytes that are exact.
 pub(crate) fn decode<'py>(py: Python<'py>, policy: &Policy, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let broken = || raise(py, "DecodeError", ("the stored key is not in canonical form; remove the entry",));
     let (form, user) = match bytes.split_first() {
         Some((&PICKLE, pickled)) => match &policy.pickle {
             Some((_, loads)) => return loads.bind(py).call1((PyBytes::new(py, pickled),)),
@@ -171,10 +137,10 @@ pub(crate) fn decode<'py>(py: Python<'py>, policy: &Policy, bytes: &[u8]) -> PyR
         Some((&USER, form)) => (form, policy.keys.as_ref().map(|(_, loads)| loads)),
         _ => (bytes, None),
     };
-    let mut rest = form;
-    let key = get(py, &mut rest).ok_or_else(broken)??;
-    if !rest.is_empty() {
-        return Err(broken());
+    let mut decoder = Decoder::new(py, policy, form);
+    let key = get(&mut decoder)?;
+    if !decoder.is_at_end() {
+        return Err(decoder.broken());
     }
     match user {
         Some(loads) => loads.bind(py).call1((key,)),
@@ -182,63 +148,15 @@ pub(crate) fn decode<'py>(py: Python<'py>, policy: &Policy, bytes: &[u8]) -> PyR
     }
 }
 
-fn get_length(rest: &mut &[u8]) -> Option<usize> {
-    let (mut length, mut shift) = (0usize, 0);
-    loop {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        length |= usize::from(byte & 0x7f) << shift;
-        shift += 7;
-        if *byte < 0x80 {
-            return Some(length);
-        }
-        if shift > 56 {
-            return None;
-        }
+/// A closed set of forms: a key that needs more is stored with the value.
+fn get<'py>(decoder: &mut Decoder<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let tag = decoder.tag()?;
+    if let Some(scalar) = decoder.scalar(tag)? {
+        return Ok(scalar);
     }
-}
-
-fn get<'py>(py: Python<'py>, rest: &mut &[u8]) -> Option<PyResult<Bound<'py, PyAny>>> {
-    fn take<'r>(rest: &mut &'r [u8], count: usize) -> Option<&'r [u8]> {
-        let (taken, after) = rest.split_at_checked(count)?;
-        *rest = after;
-        Some(taken)
+    match tag {
+        TUPLE => Ok(PyTuple::new(decoder.py, decoder.items(get)?)?.into_any()),
+        FROZENSET => Ok(PyFrozenSet::new(decoder.py, decoder.items(get)?)?.into_any()),
+        _ => Err(decoder.broken()),
     }
-    let [tag] = *take(rest, 1)? else { return None };
-    Some(match tag {
-        NONE => Ok(py.None().into_bound(py)),
-        INT => {
-            let int = i64::from_le_bytes(take(rest, 8)?.try_into().ok()?);
-            int.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from)
-        }
-        FLOAT => Ok(PyFloat::new(py, f64::from_le_bytes(take(rest, 8)?.try_into().ok()?)).into_any()),
-        TUPLE | FROZENSET => {
-            let count = get_length(rest)?;
-            if count > rest.len() {
-                return None;
-            }
-            let mut items = Vec::with_capacity(count);
-            for _ in 0..count {
-                match get(py, rest)? {
-                    Ok(item) => items.push(item),
-                    Err(error) => return Some(Err(error)),
-                }
-            }
-            match tag {
-                TUPLE => PyTuple::new(py, items).map(Bound::into_any),
-                _ => PyFrozenSet::new(py, items).map(Bound::into_any),
-            }
-        }
-        BIG | STR | SURROGATES | BYTES => {
-            let length = get_length(rest)?;
-            let bytes = take(rest, length)?;
-            match tag {
-                BIG => big_int(py, bytes),
-                BYTES => Ok(PyBytes::new(py, bytes).into_any()),
-                SURROGATES => PyBytes::new(py, bytes).call_method1("decode", ("utf-8", "surrogatepass")),
-                _ => Ok(PyString::new(py, std::str::from_utf8(bytes).ok()?).into_any()),
-            }
-        }
-        _ => return None,
-    })
 }

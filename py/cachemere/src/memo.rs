@@ -1,4 +1,4 @@
-//! The way to a memoized result that is in memory: as short as that of `functools.lru_cache`.
+//! The short way to a memoized result that is in memory: from the arguments as given, without binding them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

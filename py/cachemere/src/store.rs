@@ -1,5 +1,6 @@
 //! One namespace of one store, with Python keys and values.
 
+use std::mem::take;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -262,13 +263,8 @@ impl Store {
             self.residents.forget(&key);
         }
         let cache = self.cache(py)?;
-        py.detach(|| {
-            let (keys, rest): (Vec<_>, Vec<_>) =
-                items.into_iter().map(|(key, payload, tag)| (key, (payload, tag))).unzip();
-            let items = keys.iter().zip(rest).map(|(key, (payload, tag))| (key.as_slice(), payload, tag));
-            cache.insert_many(items, ttl)
-        })
-        .map_err(from_engine)
+        let items = items.iter_mut().map(|(key, payload, tag)| (key.as_slice(), take(payload), *tag));
+        py.detach(|| cache.insert_many(items, ttl)).map_err(from_engine)
     }
 
     /// The value with its version, tags and cost, or `None`.
@@ -448,11 +444,8 @@ impl Store {
     }
 
     /// Whether objects of this key may be found by the key itself: it needs a canonical form.
-    fn may_reside(&self, bytes: &[u8]) -> bool {
-        self.policy.keys.is_none()
-            && !self.policy.pickle_keys
-            && !bytes.is_empty()
-            && !self.residents.is_off()
+    fn may_reside(&self) -> bool {
+        self.policy.keys.is_none() && !self.policy.pickle_keys && !self.residents.is_off()
     }
 
     /// A value that is in memory and current.
@@ -495,20 +488,19 @@ impl Store {
             self.residents.forget(key);
             return Ok(None);
         };
-        self.admit(key, &bytes, cache, found).map(Some)
+        self.admit(key, cache, found).map(Some)
     }
 
     /// Decodes what was read and keeps it in memory.
     fn admit<'py>(
         &self,
         key: &Bound<'py, PyAny>,
-        bytes: &[u8],
         cache: &ByteCache,
         found: Payload,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
-        if self.may_reside(bytes) {
+        if self.may_reside() {
             let held = cache.hold(&found).map_err(from_engine)?;
             let (_, cost) = aside(py, decoded.preface.as_ref())?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());

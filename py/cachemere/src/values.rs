@@ -4,7 +4,7 @@
 //! key does not tell, the entry's tags, and what the value cost to compute.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyTuple};
 
 use crate::errors::raise;
 use crate::form::{self, Decoder, Refused};
@@ -178,7 +178,6 @@ pub(crate) fn split<'a, 'py>(
 
 /// A copy of plain data that shares nothing that can be changed.
 pub(crate) fn copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    use pyo3::types::{PyByteArray, PyDict, PyList, PySet};
     let py = value.py();
     if let Ok(dict) = value.cast_exact::<PyDict>() {
         let copied = dict.copy()?;
@@ -212,11 +211,9 @@ pub(crate) fn copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 }
 
 fn is_container(value: &Bound<'_, PyAny>) -> bool {
-    use pyo3::types::{PyByteArray, PyDict, PyList, PySet, PyString};
-    !value.is_exact_instance_of::<PyString>()
-        && (value.is_exact_instance_of::<PyDict>()
-            || value.is_exact_instance_of::<PyList>()
-            || value.is_exact_instance_of::<PyTuple>()
-            || value.is_exact_instance_of::<PySet>()
-            || value.is_exact_instance_of::<PyByteArray>())
+    value.is_exact_instance_of::<PyDict>()
+        || value.is_exact_instance_of::<PyList>()
+        || value.is_exact_instance_of::<PyTuple>()
+        || value.is_exact_instance_of::<PySet>()
+        || value.is_exact_instance_of::<PyByteArray>()
 }
