@@ -32,6 +32,22 @@ impl DictBase {
         self.store()?.look_up(key)?.ok_or_else(|| missing(key))
     }
 
+    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.store()?.__setitem__(key, value)
+    }
+
+    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.store()?.__delitem__(key)
+    }
+
+    fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.store()?.__contains__(key)
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.store()?.__len__(py)
+    }
+
     #[pyo3(signature = (key, default=None, /))]
     fn get<'py>(
         &self,

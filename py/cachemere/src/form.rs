@@ -3,6 +3,7 @@
 //! One byte says what follows; numbers are little-endian, lengths are LEB128. Canonical keys
 //! (see [`crate::keys`]) are written and read with the same pieces.
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -151,6 +152,12 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
         out.push(COMPLEX);
         out.extend_from_slice(&complex.real().to_le_bytes());
         out.extend_from_slice(&complex.imag().to_le_bytes());
+    } else if let Some(buffer) = picked_buffer(object)? {
+        out.push(BYTEARRAY);
+        put_length(out, buffer.len_bytes());
+        let start = out.len();
+        out.resize(start + buffer.len_bytes(), 0);
+        buffer.copy_to_slice(object.py(), &mut out[start..])?;
     } else {
         let packed = policy.pack.bind(object.py()).call1((object,))?;
         if packed.is_none() {
@@ -162,6 +169,16 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
         put(policy, &plain, out, depth + 1)?;
     }
     Ok(())
+}
+
+/// The bytes of a `pickle.PickleBuffer`, which `pack` hands on so that they are copied once. As a value of the user's it
+/// could not be pickled either.
+fn picked_buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<PyBuffer<u8>>> {
+    let kind = object.get_type();
+    if kind.name()? != "PickleBuffer" || kind.module()? != "_pickle" {
+        return Ok(None);
+    }
+    PyBuffer::get(object).map(Some)
 }
 
 fn put_items(

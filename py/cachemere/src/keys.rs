@@ -118,11 +118,12 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -
         if canonical.is_none() {
             return Ok(None);
         }
-        let (name, plain): (String, Bound<'_, PyAny>) = canonical.extract()?;
+        let (name, plain, is_exact): (String, Bound<'_, PyAny>, bool) = canonical.extract()?;
         if !name.is_empty() {
             put_bytes(out, NAMED, name.as_bytes());
         }
-        return Ok(put(policy, &plain, out, depth + 1)?.map(|_| Exact::No));
+        let exact = if is_exact { Exact::Yes } else { Exact::No };
+        return Ok(put(policy, &plain, out, depth + 1)?.map(|of_plain| exact.and(of_plain)));
     }
     Ok(Some(Exact::Yes))
 }

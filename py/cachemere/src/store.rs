@@ -6,8 +6,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{
-    ByteCache, Condition, Durability, Known, LoadGuard, Maintenance, Payload, ScanPosition, Secret, Zstd,
+    ByteCache, Condition, Durability, Known, LoadGuard, Maintenance, Payload, RawEntry, ScanPosition, Secret,
+    Zstd,
 };
+use pyo3::exceptions::PyException;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
@@ -36,7 +39,7 @@ struct Settings {
 }
 
 /// A namespace of a store.
-#[pyclass(subclass, frozen, module = "cachemere._engine")]
+#[pyclass(subclass, frozen, weakref, module = "cachemere._engine")]
 pub(crate) struct Store {
     settings: Settings,
     cache: OnceLock<ByteCache>,
@@ -70,12 +73,12 @@ pub(crate) struct Scanner {
     keys_only: bool,
 }
 
-type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>);
+type Met<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>);
 
 #[pymethods]
 impl Scanner {
-    /// The next entries as (key, value, version, tags); empty at the end.
-    fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Pair<'py>>> {
+    /// The next entries as (key, value, version, tags), and the exception for each that cannot be read; empty at the end.
+    fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let store = self.store.get();
         let cache = store.cache(py)?;
         let entries = py
@@ -84,15 +87,24 @@ impl Scanner {
                 if self.reverse { cache.scan_back(&mut position) } else { cache.scan(&mut position) }
             })
             .map_err(from_engine)?;
-        let mut pairs = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let entry = entry.map_err(from_engine)?;
-            let (key, tags, value) =
-                store.unpack(py, &entry.key, &entry.payload, entry.info.tag, !self.keys_only)?;
-            let version = Py::new(py, Version(entry.version))?;
-            pairs.push((key, value, version, tags));
-        }
-        Ok(pairs)
+        entries
+            .into_iter()
+            .map(|entry| match entry.map_err(from_engine).and_then(|entry| self.read(py, store, &entry)) {
+                Ok(met) => Ok(met.into_pyobject(py)?.into_any()),
+                Err(error) if error.is_instance_of::<PyException>(py) => {
+                    Ok(error.into_value(py).into_bound(py).into_any())
+                }
+                Err(error) => Err(error),
+            })
+            .collect()
+    }
+}
+
+impl Scanner {
+    fn read<'py>(&self, py: Python<'py>, store: &Store, entry: &RawEntry) -> PyResult<Met<'py>> {
+        let (key, tags, value) =
+            store.unpack(py, &entry.key, &entry.payload, entry.info.tag, !self.keys_only)?;
+        Ok((key, value, Py::new(py, Version(entry.version))?, tags))
     }
 }
 
@@ -177,6 +189,10 @@ impl Store {
         Ok(Store { settings, cache: OnceLock::new(), policy, residents: Residents::new(py, memory_bytes) })
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.policy.traverse(&visit)
+    }
+
     /// Opens the store now instead of at first use.
     fn open_now(&self, py: Python<'_>) -> PyResult<()> {
         self.cache(py).map(drop)
@@ -196,22 +212,22 @@ impl Store {
         Ok(found.or(default).unwrap_or_else(|| key.py().None().into_bound(key.py())))
     }
 
-    fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(crate) fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         key.py().detach(|| cache.contains(&bytes)).map_err(from_engine)
     }
 
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+    pub(crate) fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let cache = self.cache(py)?;
         py.detach(|| cache.len()).map(|len| len as usize).map_err(from_engine)
     }
 
-    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.put(key, value, None, None, None, None).map(drop)
     }
 
-    fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub(crate) fn __delitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.remove(key, None)? { Ok(()) } else { Err(missing(key)) }
     }
 

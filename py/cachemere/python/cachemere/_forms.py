@@ -1,0 +1,441 @@
+"""How objects beyond plain data become plain data, and back.
+
+The native half knows `None`, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set and frozenset. For
+anything else it asks :meth:`Forms.pack`, which gives a name and plain data, or nothing. Reading goes by the name: each
+is in a closed table here, or is a type the user registered. No class is looked up by a name that a store contains,
+except enums of modules that this program has imported by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import sys
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
+from pickle import PickleBuffer
+from typing import Any
+
+from .errors import DecodeError, InvalidOptionError, UnsafeValueError
+
+Packed = tuple[str, Any]
+
+_PATHS: dict[str, type[pathlib.PurePath]] = {
+    "path": pathlib.Path,
+    "posixpath": pathlib.PurePosixPath,
+    "windowspath": pathlib.PureWindowsPath,
+}
+
+_UTC = datetime.timezone.utc
+
+
+def type_name(kind: type) -> str:
+    """The name under which a type is stored."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+# --- times ----------------------------------------------------------------------------------------------------------
+
+
+def _zone(zone: datetime.tzinfo | None) -> Any:
+    """Plain data of a time zone; raises LookupError for one of an unknown kind."""
+    if zone is None:
+        return None
+    if type(zone) is datetime.timezone:
+        offset = zone.utcoffset(None)
+        return (offset.days, offset.seconds, offset.microseconds, None if zone is _UTC else zone.tzname(None))
+    if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
+        return zone.key
+    raise LookupError
+
+
+def _unzone(plain: Any) -> datetime.tzinfo | None:
+    if plain is None:
+        return None
+    if isinstance(plain, str):
+        return zoneinfo.ZoneInfo(plain)
+    days, seconds, microseconds, name = plain
+    offset = datetime.timedelta(days, seconds, microseconds)
+    if name is None:
+        return _UTC
+    zone = datetime.timezone(offset)
+    return zone if zone.tzname(None) == name else datetime.timezone(offset, name)
+
+
+def _pack_datetime(it: datetime.datetime) -> Packed:
+    plain = (it.year, it.month, it.day, it.hour, it.minute, it.second, it.microsecond, it.fold)
+    return "datetime", (*plain, _zone(it.tzinfo))
+
+
+def _unpack_datetime(plain: Any) -> datetime.datetime:
+    *fields, fold, zone = plain
+    return datetime.datetime(*fields, tzinfo=_unzone(zone), fold=fold)
+
+
+def _pack_time(it: datetime.time) -> Packed:
+    return "time", (it.hour, it.minute, it.second, it.microsecond, it.fold, _zone(it.tzinfo))
+
+
+def _unpack_time(plain: Any) -> datetime.time:
+    *fields, fold, zone = plain
+    return datetime.time(*fields, tzinfo=_unzone(zone), fold=fold)
+
+
+# --- numpy ----------------------------------------------------------------------------------------------------------
+
+
+def _pack_numpy(it: Any) -> Packed | None:
+    """An array or scalar of numpy, whose bytes are handed on without a copy where it is contiguous."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(it, (numpy.ndarray, numpy.generic)):
+        return None
+    dtype = it.dtype
+    if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "?biufcSUmM":
+        return None
+    if isinstance(it, numpy.generic):
+        return "numpy.generic", (dtype.str, it.tobytes())
+    if type(it) is not numpy.ndarray:
+        return None
+    fortran = it.flags.f_contiguous and not it.flags.c_contiguous
+    flat = it.ravel(order="F" if fortran else "C")
+    return "numpy.ndarray", (dtype.str, it.shape, fortran, PickleBuffer(flat.view(numpy.uint8)))
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError as cause:
+        raise DecodeError("the value is an array of numpy: install numpy to read it") from cause
+    return numpy
+
+
+def _unpack_ndarray(plain: Any) -> Any:
+    dtype, shape, fortran, data = plain
+    # `data` is a bytearray that nobody else has, so the array can be written to without a copy.
+    return _numpy().frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _unpack_generic(plain: Any) -> Any:
+    dtype, data = plain
+    return _numpy().frombuffer(data, dtype=dtype)[0]
+
+
+# --- enums ----------------------------------------------------------------------------------------------------------
+
+
+def _pack_enum(it: enum.Enum) -> Packed:
+    kind = type(it)
+    if isinstance(it, enum.Flag):
+        return "flag", (kind.__module__, kind.__qualname__, it.value)
+    return "enum", (kind.__module__, kind.__qualname__, it.name)
+
+
+def _find_enum(module: str, qualname: str) -> type[enum.Enum]:
+    """An enum of a module that is imported already. Runs no code of the module's."""
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = vars(found).get(part) if found is not None and hasattr(found, "__dict__") else None
+    if isinstance(found, type) and issubclass(found, enum.Enum):
+        return found
+    raise UnsafeValueError(
+        f"the entry has a member of the enum {module}.{qualname}, which this program has not imported: import its "
+        f"module, or register the enum with types=[...]"
+    )
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+_PACK: dict[type, Callable[[Any], Packed | None]] = {
+    datetime.datetime: _pack_datetime,
+    datetime.date: lambda it: ("date", (it.year, it.month, it.day)),
+    datetime.time: _pack_time,
+    datetime.timedelta: lambda it: ("timedelta", (it.days, it.seconds, it.microseconds)),
+    datetime.timezone: lambda it: ("timezone", _zone(it)),
+    zoneinfo.ZoneInfo: lambda it: ("timezone", _zone(it)),
+    decimal.Decimal: lambda it: ("decimal", str(it)),
+    fractions.Fraction: lambda it: ("fraction", (it.numerator, it.denominator)),
+    uuid.UUID: lambda it: ("uuid", it.bytes),
+    range: lambda it: ("range", (it.start, it.stop, it.step)),
+    slice: lambda it: ("slice", (it.start, it.stop, it.step)),
+    type(...): lambda it: ("ellipsis", None),
+    OrderedDict: lambda it: ("ordereddict", list(it.items())),
+    Counter: lambda it: ("counter", dict(it)),
+    deque: lambda it: ("deque", (list(it), it.maxlen)),
+    ipaddress.IPv4Address: lambda it: ("ipv4", it.packed),
+    ipaddress.IPv6Address: lambda it: ("ipv6", str(it)),
+}
+
+_UNPACK: dict[str, Callable[[Any], Any]] = {
+    "datetime": _unpack_datetime,
+    "date": lambda plain: datetime.date(*plain),
+    "time": _unpack_time,
+    "timedelta": lambda plain: datetime.timedelta(*plain),
+    "timezone": _unzone,
+    "decimal": decimal.Decimal,
+    "fraction": lambda plain: fractions.Fraction(*plain),
+    "uuid": lambda plain: uuid.UUID(bytes=plain),
+    "range": lambda plain: range(*plain),
+    "slice": lambda plain: slice(*plain),
+    "ellipsis": lambda plain: ...,
+    "ordereddict": OrderedDict,
+    "counter": Counter,
+    "deque": lambda plain: deque(plain[0], plain[1]),
+    "ipv4": ipaddress.IPv4Address,
+    "ipv6": ipaddress.IPv6Address,
+    "path": pathlib.Path,
+    "posixpath": pathlib.PurePosixPath,
+    "windowspath": pathlib.PureWindowsPath,
+    "numpy.ndarray": _unpack_ndarray,
+    "numpy.generic": _unpack_generic,
+    "enum": lambda plain: _find_enum(plain[0], plain[1])[plain[2]],
+    "flag": lambda plain: _find_enum(plain[0], plain[1])(plain[2]),
+}
+
+
+def _path_name(it: pathlib.PurePath) -> str | None:
+    kind = type(it)
+    if kind is type(pathlib.Path()):
+        return "path"
+    return next((name for name, known in _PATHS.items() if kind is known), None)
+
+
+# --- registered types -----------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Registered:
+    """How one type of the user's becomes plain data and back."""
+
+    name: str
+    to_plain: Callable[[Any], Any]
+    from_plain: Callable[[Any], Any]
+
+
+def _register(kind: type) -> _Registered:
+    name = type_name(kind)
+    if issubclass(kind, enum.Enum):
+        if issubclass(kind, enum.Flag):
+            return _Registered(name, lambda it: it.value, kind)
+        return _Registered(name, lambda it: it.name, lambda plain: kind[plain])
+    if hasattr(kind, "model_dump") and hasattr(kind, "model_validate"):
+        return _Registered(name, _pydantic_to_plain, lambda plain: _pydantic_from_plain(kind, plain))
+    if dataclasses.is_dataclass(kind):
+        return _Registered(name, _dataclass_to_plain, lambda plain: _dataclass_from_plain(kind, plain))
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _Registered(name, tuple, lambda plain: tuple.__new__(kind, plain))
+    raise InvalidOptionError(
+        f"types: '{name}' is not a dataclass, enum, named tuple or pydantic model: convert its values to one of "
+        f"these, or allow pickle"
+    )
+
+
+def _dataclass_to_plain(it: Any) -> dict[str, Any]:
+    return {field.name: getattr(it, field.name) for field in dataclasses.fields(it) if hasattr(it, field.name)}
+
+
+def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
+    # As pickle does: the fields are what they were, and `__init__` and `__post_init__` do not run again.
+    made = object.__new__(kind)
+    known = {field.name for field in dataclasses.fields(kind)}
+    unknown = plain.keys() - known
+    if unknown:
+        raise DecodeError(
+            f"the entry has fields {sorted(unknown)} that {type_name(kind)} has no more: store it under a new version"
+        )
+    for field in dataclasses.fields(kind):
+        if field.name in plain:
+            object.__setattr__(made, field.name, plain[field.name])
+        elif field.default is not dataclasses.MISSING:
+            object.__setattr__(made, field.name, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            object.__setattr__(made, field.name, field.default_factory())
+        else:
+            raise DecodeError(
+                f"the entry lacks the field '{field.name}' of {type_name(kind)}: store it under a new version"
+            )
+    return made
+
+
+def _pydantic_to_plain(it: Any) -> Any:
+    """The fields as they are, those of nested models too, each by the rules of its own type."""
+    return (dict(it.__dict__), it.__pydantic_extra__, sorted(it.__pydantic_fields_set__))
+
+
+def _pydantic_from_plain(kind: Any, plain: Any) -> Any:
+    values, extra, fields_set = plain
+    unknown = values.keys() - kind.model_fields.keys()
+    if unknown:
+        raise DecodeError(
+            f"the entry has fields {sorted(unknown)} that {type_name(kind)} has no more: store it under a new version"
+        )
+    return kind.model_construct(_fields_set=set(fields_set), **values, **(extra or {}))
+
+
+class Forms:
+    """The forms that one handle knows: the closed table, and the types registered with it."""
+
+    def __init__(self, types: Iterable[type] = ()) -> None:
+        self.types = tuple(types)
+        self._by_type: dict[type, _Registered] = {}
+        self._by_name: dict[str, _Registered] = {}
+        for kind in self.types:
+            if not isinstance(kind, type):
+                raise InvalidOptionError(f"types: {kind!r} is not a class")
+            registered = _register(kind)
+            self._by_type[kind] = registered
+            self._by_name[registered.name] = registered
+
+    def pack(self, it: Any) -> Packed | None:
+        """Name and plain data of an object that is not plain; `None` if it has no safe form."""
+        kind = type(it)
+        registered = self._by_type.get(kind)
+        if registered is not None:
+            return "of:" + registered.name, registered.to_plain(it)
+        packer = _PACK.get(kind)
+        try:
+            if packer is not None:
+                return packer(it)
+            if isinstance(it, enum.Enum):
+                return _pack_enum(it)
+        except LookupError:
+            return None
+        if isinstance(it, pathlib.PurePath):
+            name = _path_name(it)
+            return None if name is None else (name, str(it))
+        if kind.__module__.partition(".")[0] == "numpy":
+            return _pack_numpy(it)
+        return None
+
+    def unpack(self, name: str, plain: Any) -> Any:
+        """The way back. Builds objects of known types only."""
+        maker = _UNPACK.get(name)
+        if maker is None and name.startswith("of:"):
+            registered = self._by_name.get(name[3:])
+            if registered is None:
+                raise UnsafeValueError(
+                    f"the entry is a '{name[3:]}', which is not registered with this handle: open it with "
+                    f"types=[{name.rpartition('.')[2]}]"
+                )
+            maker = registered.from_plain
+        if maker is None:
+            raise DecodeError(f"the entry has a form that this version does not know ({name!r}): upgrade cachemere")
+        try:
+            return maker(plain)
+        except (DecodeError, UnsafeValueError):
+            raise
+        except Exception as cause:
+            raise DecodeError(f"the entry's {name!r} cannot be built again: {cause}") from cause
+
+    def canonical(self, key: Any) -> tuple[str, Any, bool] | None:
+        """Name and canonical plain data of a key that is not plain, and whether they say what the key is.
+
+        Keys that are equal must get equal forms. A subclass of a plain type that keeps its equality (`IntEnum`,
+        a named tuple, `numpy.str_`) therefore gets that of the plain type.
+        """
+        kind = type(key)
+        number = _as_number(key)
+        if number is not None:
+            return (*number, False)
+        for plain in (str, bytes, tuple, frozenset):
+            if isinstance(key, plain):
+                if kind.__eq__ is not plain.__eq__ or kind.__hash__ is not plain.__hash__:
+                    # numpy's own types compare as their bases do, though in code of their own.
+                    if kind.__module__ != "numpy":
+                        return None
+                return "", plain(key), self.pack(key) is None
+        if isinstance(key, enum.Enum):
+            return (*_pack_enum(key), False) if kind.__eq__ is object.__eq__ else None
+        if isinstance(key, datetime.datetime) and key.tzinfo is not None and kind is datetime.datetime:
+            # Aware times are equal if they are the same instant.
+            offset = key.utcoffset()
+            if offset is not None:
+                instant = key.replace(tzinfo=None, fold=0) - offset
+                return "instant", _pack_datetime(instant)[1], False
+        if kind is datetime.datetime:
+            return "datetime", _pack_datetime(key.replace(fold=0, tzinfo=None))[1], False
+        if kind is datetime.time:
+            return _canonical_time(key)
+        if kind is datetime.timezone:
+            return "timezone", _zone(datetime.timezone(key.utcoffset(None))), False
+        if kind is range:
+            return "range", _canonical_range(key), False
+        if isinstance(key, pathlib.PurePath):
+            return _canonical_path(key)
+        if kind in self._by_type:
+            return self._canonical_registered(key)
+        packed = self.pack(key)
+        if packed is None or kind.__hash__ is None or kind.__module__.partition(".")[0] == "numpy":
+            return None
+        return (*packed, False)
+
+    def _canonical_registered(self, key: Any) -> tuple[str, Any, bool] | None:
+        registered = self._by_type.get(type(key))
+        parameters = getattr(type(key), "__dataclass_params__", None)
+        if registered is None or parameters is None or not (parameters.eq and parameters.frozen):
+            return None
+        fields = [field for field in dataclasses.fields(key) if field.compare]
+        return "of:" + registered.name, tuple(getattr(key, field.name) for field in fields), False
+
+
+def _as_number(key: Any) -> Packed | None:
+    """The form of a number other than an exact int, float or bool: the same for all that are equal."""
+    kind = type(key)
+    if isinstance(key, int):
+        return ("", int(key)) if kind.__eq__ is int.__eq__ or isinstance(key, enum.Enum) else None
+    if isinstance(key, float):
+        return "", float(key)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(key, (numpy.number, numpy.bool_)):
+        item = key.item()
+        return ("", item) if isinstance(item, (int, float)) else _as_number(item)
+    if kind is decimal.Decimal:
+        if key.is_finite():
+            return _of_fraction(fractions.Fraction(key))
+        return None if key.is_snan() else ("", float(key))
+    if kind is complex:
+        return ("", key.real) if key.imag == 0 else ("complex", (key.real + 0.0, key.imag + 0.0))
+    return _of_fraction(key) if kind is fractions.Fraction else None
+
+
+def _of_fraction(key: fractions.Fraction) -> Packed:
+    if key.denominator == 1:
+        return "", key.numerator
+    try:
+        as_float = float(key)
+    except OverflowError:
+        as_float = 0.0
+    # A fraction that a float holds exactly is equal to that float.
+    return ("", as_float) if fractions.Fraction(as_float) == key else ("fraction", (key.numerator, key.denominator))
+
+
+def _canonical_path(key: pathlib.PurePath) -> tuple[str, Any, bool] | None:
+    if _path_name(key) is None:
+        return None
+    if isinstance(key, pathlib.PureWindowsPath):
+        return "windowspath", str(key).lower(), False
+    return "posixpath", str(key), False
+
+
+def _canonical_time(key: datetime.time) -> tuple[str, Any, bool] | None:
+    if key.tzinfo is None:
+        return "time", (key.hour, key.minute, key.second, key.microsecond), False
+    offset = key.utcoffset()
+    if offset is None:
+        return "time", (key.hour, key.minute, key.second, key.microsecond), False
+    since = datetime.timedelta(hours=key.hour, minutes=key.minute, seconds=key.second, microseconds=key.microsecond)
+    shifted = since - offset
+    return "timeofday", (shifted.days, shifted.seconds, shifted.microseconds), False
+
+
+def _canonical_range(key: range) -> tuple[int, ...]:
+    """Ranges are equal if they are the same sequence."""
+    if len(key) == 0:
+        return ()
+    return (len(key), key.start) if len(key) == 1 else (len(key), key.start, key.step)

@@ -1,0 +1,78 @@
+"""What is told about entries and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._engine import Store
+
+
+@dataclass(frozen=True)
+class EntryInfo:
+    """The times of an entry, in seconds since the epoch, and its size. Asking for it is not an access."""
+
+    #: When the key was inserted. Overwriting keeps it.
+    ctime: float
+    #: When the entry was last read or written. What other processes read counts once they wrote it down (within 10 s).
+    atime: float
+    #: When the value was last written.
+    mtime: float
+    #: When the entry expires if it is not read before; `None`: never.
+    expires_at: float | None
+    #: Bytes in the store, with header, key, compression and encryption.
+    size: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts since the handle was opened, and sizes as of now."""
+
+    hits: int
+    misses: int
+    #: Those of the hits that memory answered.
+    memory_hits: int
+    #: Entries that are not expired.
+    entries: int
+    #: Bytes of the data file, all namespaces together.
+    file_bytes: int
+    #: Entries this process removed over a limit.
+    evictions: int
+    #: Expired entries this process removed.
+    expirations: int
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a walk over the whole store found."""
+
+    entries: int
+    #: Bytes of entries read.
+    bytes: int
+    problems: int
+    #: The first problems, in words.
+    described: tuple[str, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there are no problems."""
+        return self.problems == 0
+
+
+def entry_info(store: Store, key: Hashable) -> EntryInfo | None:
+    """The times and size of an entry, `None` if there is none."""
+    times = store.times(key)
+    return None if times is None else EntryInfo(*times)
+
+
+def stats(store: Store) -> Stats:
+    """Counts and sizes of a handle."""
+    return Stats(*store.counts())
+
+
+def verify(store: Store) -> VerifyReport:
+    """Walks over everything in the store."""
+    entries, size, problems, described = store.check()
+    return VerifyReport(entries, size, problems, tuple(described))

@@ -1,0 +1,183 @@
+"""From the options of the faces to an opened store of the native half."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ._engine import Store
+from ._forms import Forms
+from .errors import InvalidOptionError
+
+Secret = bytes | str
+Serializers = tuple[Callable[[Any], Any], Callable[[Any], Any]]
+
+#: Bytes of decoded objects that a handle keeps in memory unless told otherwise.
+MEMORY_BYTES = 128 << 20
+
+_secrets: dict[Path, Secret] = {}
+_secrets_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that describes how a namespace of a store is opened. Never the secret, so that it can be pickled."""
+
+    path: Path
+    namespace: str = "default"
+    ttl: float | None = None
+    idle: float | None = None
+    max_bytes: int | None = None
+    max_entries: int | None = None
+    compression: bool | None = None
+    durability: str = "checkpoint"
+    checkpoint_interval: float | None = None
+    maintenance: str | None = None
+    map_size: int | None = None
+    read_only: bool = False
+    memory_bytes: int = MEMORY_BYTES
+    allow_pickle: bool = False
+    pickle_keys: bool = False
+    value_serializers: Serializers | None = None
+    key_serializers: Serializers | None = None
+    types: tuple[type, ...] = field(default=())
+    encrypted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.durability not in ("checkpoint", "sync"):
+            raise InvalidOptionError(f"durability must be 'checkpoint' or 'sync', not {self.durability!r}")
+        for name in ("max_bytes", "max_entries", "map_size"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value <= 0):
+                raise InvalidOptionError(f"{name} must be a positive int, not {value!r}")
+
+    @property
+    def serializer(self) -> str:
+        """What the store records, so that a handle with other serializers is told instead of misreading entries."""
+        parts = ["python"]
+        if self.key_serializers is not None:
+            parts.append("own keys")
+        if self.value_serializers is not None:
+            parts.append("own values")
+        return "+".join(parts)
+
+    def open(self, secret: Secret | None) -> Store:
+        """A store of these options. The files are opened at its first use."""
+        if secret is None and self.encrypted:
+            secret = known_secret(self.path)
+        forms = Forms(self.types)
+        store = Store(
+            self.path,
+            namespace=self.namespace,
+            ttl=self.ttl,
+            idle=self.idle,
+            max_bytes=self.max_bytes,
+            max_entries=self.max_entries,
+            compression=self.compression,
+            secret=secret,
+            sync=self.durability == "sync",
+            checkpoint_interval=self.checkpoint_interval,
+            maintenance=self.maintenance,
+            map_size=self.map_size,
+            read_only=self.read_only,
+            serializer=self.serializer,
+            memory_bytes=self.memory_bytes,
+            pack=forms.pack,
+            unpack=forms.unpack,
+            canonical=forms.canonical,
+            pickle=(_dumps, pickle.loads) if self.allow_pickle else None,
+            values=self.value_serializers,
+            keys=self.key_serializers,
+            pickle_keys=self.pickle_keys,
+        )
+        _opened.add(store)
+        return store
+
+
+def _dumps(value: Any) -> bytes:
+    return pickle.dumps(value, protocol=5)
+
+
+def check_secret(secret: object) -> Secret | None:
+    """A key of 32 bytes or a passphrase, as given by the user."""
+    if secret is None:
+        return None
+    if isinstance(secret, str):
+        if not secret:
+            raise InvalidOptionError("encryption_key: a passphrase must not be empty")
+        return secret
+    if isinstance(secret, (bytes, bytearray)):
+        if len(secret) != 32:
+            raise InvalidOptionError(
+                f"encryption_key must be 32 random bytes, not {len(secret)}; a passphrase is given as a str"
+            )
+        return bytes(secret)
+    raise InvalidOptionError(f"encryption_key must be 32 bytes or a str, not {type(secret).__name__}")
+
+
+def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
+    """Tells this process the secret of a store, for handles that come by pickle.
+
+    A handle is pickled without its secret. In the process that made it the secret is known; another one is told with
+    this function before it uses the handle::
+
+        with ProcessPoolExecutor(initializer=cachemere.unlock, initargs=(path, key)) as pool: ...
+    """
+    secret = check_secret(encryption_key)
+    if secret is None:
+        raise InvalidOptionError("encryption_key must be 32 bytes or a str")
+    with _secrets_lock:
+        _secrets[resolve(path)] = secret
+
+
+def known_secret(path: Path) -> Secret | None:
+    """The secret this process was told for a store."""
+    with _secrets_lock:
+        return _secrets.get(path)
+
+
+def resolve(path: str | os.PathLike[str]) -> Path:
+    """The path as it will still be meant after a change of the working directory."""
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        raise InvalidOptionError(f"path must be a str or path, not {type(path).__name__}") from None
+    if isinstance(text, bytes):
+        text = os.fsdecode(text)
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def serializers(what: str, dumps: object, loads: object) -> Serializers | None:
+    """A pair of callables, or none."""
+    if dumps is None and loads is None:
+        return None
+    if not callable(dumps) or not callable(loads):
+        raise InvalidOptionError(f"{what}_serializer and {what}_unserializer must both be given, as callables")
+    return dumps, loads
+
+
+def remember(options: Mapping[str, Any], secret: Secret | None) -> Options:
+    """Options of a handle; notes its secret for copies of the handle that come by pickle."""
+    made = Options(**options, encrypted=secret is not None)
+    if secret is not None:
+        with _secrets_lock:
+            _secrets[made.path] = secret
+    return made
+
+
+_opened: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Writes what handles have in memory (access times), and closes them. Runs when the interpreter ends."""
+    for store in list(_opened):
+        try:
+            store.close()
+        except Exception:  # noqa: BLE001, S110 - nobody is left to hear of it, and nothing is lost by it
+            pass

@@ -1,0 +1,110 @@
+"""The exceptions of this package, all under :class:`CacheError`.
+
+Where Python users expect a built-in exception (`KeyError` for a missing key, `TypeError` for a value of an unsuitable
+type), the class is that too. Each message says what to do next. A write that failed has changed nothing.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BusyError",
+    "CacheError",
+    "ClosedError",
+    "DamagedError",
+    "DecodeError",
+    "DiskFullError",
+    "IncompatibleError",
+    "InvalidOptionError",
+    "KeyFormError",
+    "MissingKeyError",
+    "NotStoredError",
+    "ReadOnlyError",
+    "ReplayMissError",
+    "StoreFullError",
+    "StoreIOError",
+    "TamperedError",
+    "UnsafeValueError",
+    "UnsupportedFileSystemError",
+    "ValueFormError",
+    "WrongSecretError",
+]
+
+
+class CacheError(Exception):
+    """Root of all errors of this package."""
+
+
+class MissingKeyError(CacheError, KeyError):
+    """The key has no entry, or only an expired one."""
+
+
+class KeyFormError(CacheError, TypeError):
+    """The key is not hashable, or has no canonical form."""
+
+
+class ValueFormError(CacheError, TypeError):
+    """The value can be stored in none of the ways that are allowed."""
+
+
+class UnsafeValueError(ValueFormError):
+    """Storing or loading the value needs pickle, or a type that is not registered."""
+
+
+class DecodeError(CacheError, ValueError):
+    """The stored bytes are not a value this handle can read: another serializer, type or version wrote them."""
+
+
+class InvalidOptionError(CacheError, ValueError):
+    """An option or argument has a value it cannot have."""
+
+
+class WrongSecretError(CacheError):
+    """The encryption key or passphrase is missing, wrong, or given for a store that is not encrypted."""
+
+
+class TamperedError(CacheError):
+    """An encrypted entry is not what was written."""
+
+
+class IncompatibleError(CacheError):
+    """The store was made with other settings, by a newer version, or by another program. Nothing was touched."""
+
+
+class DamagedError(CacheError):
+    """The store, or one of its entries, is damaged. Other entries can still be read."""
+
+
+class StoreFullError(CacheError):
+    """The store's size limit leaves no room."""
+
+
+class DiskFullError(CacheError, OSError):
+    """The disk is full. Everything written before is safe, and writing works again once there is room."""
+
+
+class ClosedError(CacheError, ValueError):
+    """The handle was closed."""
+
+
+class ReadOnlyError(CacheError, PermissionError):
+    """The store can only be read: by request, or because its directory is not writable."""
+
+
+class UnsupportedFileSystemError(CacheError, OSError):
+    """The file system cannot hold a store, a network file system for example."""
+
+
+class BusyError(CacheError):
+    """Another process has the store open, and the operation needs it alone."""
+
+
+class StoreIOError(CacheError, OSError):
+    """The operating system refused to read or write."""
+
+
+class ReplayMissError(CacheError, LookupError):
+    """In replay mode nothing is computed, and this call's result is not in the cache."""
+
+
+class NotStoredError(CacheError, LookupError):
+    """An operation needs an entry of another kind than there is, a number to count with for example."""

@@ -1,0 +1,414 @@
+"""A dict that persists."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, TypeVar, overload
+
+from ._engine import DictBase, Store, Version
+from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
+from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
+from ._views import DictItems, DictKeys, DictValues
+from .errors import CacheError, InvalidOptionError, MissingKeyError
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    Self = Any
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+_MISSING: Any = object()
+_DAY = 86_400.0
+
+#: So many entries are shown by `repr`, so that printing a dict of millions does not fill the memory.
+SHOWN = 1000
+
+
+class PersistDict(DictBase, dict[K, V], Generic[K, V]):  # type: ignore[misc]
+    """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
+
+    Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
+    that has returned survives a kill. Values are copies: to change one, assign it again.
+
+    Args:
+        database_path: The store's directory; made if it is missing (its parent must exist).
+        expiration_days: Entries that were not read or written for so many days are gone. 0: never.
+        key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
+            key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
+            Decimal, paths.
+        key_size_limit: Kept for compatibility: keys of any size fit.
+        value_serializer, value_unserializer: Functions from a value to plain data (bytes, say) and back. By default
+            plain data is stored in a safe form, and only what has none is pickled.
+        caching: Whether to keep decoded values in memory. They are never stale.
+        verbose: Whether to log operations at level INFO, to the logger `cachemere` (or `cachemere.<name>`).
+        background_thread: `True`: expired entries are removed by a thread; `False`: in the calling thread, now and
+            then; `"disabled"`: only by :meth:`sweep`. None of them is ever returned.
+        background_timeout: Kept for compatibility: seconds a round of the thread may take. It works in batches of
+            milliseconds, so that there is nothing to be cut off.
+        name: Name of the logger.
+        ttl: Seconds that an entry lives from its last write, however often it is read.
+        encryption_key: 32 random bytes, or a passphrase.
+        compression: Whether to compress values with Zstandard. `None`: as the store was made; no for a new one.
+        max_bytes: A limit of the files' size; what was read least recently is evicted to keep it. No limit by default.
+        max_entries: A limit of the number of entries.
+        durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
+        namespace: Which of the mappings in the store.
+        allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
+            run any code: say `False` where others can write to the directory.
+        types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle.
+        memory_bytes: How much to keep in memory, roughly.
+
+    Raises:
+        InvalidOptionError, WrongSecretError, IncompatibleError, DamagedError, UnsupportedFileSystemError, StoreIOError.
+
+    Example:
+        >>> import tempfile, cachemere
+        >>> d = cachemere.PersistDict(tempfile.mkdtemp() + "/store", expiration_days=30)
+        >>> d["a"] = [1, 2]
+        >>> d |= {"b": None}
+        >>> d
+        {'a': [1, 2], 'b': None}
+        >>> d.close()
+    """
+
+    _options: Options
+    _store: Store
+    _log: logging.Logger
+    _verbose: bool
+
+    def __init__(
+        self,
+        database_path: str | os.PathLike[str],
+        expiration_days: float = 0,
+        key_serializer: Callable[[Any], str | bytes] | None = None,
+        key_unserializer: Callable[[Any], Any] | None = None,
+        key_size_limit: int = 511,
+        value_serializer: Callable[[Any], Any] | None = None,
+        value_unserializer: Callable[[Any], Any] | None = None,
+        caching: bool = True,
+        verbose: bool = False,
+        background_thread: bool | str = True,
+        background_timeout: float = 30,
+        name: str | None = None,
+        *,
+        ttl: float | None = None,
+        encryption_key: Secret | None = None,
+        compression: bool | None = None,
+        max_bytes: int | None = None,
+        max_entries: int | None = None,
+        durability: str = "checkpoint",
+        namespace: str = "default",
+        allow_pickle: bool = True,
+        types: Iterable[type] = (),
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        if not expiration_days >= 0:
+            raise InvalidOptionError(f"expiration_days must not be negative, but is {expiration_days!r}")
+        for option, value in (("key_size_limit", key_size_limit), ("background_timeout", background_timeout)):
+            if not value > 0:
+                raise InvalidOptionError(f"{option} must be positive, but is {value!r}")
+        secret = check_secret(encryption_key)
+        options = {
+            "path": resolve(database_path),
+            "namespace": namespace,
+            "ttl": ttl,
+            "idle": expiration_days * _DAY or None,
+            "max_bytes": max_bytes,
+            "max_entries": max_entries,
+            "compression": compression,
+            "durability": durability,
+            "maintenance": _maintenance(background_thread),
+            "memory_bytes": memory_bytes if caching else 0,
+            "allow_pickle": allow_pickle,
+            "pickle_keys": False,
+            "value_serializers": serializers("value", value_serializer, value_unserializer),
+            "key_serializers": serializers("key", key_serializer, key_unserializer),
+            "types": tuple(types),
+        }
+        self._open(remember(options, secret), secret, bool(verbose), name)
+        # What is wrong with the path, the secret or the pipeline is told here and not by a later read.
+        self._store.open_now()
+
+    def _open(self, options: Options, secret: Secret | None, verbose: bool, name: str | None) -> None:
+        store = options.open(secret)
+        if not self._attach(store):
+            raise CacheError("PersistDict.__init__ was called twice: make a new one instead")
+        self._options = options
+        self._store = store
+        self._verbose = verbose
+        self._log = logging.getLogger("cachemere" if name is None else f"cachemere.{name}")
+        self._note("opened %s", options.path)
+
+    def _note(self, message: str, *arguments: object) -> None:
+        if self._verbose:
+            self._log.info(message, *arguments)
+
+    def __call__(self, *args: Any, **kwargs: V) -> Self:
+        """Fills the dict as the constructor of a dict does: `d = d(a=1)`. Allowed once for each store.
+
+        Raises:
+            CacheError: It was done before, by whichever process. Use :meth:`update`.
+        """
+        given = dict(*args, **kwargs)
+        marks = Options(
+            path=self._options.path, namespace=f"{self._options.namespace}/cachemere", encrypted=self._options.encrypted
+        )
+        store = marks.open(None)
+        try:
+            if not store.put("called", True, expect="absent"):
+                raise CacheError("this store was filled by a call before, which is allowed once: use update() instead")
+            try:
+                self.update(given)
+            except BaseException:
+                store.remove("called")
+                raise
+        finally:
+            store.close()
+        return self
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def walk(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        """Pairs of key and value in the order of insertion, some hundred read at a time.
+
+        Weakly consistent: what is written meanwhile may be met or not. Not an access.
+
+        Raises:
+            DamagedError, TamperedError: For an entry that is damaged; :meth:`to_dict` can skip those.
+        """
+        for key, value, _, _ in self._entries(reverse, keys_only=False):
+            yield key, value
+
+    def _entries(self, reverse: bool, keys_only: bool) -> Iterator[tuple[Any, Any, Version, tuple[Any, ...]]]:
+        scanner = self._store.scanner(reverse, keys_only)
+        while chunk := scanner.chunk():
+            for met in chunk:
+                if isinstance(met, Exception):
+                    raise met
+                yield met
+
+    def __iter__(self) -> Iterator[K]:
+        return (key for key, _, _, _ in self._entries(False, keys_only=True))
+
+    def __reversed__(self) -> Iterator[K]:
+        return (key for key, _, _, _ in self._entries(True, keys_only=True))
+
+    def keys(self) -> DictKeys[K]:  # type: ignore[override]
+        """A live view of the keys."""
+        return DictKeys(self)
+
+    def values(self) -> DictValues[V]:  # type: ignore[override]
+        """A live view of the values."""
+        return DictValues(self)
+
+    def items(self) -> DictItems[K, V]:  # type: ignore[override]
+        """A live view of the pairs."""
+        return DictItems(self)
+
+    def to_dict(self, *, skip_damaged: bool = False) -> dict[K, V]:
+        """A plain dict of all entries, for code that looks into dicts without asking them (`json.dumps`, say)."""
+        found: dict[K, V] = {}
+        scanner = self._store.scanner(False, False)
+        while chunk := scanner.chunk():
+            for met in chunk:
+                if not isinstance(met, Exception):
+                    found[met[0]] = met[1]
+                elif skip_damaged and isinstance(met, CacheError):
+                    self._log.warning("an entry of %s was skipped: %s", self._options.path, met)
+                else:
+                    raise met
+        return found
+
+    def copy(self) -> dict[K, V]:
+        """A plain dict of all entries, as a copy of the store itself would not be in memory. See :meth:`backup`."""
+        return self.to_dict()
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[K, V]:
+        return self.to_dict()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, dict):
+            return NotImplemented
+        if self is other:
+            return True
+        if isinstance(other, PersistDict):
+            other = other.to_dict()
+        if len(self) != len(other):
+            return False
+        return all(other.get(key, _MISSING) == value for key, value in self.walk())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return len(self) != 0
+
+    def shown(self, form: Callable[[Any, Any], str], before: str, after: str) -> str:
+        """The first entries in words, and how many there are besides."""
+        parts: list[str] = []
+        for key, value in self.walk():
+            if len(parts) == SHOWN:
+                parts.append(f"... {len(self)} in all")
+                break
+            parts.append(form(key, value))
+        return before + ", ".join(parts) + after
+
+    def __repr__(self) -> str:
+        return self.shown(lambda key, value: f"{key!r}: {value!r}", "{", "}")
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def set(self, key: K, value: V, ttl: float | None = None) -> None:
+        """As `d[key] = value`, for an entry that expires `ttl` seconds from now."""
+        self._store.put(key, value, ttl=ttl)
+
+    def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
+        """The key's value; if it has none, `default`, which is then its value. Atomic among processes."""
+        while True:
+            found = self._store.get(key, _MISSING)
+            if found is not _MISSING:
+                return found  # type: ignore[no-any-return]
+            if self._store.put(key, default, expect="absent"):
+                return default
+
+    @overload
+    def pop(self, key: K, /) -> V: ...
+    @overload
+    def pop(self, key: K, default: T, /) -> V | T: ...
+    def pop(self, key: K, default: Any = _MISSING, /) -> Any:
+        """Removes a key and returns its value. Of several that pop one key, one gets it."""
+        while True:
+            found = self._store.fetch(key)
+            if found is None:
+                if default is _MISSING:
+                    raise MissingKeyError(key)
+                return default
+            value, version, _, _ = found
+            if self._store.remove(key, version):
+                return value
+
+    def popitem(self) -> tuple[K, V]:
+        """Removes the entry that was inserted last and returns it."""
+        popped = self._store.pop_end(newest=True)
+        if popped is None:
+            raise MissingKeyError("popitem(): dictionary is empty")
+        return popped
+
+    def update(self, *args: Any, **kwargs: V) -> None:
+        """Adds all pairs in one transaction: all of them, or on an error none."""
+        if len(args) > 1:
+            raise TypeError(f"update expected at most 1 argument, got {len(args)}")
+        pairs: dict[Any, Any] = {}
+        if args:
+            pairs.update(args[0].walk() if isinstance(args[0], PersistDict) else args[0])
+        pairs.update(kwargs)
+        if pairs:
+            self._store.put_many(list(pairs.items()))
+            self._note("updated %d entries", len(pairs))
+
+    def clear(self) -> None:
+        """Removes all entries, at once for everybody."""
+        self._store.clear()
+        self._note("cleared %s", self._options.path)
+
+    def __or__(self, other: Any) -> Any:
+        if not isinstance(other, dict):
+            return NotImplemented
+        return self.to_dict() | (other.to_dict() if isinstance(other, PersistDict) else other)
+
+    def __ror__(self, other: Any) -> Any:
+        if not isinstance(other, dict):
+            return NotImplemented
+        return other | self.to_dict()
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc, override]
+        self.update(other)
+        return self
+
+    @classmethod
+    def fromkeys(cls, iterable: Iterable[T], value: Any = None) -> dict[T, Any]:  # type: ignore[override]
+        """A plain dict: there is no store to put the keys in."""
+        return dict.fromkeys(iterable, value)
+
+    # --- the store ----------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The store's directory."""
+        return str(self._options.path)
+
+    def info(self, key: Hashable) -> EntryInfo:
+        """When the entry was made, read, written, when it expires, and its size.
+
+        Raises:
+            MissingKeyError: There is none.
+        """
+        found = entry_info(self._store, key)
+        if found is None:
+            raise MissingKeyError(key)
+        return found
+
+    def stats(self) -> Stats:
+        """Counts and sizes."""
+        return stats(self._store)
+
+    def sweep(self) -> int:
+        """Removes all expired entries now; how many."""
+        count = self._store.sweep()
+        self._note("swept %d entries", count)
+        return count
+
+    def sync(self) -> None:
+        """Makes everything written so far safe from a power loss."""
+        self._store.sync()
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the store, while it is in use, into a directory that must not exist."""
+        self._store.backup(resolve(path))
+
+    def verify(self) -> VerifyReport:
+        """Reads everything and tells what is damaged."""
+        return verify(self._store)
+
+    def close(self) -> None:
+        """Writes what is in memory (access times), makes everything safe and closes this handle."""
+        self._store.close()
+        self._note("closed %s", self._options.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- pickling -----------------------------------------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        name = self._log.name.partition(".")[2] or None
+        return _reopen, (type(self), self._options, self._verbose, name)
+
+
+def _reopen(kind: type[PersistDict[Any, Any]], options: Options, verbose: bool, name: str | None) -> Any:
+    made = kind.__new__(kind)
+    made._open(options, None, verbose, name)
+    return made
+
+
+def _maintenance(background_thread: bool | str) -> str | None:
+    if background_thread is True:
+        return None
+    if background_thread is False:
+        return "inline"
+    if background_thread == "disabled":
+        return "manual"
+    raise InvalidOptionError(f"background_thread must be True, False or 'disabled', not {background_thread!r}")
