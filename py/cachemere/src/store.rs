@@ -122,6 +122,14 @@ fn seconds(what: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
     }
 }
 
+/// A passphrase or 32 bytes.
+fn secret(given: &Bound<'_, PyAny>) -> PyResult<Secret> {
+    Ok(match given.cast::<PyString>() {
+        Ok(phrase) => Secret::passphrase(phrase.to_str()?),
+        Err(_) => Secret::key(given.extract::<[u8; 32]>()?),
+    })
+}
+
 fn stamp(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -158,13 +166,7 @@ impl Store {
         keys: Option<(Py<PyAny>, Py<PyAny>)>,
         pickle_keys: bool,
     ) -> PyResult<Store> {
-        let secret = match &secret {
-            None => None,
-            Some(secret) => Some(match secret.cast::<PyString>() {
-                Ok(phrase) => Secret::passphrase(phrase.to_str()?),
-                Err(_) => Secret::key(secret.extract::<[u8; 32]>()?),
-            }),
-        };
+        let secret = secret.as_ref().map(self::secret).transpose()?;
         let settings = Settings {
             path,
             namespace,
@@ -210,6 +212,11 @@ impl Store {
     ) -> PyResult<Bound<'py, PyAny>> {
         let found = self.look_up(key)?;
         Ok(found.or(default).unwrap_or_else(|| key.py().None().into_bound(key.py())))
+    }
+
+    /// The value if it is in memory and current, without looking into the store; else `default`.
+    fn peek<'py>(&self, key: &Bound<'py, PyAny>, default: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.resident(key)?.map_or(default, |(value, _)| value))
     }
 
     pub(crate) fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -411,6 +418,25 @@ impl Store {
     fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let cache = self.cache(py)?;
         py.detach(|| cache.backup(path)).map_err(from_engine)
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        let cache = self.cache(py)?;
+        py.detach(|| cache.compact()).map_err(from_engine)
+    }
+
+    /// Wraps the data key with another secret; with `everything`, also makes a new data key and rewrites all entries.
+    fn change_secret(
+        &self,
+        py: Python<'_>,
+        old: &Bound<'_, PyAny>,
+        new: &Bound<'_, PyAny>,
+        everything: bool,
+    ) -> PyResult<()> {
+        let (old, new) = (secret(old)?, secret(new)?);
+        let cache = self.cache(py)?;
+        py.detach(|| if everything { cache.reencrypt(&old, &new) } else { cache.change_secret(&old, &new) })
+            .map_err(from_engine)
     }
 
     /// Entries, bytes, problems, and the first problems described.

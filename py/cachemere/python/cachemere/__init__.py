@@ -1,7 +1,8 @@
 """Cachemere: a dict that persists, a cache to memoize with.
 
 :class:`PersistDict` is a `dict` in a directory. :class:`Cache` is for programs. :func:`memoize` keeps the results of
-functions. All of them may be used by any number of threads and processes at once, and none ever gives out a stale value.
+functions. All of them may be used by any number of threads and processes at once, and none ever gives out a stale
+value.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import atexit
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
 from ._options import close_all, unlock
+from .cache import Cache, open
 from .errors import CacheError
 from .persist_dict import PersistDict
 
 __all__ = [
+    "Cache",
     "CacheError",
     "EntryInfo",
     "PersistDict",
     "Stats",
     "VerifyReport",
     "errors",
+    "open",
     "unlock",
 ]
 

@@ -1,8 +1,8 @@
 """How objects beyond plain data become plain data, and back.
 
-The native half knows `None`, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set and frozenset. For
-anything else it asks :meth:`Forms.pack`, which gives a name and plain data, or nothing. Reading goes by the name: each
-is in a closed table here, or is a type the user registered. No class is looked up by a name that a store contains,
+The native half knows `None`, bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set and frozenset.
+For anything else it asks :meth:`Forms.pack`, which gives a name and plain data, or nothing. Reading goes by the name:
+each is in a closed table here, or is a type the user registered. No class is looked up by a name that a store contains,
 except enums of modules that this program has imported by itself.
 """
 
@@ -75,8 +75,8 @@ def _pack_datetime(it: datetime.datetime) -> Packed:
 
 
 def _unpack_datetime(plain: Any) -> datetime.datetime:
-    *fields, fold, zone = plain
-    return datetime.datetime(*fields, tzinfo=_unzone(zone), fold=fold)
+    year, month, day, hour, minute, second, microsecond, fold, zone = plain
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond, _unzone(zone), fold=fold)
 
 
 def _pack_time(it: datetime.time) -> Packed:
@@ -84,8 +84,8 @@ def _pack_time(it: datetime.time) -> Packed:
 
 
 def _unpack_time(plain: Any) -> datetime.time:
-    *fields, fold, zone = plain
-    return datetime.time(*fields, tzinfo=_unzone(zone), fold=fold)
+    hour, minute, second, microsecond, fold, zone = plain
+    return datetime.time(hour, minute, second, microsecond, _unzone(zone), fold=fold)
 
 
 # --- numpy ----------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def _dataclass_to_plain(it: Any) -> dict[str, Any]:
 
 def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
     # As pickle does: the fields are what they were, and `__init__` and `__post_init__` do not run again.
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     known = {field.name for field in dataclasses.fields(kind)}
     unknown = plain.keys() - known
     if unknown:
@@ -339,10 +339,11 @@ class Forms:
         Keys that are equal must get equal forms. A subclass of a plain type that keeps its equality (`IntEnum`,
         a named tuple, `numpy.str_`) therefore gets that of the plain type.
         """
-        kind = type(key)
+        kind: Any = type(key)
         number = _as_number(key)
         if number is not None:
             return (*number, False)
+        plain: Any
         for plain in (str, bytes, tuple, frozenset):
             if isinstance(key, plain):
                 if kind.__eq__ is not plain.__eq__ or kind.__hash__ is not plain.__hash__:
@@ -386,7 +387,7 @@ class Forms:
 
 def _as_number(key: Any) -> Packed | None:
     """The form of a number other than an exact int, float or bool: the same for all that are equal."""
-    kind = type(key)
+    kind: Any = type(key)
     if isinstance(key, int):
         return ("", int(key)) if kind.__eq__ is int.__eq__ or isinstance(key, enum.Enum) else None
     if isinstance(key, float):

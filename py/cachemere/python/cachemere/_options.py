@@ -29,7 +29,8 @@ _secrets_lock = threading.Lock()
 class Options:
     """All that describes how a namespace of a store is opened. Never the secret, so that it can be pickled."""
 
-    path: Path
+    #: `None`: the default one, found at first use.
+    path: Path | None
     namespace: str = "default"
     ttl: float | None = None
     idle: float | None = None
@@ -69,6 +70,8 @@ class Options:
 
     def open(self, secret: Secret | None) -> Store:
         """A store of these options. The files are opened at its first use."""
+        if self.path is None:
+            raise InvalidOptionError("path is missing")
         if secret is None and self.encrypted:
             secret = known_secret(self.path)
         forms = Forms(self.types)
@@ -153,6 +156,16 @@ def resolve(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
+def change_secret(store: Store, options: Options, old: object, new: object, everything: bool) -> None:
+    """Gives a store another secret, and notes it for handles that come by pickle."""
+    before, after = check_secret(old), check_secret(new)
+    if before is None or after is None or options.path is None:
+        raise InvalidOptionError("both the present and the new encryption_key must be given")
+    store.change_secret(before, after, everything)
+    with _secrets_lock:
+        _secrets[options.path] = after
+
+
 def serializers(what: str, dumps: object, loads: object) -> Serializers | None:
     """A pair of callables, or none."""
     if dumps is None and loads is None:
@@ -165,7 +178,7 @@ def serializers(what: str, dumps: object, loads: object) -> Serializers | None:
 def remember(options: Mapping[str, Any], secret: Secret | None) -> Options:
     """Options of a handle; notes its secret for copies of the handle that come by pickle."""
     made = Options(**options, encrypted=secret is not None)
-    if secret is not None:
+    if secret is not None and made.path is not None:
         with _secrets_lock:
             _secrets[made.path] = secret
     return made
@@ -179,5 +192,5 @@ def close_all() -> None:
     for store in list(_opened):
         try:
             store.close()
-        except Exception:  # noqa: BLE001, S110 - nobody is left to hear of it, and nothing is lost by it
+        except Exception:  # Nobody is left to hear of it, and nothing is lost by it.
             pass

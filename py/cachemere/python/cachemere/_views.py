@@ -29,7 +29,7 @@ class DictKeys(KeysView[K]):
         return iter(self._mapping)
 
     def __reversed__(self) -> Iterator[K]:
-        return reversed(self._mapping)
+        return self._mapping.__reversed__()
 
     def __repr__(self) -> str:
         return f"dict_keys({self._mapping.shown(lambda key, _: repr(key), '[', ']')})"

@@ -17,7 +17,6 @@ __all__ = [
     "InvalidOptionError",
     "KeyFormError",
     "MissingKeyError",
-    "NotStoredError",
     "ReadOnlyError",
     "ReplayMissError",
     "StoreFullError",
@@ -104,7 +103,3 @@ class StoreIOError(CacheError, OSError):
 
 class ReplayMissError(CacheError, LookupError):
     """In replay mode nothing is computed, and this call's result is not in the cache."""
-
-
-class NotStoredError(CacheError, LookupError):
-    """An operation needs an entry of another kind than there is, a number to count with for example."""

@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from ._engine import DictBase, Store, Version
 from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
-from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
+from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve, serializers
 from ._views import DictItems, DictKeys, DictValues
 from .errors import CacheError, InvalidOptionError, MissingKeyError
 
@@ -31,7 +31,7 @@ _DAY = 86_400.0
 SHOWN = 1000
 
 
-class PersistDict(DictBase, dict[K, V], Generic[K, V]):  # type: ignore[misc]
+class PersistDict(DictBase[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
@@ -329,12 +329,12 @@ class PersistDict(DictBase, dict[K, V], Generic[K, V]):  # type: ignore[misc]
             return NotImplemented
         return other | self.to_dict()
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[misc, override]
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]
         self.update(other)
         return self
 
     @classmethod
-    def fromkeys(cls, iterable: Iterable[T], value: Any = None) -> dict[T, Any]:  # type: ignore[override]
+    def fromkeys(cls, iterable: Iterable[T], value: Any = None) -> dict[T, Any]:
         """A plain dict: there is no store to put the keys in."""
         return dict.fromkeys(iterable, value)
 
@@ -373,6 +373,18 @@ class PersistDict(DictBase, dict[K, V], Generic[K, V]):  # type: ignore[misc]
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copies the store, while it is in use, into a directory that must not exist."""
         self._store.backup(resolve(path))
+
+    def change_encryption_key(self, old: Secret, new: Secret, *, reencrypt: bool = False) -> None:
+        """Gives an encrypted store another key or passphrase.
+
+        Wraps the store's data key anew, in milliseconds. With `reencrypt` it also makes a new data key and rewrites all
+        entries, for which nobody else may have the store open.
+
+        Raises:
+            WrongSecretError: `old` is not the present one. Nothing was changed.
+            BusyError: Another process has the store open.
+        """
+        change_secret(self._store, self._options, old, new, reencrypt)
 
     def verify(self) -> VerifyReport:
         """Reads everything and tells what is damaged."""

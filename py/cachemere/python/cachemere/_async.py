@@ -1,0 +1,175 @@
+"""The asynchronous twins of the methods of :class:`~cachemere.Cache`.
+
+Each runs its twin in a thread of the loop's own pool, so that a wait for a lock, the disk or a checkpoint never blocks
+the loop. What is in memory and current is given out at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from ._info import EntryInfo, Stats, VerifyReport
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
+if TYPE_CHECKING:
+    from .cache import Cache
+
+_MISSING: Any = object()
+Path = str | os.PathLike[str]
+
+
+class AsyncTwins:
+    """Base of :class:`~cachemere.Cache`."""
+
+    __slots__ = ()
+
+    @property
+    def _sync(self) -> Cache:
+        return cast("Cache", self)
+
+    async def aget(self, key: Hashable, default: Any = None) -> Any:
+        """As :meth:`Cache.get`."""
+        cache = self._sync
+        if not cache.disabled:
+            found = cache._store.peek(key, _MISSING)
+            if found is not _MISSING:
+                return found
+        return await asyncio.to_thread(cache.get, key, default)
+
+    async def aset(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
+        """As :meth:`Cache.set`."""
+        await asyncio.to_thread(self._sync.set, key, value, ttl, tags)
+
+    async def aadd(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> bool:
+        """As :meth:`Cache.add`."""
+        return await asyncio.to_thread(self._sync.add, key, value, ttl, tags)
+
+    async def adelete(self, key: Hashable) -> bool:
+        """As :meth:`Cache.delete`."""
+        return await asyncio.to_thread(self._sync.delete, key)
+
+    async def apop(self, key: Hashable, default: Any = None) -> Any:
+        """As :meth:`Cache.pop`."""
+        return await asyncio.to_thread(self._sync.pop, key, default)
+
+    async def aincr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+        """As :meth:`Cache.incr`."""
+        return await asyncio.to_thread(self._sync.incr, key, delta, default, ttl)
+
+    async def adecr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+        """As :meth:`Cache.decr`."""
+        return await asyncio.to_thread(self._sync.decr, key, delta, default, ttl)
+
+    async def atouch(self, key: Hashable, ttl: float | None = None) -> bool:
+        """As :meth:`Cache.touch`."""
+        return await asyncio.to_thread(self._sync.touch, key, ttl)
+
+    async def ainfo(self, key: Hashable) -> EntryInfo | None:
+        """As :meth:`Cache.info`."""
+        return await asyncio.to_thread(self._sync.info, key)
+
+    async def acontains(self, key: Hashable) -> bool:
+        """As `key in cache`."""
+        return await asyncio.to_thread(self._sync.__contains__, key)
+
+    async def aget_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
+        """As :meth:`Cache.get_many`."""
+        return await asyncio.to_thread(self._sync.get_many, keys)
+
+    async def aset_many(
+        self,
+        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> None:
+        """As :meth:`Cache.set_many`."""
+        await asyncio.to_thread(self._sync.set_many, pairs, ttl, tags)
+
+    async def adelete_many(self, keys: Iterable[Hashable]) -> int:
+        """As :meth:`Cache.delete_many`."""
+        return await asyncio.to_thread(self._sync.delete_many, keys)
+
+    async def aevict(self, tag: str) -> int:
+        """As :meth:`Cache.evict`."""
+        return await asyncio.to_thread(self._sync.evict, tag)
+
+    async def aclear(self) -> None:
+        """As :meth:`Cache.clear`."""
+        await asyncio.to_thread(self._sync.clear)
+
+    async def alen(self) -> int:
+        """As `len(cache)`."""
+        return await asyncio.to_thread(len, self._sync)
+
+    async def akeys(self) -> AsyncIterator[Any]:
+        """As :meth:`Cache.keys`."""
+        async for key, _ in self._walk(keys_only=True):
+            yield key
+
+    async def avalues(self) -> AsyncIterator[Any]:
+        """As :meth:`Cache.values`."""
+        async for _, value in self._walk(keys_only=False):
+            yield value
+
+    async def aitems(self) -> AsyncIterator[tuple[Any, Any]]:
+        """As :meth:`Cache.items`."""
+        async for pair in self._walk(keys_only=False):
+            yield pair
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self.akeys()
+
+    async def _walk(self, *, keys_only: bool) -> AsyncIterator[tuple[Any, Any]]:
+        if self._sync.disabled:
+            return
+        scanner = self._sync._store.scanner(False, keys_only)
+        while chunk := await asyncio.to_thread(scanner.chunk):
+            for met in chunk:
+                if isinstance(met, Exception):
+                    raise met
+                yield met[0], met[1]
+
+    async def astats(self) -> Stats:
+        """As :meth:`Cache.stats`."""
+        return await asyncio.to_thread(self._sync.stats)
+
+    async def asweep(self) -> int:
+        """As :meth:`Cache.sweep`."""
+        return await asyncio.to_thread(self._sync.sweep)
+
+    async def async_(self) -> None:
+        """As :meth:`Cache.sync`."""
+        await asyncio.to_thread(self._sync.sync)
+
+    async def abackup(self, path: Path) -> None:
+        """As :meth:`Cache.backup`."""
+        await asyncio.to_thread(self._sync.backup, path)
+
+    async def acompact(self) -> None:
+        """As :meth:`Cache.compact`."""
+        await asyncio.to_thread(self._sync.compact)
+
+    async def averify(self) -> VerifyReport:
+        """As :meth:`Cache.verify`."""
+        return await asyncio.to_thread(self._sync.verify)
+
+    async def aclose(self) -> None:
+        """As :meth:`Cache.close`."""
+        await asyncio.to_thread(self._sync.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

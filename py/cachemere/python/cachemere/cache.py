@@ -1,0 +1,545 @@
+"""The cache for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import pathlib
+import sys
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import platformdirs
+
+from ._async import AsyncTwins
+from ._engine import Store, Version
+from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
+from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve
+from .errors import (
+    BusyError,
+    CacheError,
+    DamagedError,
+    DiskFullError,
+    InvalidOptionError,
+    MissingKeyError,
+    ReadOnlyError,
+    StoreFullError,
+    StoreIOError,
+    TamperedError,
+    UnsupportedFileSystemError,
+    ValueFormError,
+)
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+_log = logging.getLogger("cachemere")
+
+#: What `on_error="bypass"` lets pass: what the machine is to blame for and not the program.
+_BYPASSED = (
+    BusyError,
+    DamagedError,
+    DiskFullError,
+    ReadOnlyError,
+    StoreFullError,
+    StoreIOError,
+    TamperedError,
+    UnsupportedFileSystemError,
+)
+
+Path = str | os.PathLike[str]
+
+
+class Cache(AsyncTwins):
+    """A persistent mapping for programs, shared by all threads and processes that open its directory.
+
+    A read that starts after a write has returned, in whichever process, sees it. Values are copies: changing one that
+    was stored or fetched never changes the cache. A stored `None` is a hit. A cache is true even when it is empty.
+
+    The files are opened at the first use. Values are stored in a safe form: plain data (also nested), the usual types
+    of the standard library, arrays of numpy, and the `types` registered here. Anything else is refused unless
+    `allow_pickle` is set.
+
+    Each method has an asynchronous twin whose name begins with `a` (`await cache.aget(key)`) and which never blocks the
+    loop.
+
+    Args:
+        path: The store's directory. `None`: `$CACHEMERE_DIR`, or the platform's cache directory, as found at first use.
+        namespace: Which of the mappings in the store.
+        ttl: Seconds an entry lives from its last write. `None`: for ever.
+        idle: Seconds an entry lives from its last read or write. `None`: for ever.
+        max_bytes: A limit of the files' size; what was read least recently is evicted to keep it. No limit by default.
+        max_entries: A limit of the number of entries in the namespace.
+        compression: Whether to compress values with Zstandard. `None`: as the namespace was made; no for a new one.
+        encryption_key: 32 random bytes, or a passphrase.
+        allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
+            run any code, so do this only where nobody else can write to the directory.
+        durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
+        read_only: Whether to refuse writes.
+        types: Dataclasses, enums, named tuples and pydantic models to be stored, and built again, as what they are.
+        on_error: `"raise"`, or `"bypass"`: a store that cannot be opened, read or written (a full disk, a home without
+            write permission, a damaged file) is logged and treated as empty. Errors of the program are raised anyway.
+        memory_bytes: How much to keep decoded in memory, roughly. 0: nothing.
+
+    `CACHEMERE_DISABLE=1` in the environment makes every cache act as if it were empty, and `CACHEMERE_MODE=replay` or
+    `refresh` says what memoized functions do; see :func:`cachemere.memoize`. Both are looked at when they matter.
+
+    Raises:
+        InvalidOptionError: At once, for options that make no sense.
+        WrongSecretError, IncompatibleError, DamagedError, ReadOnlyError, UnsupportedFileSystemError, StoreIOError: At
+            the first use.
+
+    Example:
+        >>> import tempfile, cachemere
+        >>> cache = cachemere.Cache(tempfile.mkdtemp() + "/store", ttl=3600)
+        >>> cache["answer"] = {"text": "42", "tokens": (1, 2)}
+        >>> cache.get("answer")
+        {'text': '42', 'tokens': (1, 2)}
+        >>> cache.incr("asked"), cache.incr("asked")
+        (1, 2)
+        >>> cache.close()
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        namespace: str = "default",
+        ttl: float | None = None,
+        idle: float | None = None,
+        max_bytes: int | None = None,
+        max_entries: int | None = None,
+        compression: bool | None = None,
+        encryption_key: Secret | None = None,
+        allow_pickle: bool = False,
+        durability: str = "checkpoint",
+        read_only: bool = False,
+        types: Iterable[type] = (),
+        on_error: str = "raise",
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        if on_error not in ("raise", "bypass"):
+            raise InvalidOptionError(f"on_error must be 'raise' or 'bypass', not {on_error!r}")
+        secret = check_secret(encryption_key)
+        if path is None and secret is not None:
+            raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
+        options = {
+            "path": None if path is None else resolve(path),
+            "namespace": namespace,
+            "ttl": ttl,
+            "idle": idle,
+            "max_bytes": max_bytes,
+            "max_entries": max_entries,
+            "compression": compression,
+            "durability": durability,
+            "read_only": read_only,
+            "memory_bytes": memory_bytes,
+            "allow_pickle": allow_pickle,
+            "pickle_keys": allow_pickle,
+            "types": tuple(types),
+        }
+        self._build(remember(options, secret), on_error, secret)
+
+    def _build(self, options: Options, on_error: str, secret: Secret | None) -> None:
+        self._options = options
+        self._on_error = on_error
+        self._making = threading.Lock()
+        # Made here where the path is known, so that wrong options are told at once; opened at first use all the same.
+        self._made: Store | None = None if options.path is None else options.open(secret)
+
+    @property
+    def _store(self) -> Store:
+        if self._made is None:
+            with self._making:
+                if self._made is None:
+                    self._options = dataclasses.replace(self._options, path=default_path())
+                    self._made = self._options.open(None)
+        return self._made
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the environment says to act as if the cache were empty (`CACHEMERE_DISABLE`)."""
+        return os.environ.get("CACHEMERE_DISABLE", "") not in ("", "0")
+
+    @property
+    def mode(self) -> str:
+        """What memoized functions do: `"normal"`, `"replay"` or `"refresh"` (`CACHEMERE_MODE`)."""
+        mode = os.environ.get("CACHEMERE_MODE", "") or "normal"
+        if mode not in ("normal", "replay", "refresh"):
+            raise InvalidOptionError(f"CACHEMERE_MODE must be 'replay' or 'refresh', not {mode!r}")
+        return mode
+
+    def _bypass(self, error: CacheError) -> bool:
+        if self._on_error == "bypass" and isinstance(error, _BYPASSED):
+            _log.warning("the cache at %s is bypassed: %s", self._options.path, error)
+            return True
+        return False
+
+    # --- one key ------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Hashable) -> Any:
+        found = self.get(key, _MISSING)
+        if found is _MISSING:
+            raise MissingKeyError(key)
+        return found
+
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """The key's value, `default` if it has none or an expired one.
+
+        Raises:
+            DecodeError, UnsafeValueError: The stored value cannot be read by this handle.
+            DamagedError, TamperedError: The entry is not what was written.
+        """
+        if self.disabled:
+            return default
+        try:
+            return self._store.get(key, default)
+        except CacheError as error:
+            if self._bypass(error):
+                return default
+            raise
+
+    def __setitem__(self, key: Hashable, value: Any) -> None:
+        self.set(key, value)
+
+    def set(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
+        """Writes a value that expires `ttl` seconds from now (by default as the cache says).
+
+        Raises:
+            KeyFormError, UnsafeValueError, ValueFormError: Key or value cannot be stored.
+            StoreFullError, DiskFullError, ReadOnlyError: There is no room, or no permission.
+        """
+        self._put(key, value, ttl, tags, None)
+
+    def add(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> bool:
+        """Writes a value if the key has none; whether it did. Atomic among processes."""
+        return self._put(key, value, ttl, tags, "absent")
+
+    def _put(
+        self, key: Hashable, value: Any, ttl: float | None, tags: Iterable[str], expect: str | Version | None
+    ) -> bool:
+        if self.disabled:
+            return True
+        try:
+            return self._store.put(key, value, ttl=ttl, tags=_tags(tags), expect=expect)
+        except CacheError as error:
+            if self._bypass(error):
+                return True
+            raise
+
+    def __delitem__(self, key: Hashable) -> None:
+        if not self.delete(key):
+            raise MissingKeyError(key)
+
+    def delete(self, key: Hashable) -> bool:
+        """Removes a key; whether it was there."""
+        if self.disabled:
+            return False
+        try:
+            return self._store.remove(key)
+        except CacheError as error:
+            if self._bypass(error):
+                return False
+            raise
+
+    def pop(self, key: Hashable, default: Any = None) -> Any:
+        """Removes a key and returns its value. Of several that pop one key, one gets it."""
+        if self.disabled:
+            return default
+        try:
+            while (found := self._store.fetch(key)) is not None:
+                if self._store.remove(key, found[1]):
+                    return found[0]
+            return default
+        except CacheError as error:
+            if self._bypass(error):
+                return default
+            raise
+
+    def incr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+        """Adds `delta` to a number, which is `default` if the key is absent, and returns the sum.
+
+        Atomic among threads and processes: it is repeated when another writer was faster. The entry's lifetime starts
+        anew, as with :meth:`set`; its tags stay.
+
+        Raises:
+            ValueFormError: The value is not a number.
+        """
+        while True:
+            found = None if self.disabled else self._store.fetch(key)
+            value = default if found is None else found[0]
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueFormError(
+                    f"the value of {key!r} is of type '{type(value).__name__}', not a number to add to"
+                )
+            tags = () if found is None else found[2]
+            if self._put(key, value + delta, ttl, tags, "absent" if found is None else found[1]):
+                return value + delta
+
+    def decr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+        """As :meth:`incr`, taking away."""
+        return self.incr(key, -delta, default, ttl)
+
+    def touch(self, key: Hashable, ttl: float | None = None) -> bool:
+        """Lets an entry live from now on as if just written; whether there is one."""
+        if self.disabled:
+            return False
+        try:
+            return self._store.touch(key, ttl)
+        except CacheError as error:
+            if self._bypass(error):
+                return False
+            raise
+
+    def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
+        """The key's value; if it has none, that of `make`, which is then its value.
+
+        Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, or
+        its process is killed, another takes over. No lock of the store is held meanwhile.
+        """
+        while True:
+            found = self.get(key, _MISSING)
+            if found is not _MISSING:
+                return found  # type: ignore[no-any-return]
+            if self.disabled:
+                return make()
+            try:
+                lead = self._store.lead(key)
+            except CacheError as error:
+                if self._bypass(error):
+                    return make()
+                raise
+            if lead is None:
+                continue
+            try:
+                found = self.get(key, _MISSING)
+                if found is _MISSING:
+                    found = make()
+                    self.set(key, found, ttl, tags)
+                return found  # type: ignore[no-any-return]
+            finally:
+                lead.release()
+
+    def info(self, key: Hashable) -> EntryInfo | None:
+        """When the entry was made, read, written, when it expires, and its size; `None` if there is none."""
+        return None if self.disabled else entry_info(self._store, key)
+
+    def __contains__(self, key: object) -> bool:
+        if self.disabled:
+            return False
+        try:
+            return key in self._store
+        except CacheError as error:
+            if self._bypass(error):
+                return False
+            raise
+
+    # --- many keys ----------------------------------------------------------------------------------------------------
+
+    def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
+        """Those of the keys that have values, with their values, all from one snapshot."""
+        wanted = list(keys)
+        if self.disabled:
+            return {}
+        try:
+            found = self._store.get_many(wanted, _MISSING)
+        except CacheError as error:
+            if self._bypass(error):
+                return {}
+            raise
+        return {key: value for key, value in zip(wanted, found, strict=True) if value is not _MISSING}
+
+    def set_many(
+        self,
+        pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Writes all pairs in one transaction: all of them, or on an error none. Much cheaper than one by one."""
+        items: list[tuple[Any, Any]] = list(dict(pairs).items())
+        if self.disabled or not items:
+            return
+        try:
+            self._store.put_many(items, ttl=ttl, tags=_tags(tags))
+        except CacheError as error:
+            if not self._bypass(error):
+                raise
+
+    def delete_many(self, keys: Iterable[Hashable]) -> int:
+        """Removes keys, one after the other; how many were there."""
+        return sum(self.delete(key) for key in keys)
+
+    def evict(self, tag: str) -> int:
+        """Removes all entries with this tag; how many.
+
+        There is no index of tags: it reads every entry of the namespace, some microseconds each.
+        """
+        removed = 0
+        for key, _, version, tags in self._entries(reverse=False, keys_only=True):
+            if tag in tags and self._store.remove(key, version):
+                removed += 1
+        return removed
+
+    def clear(self) -> None:
+        """Removes all entries of the namespace, at once for everybody."""
+        if self.disabled:
+            return
+        try:
+            self._store.clear()
+        except CacheError as error:
+            if not self._bypass(error):
+                raise
+
+    def _entries(self, reverse: bool, keys_only: bool) -> Iterator[tuple[Any, Any, Version, tuple[str, ...]]]:
+        if self.disabled:
+            return
+        try:
+            scanner = self._store.scanner(reverse, keys_only)
+            while chunk := scanner.chunk():
+                for met in chunk:
+                    if isinstance(met, Exception):
+                        raise met
+                    yield met
+        except CacheError as error:
+            if not self._bypass(error):
+                raise
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys in the order of insertion. Weakly consistent: what is written meanwhile may be met or not."""
+        return (key for key, _, _, _ in self._entries(reverse=False, keys_only=True))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (key for key, _, _, _ in self._entries(reverse=True, keys_only=True))
+
+    def keys(self) -> Iterator[Any]:
+        """The keys, as `iter(cache)`."""
+        return iter(self)
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """Pairs of key and value in the order of insertion, read in chunks. Not an access."""
+        return ((key, value) for key, value, _, _ in self._entries(reverse=False, keys_only=False))
+
+    def values(self) -> Iterator[Any]:
+        """The values in the order of insertion of their keys."""
+        return (value for _, value in self.items())
+
+    def __len__(self) -> int:
+        """The number of entries that are not expired. Constant time, but for expired entries that are not swept yet."""
+        if self.disabled:
+            return 0
+        try:
+            return len(self._store)
+        except CacheError as error:
+            if self._bypass(error):
+                return 0
+            raise
+
+    def __bool__(self) -> bool:
+        return True
+
+    # --- the store ----------------------------------------------------------------------------------------------------
+
+    def namespace(self, name: str) -> Cache:
+        """Another mapping in the same store, with the same options."""
+        return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
+
+    @property
+    def path(self) -> str:
+        """The store's directory."""
+        return str(self._options.path or default_path())
+
+    def stats(self) -> Stats:
+        """Counts of this handle, and sizes."""
+        return stats(self._store)
+
+    def sweep(self) -> int:
+        """Removes all expired entries now; how many."""
+        return self._store.sweep()
+
+    def sync(self) -> None:
+        """Makes everything written so far safe from a power loss."""
+        self._store.sync()
+
+    def backup(self, path: Path) -> None:
+        """Copies the store, while it is in use, into a directory that must not exist."""
+        self._store.backup(resolve(path))
+
+    def compact(self) -> None:
+        """Gives unused space in the files back.
+
+        Raises:
+            BusyError: Another process has the store open.
+        """
+        self._store.compact()
+
+    def change_encryption_key(self, old: Secret, new: Secret, *, reencrypt: bool = False) -> None:
+        """Gives an encrypted store another key or passphrase.
+
+        Wraps the store's data key anew, in milliseconds. With `reencrypt` it also makes a new data key and rewrites all
+        entries, for which nobody else may have the store open.
+
+        Raises:
+            WrongSecretError: `old` is not the present one. Nothing was changed.
+            BusyError: Another process has the store open.
+        """
+        change_secret(self._store, self._options, old, new, reencrypt)
+
+    def verify(self) -> VerifyReport:
+        """Reads everything in the store and tells what is damaged."""
+        return verify(self._store)
+
+    def close(self) -> None:
+        """Writes what is in memory (access times), makes everything safe and closes this handle."""
+        if self._made is not None:
+            self._made.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"
+
+    def __reduce__(self) -> Any:
+        return _reopen, (type(self), self._options, self._on_error)
+
+
+def _reopen(kind: type[Cache], options: Options, on_error: str) -> Cache:
+    made = object.__new__(kind)
+    made._build(options, on_error, None)
+    return made
+
+
+def _tags(tags: Iterable[str]) -> tuple[str, ...] | None:
+    if isinstance(tags, str):
+        raise InvalidOptionError(f"tags must be a collection of str: ({tags!r},)")
+    made = tuple(tags)
+    if not all(type(tag) is str for tag in made):
+        raise InvalidOptionError("tags must be a collection of str")
+    return made or None
+
+
+def default_path() -> pathlib.Path:
+    """`$CACHEMERE_DIR`, or a directory in the platform's place for caches."""
+    chosen = os.environ.get("CACHEMERE_DIR")
+    return resolve(chosen) if chosen else platformdirs.user_cache_path("cachemere", appauthor=False) / "default"
+
+
+def open(path: Path | None = None, **options: Any) -> Cache:
+    """A :class:`Cache`; without a path, in `$CACHEMERE_DIR` or the platform's cache directory, found at first use.
+
+    Opening nothing and making no directory before it is used, so it can stand at the top of a module.
+    """
+    return Cache(path, **options)
