@@ -1,31 +1,71 @@
-# make demo    runs the product on real input
+# make demo    memoizes calls to a chat endpoint over real text, in two processes, and shows what the second one saved
 # make test    runs every check and every test, in their short forms
-# make torture runs the kill, power loss, damage and staleness tests in their long forms
+# make torture runs the kill, power loss, damage, staleness and process tests in their long forms
 # make bench   compares the costs with raw heed and with other caches
+#
+# Each does all its set-up on a machine with a Rust toolchain, a C compiler and Python 3.10 or newer.
 
 CARGO ?= cargo
+PYTHON ?= python3
+VENV = .venv
+PACKAGE = py/cachemere
 
-.PHONY: demo test lint torture bench clean
+.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture bench bench-rust clean
 
-demo:
+demo: $(VENV)/package
+	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
+
+demo-rust:
 	$(CARGO) run --release --example demo
 
-test: lint
+test: lint test-rust test-python
+
+test-rust:
 	$(CARGO) test --all-features
 	$(CARGO) test --no-default-features --lib
 
-lint:
+test-python: $(VENV)/package $(VENV)/tools
+	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
+
+lint: lint-rust lint-python
+
+lint-rust:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --all-features --all-targets -- --deny warnings
+	$(CARGO) clippy --workspace --all-features --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --all-features --no-deps
 
-torture:
-	CACHEMERE_TORTURE=1 $(CARGO) test --release --all-features -- --nocapture
+lint-python: $(VENV)/package $(VENV)/tools
+	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/ruff check .
+	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python
+	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
 
-bench:
+torture: $(VENV)/package $(VENV)/tools
+	CACHEMERE_TORTURE=1 $(CARGO) test --release --all-features -- --nocapture
+	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
+
+bench: bench-rust
+
+bench-rust:
 	$(CARGO) bench --bench costs
 	cd benches/peers && $(CARGO) run --release
+
+# The package, built and installed as a user would, whenever one of its sources has changed.
+$(VENV)/package: $(VENV)/pip Cargo.toml Cargo.lock $(shell find src $(PACKAGE)/src $(PACKAGE)/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') $(PACKAGE)/Cargo.toml $(PACKAGE)/pyproject.toml
+	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
+	$(VENV)/bin/pip install --quiet ./$(PACKAGE)
+	touch $@
+
+# What the tests and checks need beside it.
+$(VENV)/tools: $(VENV)/pip $(PACKAGE)/pyproject.toml
+	$(VENV)/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
+	touch $@
+
+$(VENV)/pip:
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	touch $@
 
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
+	rm -rf $(VENV)
