@@ -1,7 +1,7 @@
 //! The canonical form of keys: keys that are equal as keys of a dict have equal bytes.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple, PyType};
 
 use crate::errors::raise;
 use crate::form::{
@@ -47,7 +47,7 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
         return Err(raise(py, "KeyFormError", (format!("unhashable type: '{kind}'"),)));
     }
     match &policy.pickle {
-        Some((dumps, _)) if policy.pickle_keys => {
+        Some((dumps, _)) if policy.pickle_keys && !compares_by_identity(key)? => {
             out.clear();
             out.push(PICKLE);
             out.extend_from_slice(dumps.bind(py).call1((key, 4))?.extract::<&[u8]>().map_err(PyErr::from)?);
@@ -56,11 +56,26 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
         _ => {
             let message = format!(
                 "a key of type '{kind}' has no canonical form: use a str, int, tuple or another plain key, give a \
-                 key_serializer, or allow pickled keys"
+                 key_serializer, or (if the type defines what equal means) allow pickled keys"
             );
             Err(raise(py, "KeyFormError", (message,)))
         }
     }
+}
+
+/// Whether a key is equal to nothing but itself, so that two that are different could have the same pickle. Classes and
+/// functions are pickled by their names.
+fn compares_by_identity(key: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let kind = key.get_type();
+    if key.is_instance_of::<PyType>() || kind.name()? == "function" {
+        return Ok(false);
+    }
+    Ok(kind.getattr("__eq__")?.is(&key.py().get_type::<PyAny>().getattr("__eq__")?))
+}
+
+/// Whether equal keys have these bytes, and others do not: what is pickled need not.
+pub(crate) fn is_canonical(bytes: &[u8]) -> bool {
+    bytes.first() != Some(&PICKLE)
 }
 
 /// `None`: it has no canonical form.

@@ -486,8 +486,8 @@ impl Store {
     }
 
     /// Whether objects of this key may be found by the key itself: it needs a canonical form.
-    fn may_reside(&self) -> bool {
-        self.policy.keys.is_none() && !self.policy.pickle_keys && !self.residents.is_off()
+    fn may_reside(&self, key: &[u8]) -> bool {
+        self.policy.keys.is_none() && keys::is_canonical(key) && !self.residents.is_off()
     }
 
     /// A value that is in memory and current.
@@ -530,19 +530,20 @@ impl Store {
             self.residents.forget(key);
             return Ok(None);
         };
-        self.admit(key, cache, found).map(Some)
+        self.admit(key, &bytes, cache, found).map(Some)
     }
 
     /// Decodes what was read and keeps it in memory.
     fn admit<'py>(
         &self,
         key: &Bound<'py, PyAny>,
+        bytes: &[u8],
         cache: &ByteCache,
         found: Payload,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
-        if self.may_reside() {
+        if self.may_reside(bytes) {
             let held = cache.hold(&found).map_err(from_engine)?;
             let (_, cost) = aside(py, decoded.preface.as_ref())?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());

@@ -42,7 +42,7 @@ class PersistDict(DictBase[K, V]):
         expiration_days: Entries that were not read or written for so many days are gone. 0: never.
         key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
             key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
-            Decimal, paths.
+            Decimal, paths; others are pickled, if their type defines what equal means.
         key_size_limit: Kept for compatibility: keys of any size fit.
         value_serializer, value_unserializer: Functions from a value to plain data (bytes, say) and back. By default
             plain data is stored in a safe form, and only what has none is pickled.
@@ -127,7 +127,7 @@ class PersistDict(DictBase[K, V]):
             "maintenance": _maintenance(background_thread),
             "memory_bytes": memory_bytes if caching else 0,
             "allow_pickle": allow_pickle,
-            "pickle_keys": False,
+            "pickle_keys": allow_pickle,
             "value_serializers": serializers("value", value_serializer, value_unserializer),
             "key_serializers": serializers("key", key_serializer, key_unserializer),
             "types": tuple(types),
