@@ -1,4 +1,4 @@
-"""What is in the store `fixtures/python-v1`. Run as a program, it makes such a store: `fixture_contents.py DIRECTORY`."""
+"""What is in the store `fixtures/python-v1`. `fixture_contents.py DIRECTORY` makes one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import zoneinfo
 from collections import Counter, OrderedDict, deque
 from typing import Any, NamedTuple
 
-import numpy
-
 import cachemere
+import numpy
 
 UTC = datetime.timezone.utc
 PASSPHRASE = "a passphrase for the tests"

@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cachemere
 import fixture_contents
 import numpy
 import pytest
 from fixture_contents import KEYS, PASSPHRASE, TYPES, VALUES
-
-import cachemere
 
 STORES = Path(__file__).parent / "fixtures" / "python-v1"
 
