@@ -322,8 +322,8 @@ impl MemoBase {
     }
 }
 
-// A memoized function as a method of an object. Its attributes are those of the function, the ones that take its
-// arguments bound to the object; see `_bind` of the function. (Not a doc comment, which would be every method's doc.)
+/// A memoized function as a method of an object. Its attributes are those of the function, the ones that take its
+/// arguments bound to the object; see `_bind` of the function.
 #[pyclass(frozen, weakref, module = "cachemere._engine")]
 pub(crate) struct BoundMemo {
     memo: Py<PyAny>,
@@ -342,9 +342,11 @@ impl BoundMemo {
         visit.call(&self.instance)
     }
 
-    #[getter]
-    fn __doc__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.memo.getattr(py, "__doc__")
+    /// That of the function: a property, where classes otherwise have a text.
+    #[classattr]
+    fn __doc__(py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let of_function = py.import("operator")?.call_method1("attrgetter", ("__func__.__doc__",))?;
+        Ok(py.import("builtins")?.call_method1("property", (of_function,))?.unbind())
     }
 
     #[getter]

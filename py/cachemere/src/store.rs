@@ -200,6 +200,12 @@ impl Store {
         self.cache(py).map(drop)
     }
 
+    /// Whether it was opened.
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.cache.get().is_some()
+    }
+
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.look_up(key)?.ok_or_else(|| missing(key))
     }

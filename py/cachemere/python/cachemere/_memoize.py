@@ -11,6 +11,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from ._call_key import PLAIN, STREAM, CallKeys
+from ._engine import BoundMemo
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from ._results import Results
 from .errors import InvalidOptionError
@@ -139,7 +140,7 @@ def memoize(
 def _kind(function: Any) -> Any:
     if not callable(function):
         raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
-    if isinstance(function, (functools.partial, MethodType)) or not isinstance(
+    if isinstance(function, (functools.partial, MethodType, BoundMemo)) or not isinstance(
         getattr(function, "__qualname__", None), str
     ):
         raise InvalidOptionError(

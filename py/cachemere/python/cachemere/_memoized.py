@@ -14,7 +14,7 @@ from ._call_key import CallKey, Names, Values
 from ._engine import BoundMemo, MemoBase
 from ._results import Bypassed, CacheInfo, Hit, Results
 from ._streams import astream, stream
-from ._task_flights import Found, leading
+from ._task_flights import Found, leading, present_task
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -236,4 +236,4 @@ class MemoAsyncGenerator(_Functionlike[P, AsyncGenerator[Any, Any]]):
     """Of an asynchronous generator."""
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
-        return astream(self._function, self._results, key, args, kwargs, is_fresh)
+        return astream(self._function, self._results, key, args, kwargs, is_fresh, present_task())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from ._call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
-from ._engine import Calls, Lead, Store
+from ._engine import Calls, Lead
 from ._task_flights import Flight, Found, take_off
 from .errors import CacheError, ReplayMissError
 
@@ -66,7 +66,7 @@ class Results:
         self._ttl = ttl
         self._tags = tags
         self._cache_if = cache_if
-        self._is_open = False
+        self._is_attached = False
 
     @property
     def cache(self) -> Cache:
@@ -153,10 +153,9 @@ class Results:
     def _prepare(self) -> str:
         """Makes the short way to what is in memory known. What the environment says is to be done."""
         mode = self.cache.mode
-        if not self._is_open:
-            store: Store = self.cache._store
-            self.calls.attach(store)
-            self._is_open = True
+        if not self._is_attached:
+            self.calls.attach(self.cache._store)
+            self._is_attached = True
         return mode
 
     def _failed(self, error: CacheError) -> NoReturn:
@@ -178,8 +177,9 @@ class Results:
         """As :meth:`begin`, without blocking the loop. Reading what is stored takes microseconds; opening the store and
         writing are done in a thread."""
         try:
-            if not self._is_open:
-                await asyncio.get_running_loop().run_in_executor(None, self.cache._store.open_now)
+            store = self.cache._store
+            if not store.is_open:
+                await asyncio.get_running_loop().run_in_executor(None, store.open_now)
             mode = self._prepare()
             if mode == "refresh" or (is_fresh and mode != "replay"):
                 return Flight(None, None)
@@ -188,7 +188,7 @@ class Results:
                 return found
             if mode == "replay":
                 self._refuse(key)
-            return await take_off(self.cache._store, key, self.recall)
+            return await take_off(store, key, self.recall)
         except CacheError as error:
             self._failed(error)
 

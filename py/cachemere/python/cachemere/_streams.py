@@ -7,6 +7,7 @@ or threw exceptions, which are passed on, since the items depend on them. A repl
 
 from __future__ import annotations
 
+from asyncio import Task
 from collections.abc import AsyncGenerator, Callable, Generator
 from copy import deepcopy
 from time import perf_counter
@@ -148,8 +149,9 @@ async def astream(
     args: Values,
     options: Names,
     is_fresh: bool,
+    caller: Task[Any] | None,
 ) -> AsyncGenerator[Any, Any]:
-    """As :func:`stream`, under the lead of a task."""
+    """As :func:`stream`, under the lead of a task. `caller` is the task that called the function."""
     source: AsyncGenerator[Any, Any]
     try:
         turn = await results.abegin(key, is_fresh)
@@ -170,14 +172,14 @@ async def astream(
                 if turn is None or recording is None:
                     item = await (source.asend(sent) if thrown is None else source.athrow(thrown))
                 else:
-                    turn.drive()
+                    turn.drive(caller)
                     recording.start()
                     try:
                         with leading(turn):
                             item = await (source.asend(sent) if thrown is None else source.athrow(thrown))
                     finally:
                         recording.stop()
-                        turn.drive()
+                        turn.drive(caller)
                     recording.add(item)
             except StopAsyncIteration:
                 break

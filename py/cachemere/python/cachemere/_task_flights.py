@@ -40,7 +40,7 @@ class Found(NamedTuple):
 class Flight:
     """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
 
-    __slots__ = ("_landed", "_lead", "_slot", "_waits", "advanced", "driver", "is_landing")
+    __slots__ = ("_landed", "_lead", "_slot", "_waits", "advanced", "drivers", "is_landing")
 
     def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
         self._slot = slot
@@ -50,15 +50,18 @@ class Flight:
         self.is_landing = False
         #: Flights that tasks wait for on which this one depends.
         self._waits: list[Flight] = []
-        #: Of a stream: who consumes it, and when it last did.
-        self.driver: asyncio.Task[Any] | None = None
+        #: Of a stream: who consumes it (as far as can be known), and when it was last advanced.
+        self.drivers: tuple[asyncio.Task[Any] | None, ...] = ()
         self.advanced = 0.0
         if slot is not None:
             _airborne[slot] = self
 
-    def drive(self) -> None:
-        """Notes that the present task wants the next item of the stream that this flight computes."""
-        self.driver = asyncio.current_task()
+    def drive(self, caller: asyncio.Task[Any] | None) -> None:
+        """Notes that the present task wants the next item of the stream that this flight computes.
+
+        That can be one of `asyncio.wait_for`, for this item alone; so the task that called the function counts too.
+        """
+        self.drivers = (caller, asyncio.current_task())
         self.advanced = monotonic()
         if self._slot is not None:
             _streams.add(self)
@@ -70,7 +73,7 @@ class Flight:
         if self._slot is not None and _airborne.get(self._slot) is self:
             del _airborne[self._slot]
         _streams.discard(self)
-        self.driver = None
+        self.drivers = ()
         self._landed.set()
 
     @property
@@ -93,7 +96,7 @@ class Flight:
     async def _wait(self) -> bool:
         """Waits for the landing; whether it came, which it may not with a stream."""
         while not self.has_landed:
-            if self.driver is None:
+            if not self.drivers:
                 await self._landed.wait()
                 continue
             left = self.advanced + PATIENCE - monotonic()
@@ -128,11 +131,19 @@ class leading:
         _leading.set(self._before)
 
 
+def present_task() -> asyncio.Task[Any] | None:
+    """The task that runs, if one does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 def _held() -> list[Flight]:
     """The airborne flights that the present task is part of, or whose stream it consumes."""
     task = asyncio.current_task()
     held = [flight for flight in _leading.get() if not flight.has_landed]
-    held.extend(flight for flight in list(_streams) if flight.driver is task)
+    held.extend(flight for flight in list(_streams) if task in flight.drivers)
     return held
 
 
