@@ -21,13 +21,11 @@ from typing import Any
 import numpy
 import pydantic
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from cachemere import Cache
 from cachemere._canonical import Formless, form
 from cachemere.errors import InvalidOptionError, KeyFormError
-
+from hypothesis import given
+from hypothesis import strategies as st
 
 UTC = datetime.timezone.utc
 

@@ -11,9 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cachemere._task_flights
+import pytest
 from cachemere import Cache
 
 calls: list[Any] = []

@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cachemere._task_flights
+import pytest
 from cachemere import Cache
 
 calls: list[Any] = []

@@ -14,9 +14,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cachemere
+import pytest
 from cachemere import Cache, CacheInfo, Memoized
 from cachemere.errors import ClosedError, InvalidOptionError, KeyFormError, ReplayMissError, UnsafeValueError
 
