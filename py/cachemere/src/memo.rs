@@ -102,17 +102,6 @@ impl Calls {
         self.store.set(store).is_ok()
     }
 
-    /// The result of a call, if it is in memory and current; else `missing`. Counts a hit.
-    #[pyo3(name = "find")]
-    fn py_find<'py>(
-        &self,
-        args: &Bound<'py, PyTuple>,
-        options: &Bound<'py, PyDict>,
-        missing: &Bound<'py, PyAny>,
-    ) -> Bound<'py, PyAny> {
-        self.find(args, Some(options)).unwrap_or_else(|| missing.clone())
-    }
-
     /// The canonical key of a call that is remembered, or `None`.
     fn key<'py>(
         &self,
@@ -176,7 +165,8 @@ impl Calls {
         if is_positional { &self.positional } else { &self.named }
     }
 
-    /// Errors, of a closed store say, are for the long way to meet again and report.
+    /// The result of a call, if it is in memory and current. Errors, of a closed store say, are for the long way to meet
+    /// again and report.
     fn find<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
@@ -370,7 +360,11 @@ impl BoundMemo {
             py,
             std::iter::once(self.instance.bind(py).clone()).chain(args.iter()).collect::<Vec<_>>(),
         )?;
-        self.memo.bind(py).call(whole, options)
+        let memo = self.memo.bind(py);
+        match memo.cast::<MemoBase>() {
+            Ok(memo) => MemoBase::__call__(memo, &whole, options),
+            Err(_) => memo.call(whole, options),
+        }
     }
 
     fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
