@@ -78,6 +78,16 @@ pub(crate) fn is_canonical(bytes: &[u8]) -> bool {
     bytes.first() != Some(&PICKLE)
 }
 
+/// How the canonical form of a tuple of `length` items begins that begins with those of `head`.
+pub(crate) fn start_of_tuple(policy: &Policy, head: &Bound<'_, PyTuple>, length: usize) -> PyResult<Vec<u8>> {
+    let mut out = vec![TUPLE];
+    put_length(&mut out, length);
+    for item in head.iter_borrowed() {
+        encode(policy, &item, &mut out)?;
+    }
+    Ok(out)
+}
+
 /// `None`: it has no canonical form.
 fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -> PyResult<Option<Exact>> {
     if depth > DEPTH {

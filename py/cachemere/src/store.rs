@@ -200,6 +200,12 @@ impl Store {
         self.cache(py).map(drop)
     }
 
+    /// Whether it was opened.
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.cache.get().is_some()
+    }
+
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.look_up(key)?.ok_or_else(|| missing(key))
     }
@@ -385,6 +391,45 @@ impl Store {
         Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
     }
 
+    /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
+    fn try_lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        let lead = key.py().detach(|| cache.try_lead(&bytes)).map_err(from_engine)?;
+        Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
+    }
+
+    /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
+    fn recall<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
+        self.look_up_with_cost(key)
+    }
+
+    /// How many keys are tuples of so many items that begin with these; removes them if told to. Reads every entry of the
+    /// namespace.
+    fn matching(&self, head: &Bound<'_, PyTuple>, length: usize, remove: bool) -> PyResult<u64> {
+        let py = head.py();
+        let start = keys::start_of_tuple(&self.policy, head, length)?;
+        let cache = self.cache(py)?;
+        py.detach(|| -> cachemere::Result<u64> {
+            let (mut position, mut count) = (ScanPosition::default(), 0);
+            loop {
+                let entries = cache.scan(&mut position)?;
+                if entries.is_empty() {
+                    return Ok(count);
+                }
+                // Damaged entries are nobody's.
+                for entry in entries.into_iter().flatten() {
+                    if entry.key.starts_with(&start)
+                        && (!remove || cache.remove_if(&entry.key, entry.version)?)
+                    {
+                        count += 1;
+                    }
+                }
+            }
+        })
+        .map_err(from_engine)
+    }
+
     /// The canonical bytes of a key.
     fn key_bytes<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(key.py(), &self.key(key)?.0))
@@ -505,21 +550,25 @@ impl Store {
     }
 
     pub(crate) fn look_up<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.look_up_with_cost(key)?.map(|(value, _)| value))
+    }
+
+    fn look_up_with_cost<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let py = key.py();
         let resident = self.residents.find(key);
         let cache = self.cache(py)?;
-        if let Some(resident) = &resident {
-            let resident = resident.get();
-            if cache.is_current(&resident.held).map_err(from_engine)? {
-                return resident.give(py, &self.policy).map(Some);
-            }
+        let give = |resident: &Resident| Ok(Some((resident.give(py, &self.policy)?, resident.cost)));
+        if let Some(resident) = &resident
+            && cache.is_current(&resident.get().held).map_err(from_engine)?
+        {
+            return give(resident.get());
         }
         let (bytes, _) = self.key(key)?;
         let found = match &resident {
             Some(resident) => {
                 let held = &resident.get().held;
                 match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
-                    Known::Same => return resident.get().give(py, &self.policy).map(Some),
+                    Known::Same => return give(resident.get()),
                     Known::Missing => None,
                     Known::Other(found) => Some(found),
                 }
@@ -533,25 +582,25 @@ impl Store {
         self.admit(key, &bytes, cache, found).map(Some)
     }
 
-    /// Decodes what was read and keeps it in memory.
+    /// Decodes what was read and keeps it in memory. The value, and its cost in seconds.
     fn admit<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         bytes: &[u8],
         cache: &ByteCache,
         found: Payload,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<(Bound<'py, PyAny>, f64)> {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
+        let cost = aside(py, decoded.preface.as_ref())?.1.unwrap_or_default();
         if self.may_reside(bytes) {
             let held = cache.hold(&found).map_err(from_engine)?;
-            let (_, cost) = aside(py, decoded.preface.as_ref())?;
-            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());
+            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost);
             let value = resident.give(py, &self.policy)?;
             self.residents.add(key, &Bound::new(py, resident)?)?;
-            return Ok(value);
+            return Ok((value, cost));
         }
-        Ok(decoded.value)
+        Ok((decoded.value, cost))
     }
 
     /// Key, tags and, if wanted, value of a stored entry.

@@ -10,13 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import platformdirs
 
 from ._async import AsyncTwins
 from ._engine import Store, Version
 from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
+from ._memoize import Decorator, memoize
+from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve
 from .errors import (
     BusyError,
@@ -39,6 +41,8 @@ else:
     from typing_extensions import Self
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MISSING: Any = object()
 _log = logging.getLogger("cachemere")
@@ -327,6 +331,40 @@ class Cache(AsyncTwins):
                 return found  # type: ignore[no-any-return]
             finally:
                 lead.release()
+
+    @overload
+    def memoize(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
+    @overload
+    def memoize(
+        self,
+        /,
+        *,
+        ttl: float | None = None,
+        version: str | int = "",
+        ignore: Iterable[str] = (),
+        key: Callable[..., Any] | None = None,
+        cache_if: Callable[[Any], bool] | None = None,
+        typed: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Decorator: ...
+    def memoize(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        ttl: float | None = None,
+        version: str | int = "",
+        ignore: Iterable[str] = (),
+        key: Callable[..., Any] | None = None,
+        cache_if: Callable[[Any], bool] | None = None,
+        typed: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
+        decorate = memoize(
+            ttl=ttl, version=version, ignore=ignore, key=key, cache_if=cache_if, typed=typed, tags=tags, cache=self
+        )
+        return decorate if function is None else decorate(function)
 
     def info(self, key: Hashable) -> EntryInfo | None:
         """When the entry was made, read, written, when it expires, and its size; `None` if there is none."""
