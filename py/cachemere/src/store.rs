@@ -362,19 +362,17 @@ impl Store {
         Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only }
     }
 
-    /// Removes the oldest or newest entry and returns its key and value.
-    fn pop_end<'py>(
-        &self,
-        py: Python<'py>,
-        newest: bool,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    /// Removes the entry that was inserted last and returns its key and value; not if they cannot be read.
+    fn pop_newest<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
         let cache = self.cache(py)?;
-        let popped = py
-            .detach(|| if newest { cache.pop_newest() } else { cache.pop_oldest() })
-            .map_err(from_engine)?;
-        let Some(entry) = popped else { return Ok(None) };
-        let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
-        Ok(Some((key, value)))
+        loop {
+            let Some(entry) = py.detach(|| cache.newest()).map_err(from_engine)? else { return Ok(None) };
+            let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
+            if py.detach(|| cache.remove_if(&entry.key, entry.version)).map_err(from_engine)? {
+                self.residents.forget(&key);
+                return Ok(Some((key, value)));
+            }
+        }
     }
 
     /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
@@ -388,6 +386,23 @@ impl Store {
     /// The canonical bytes of a key.
     fn key_bytes<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(key.py(), &self.key(key)?.0))
+    }
+
+    /// The safe form of a value.
+    fn encode_value<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, none) = (value.py(), value.py().None());
+        let aside = Aside { key: (none.bind(py), Exact::Yes), tags: None, cost: None };
+        Ok(PyBytes::new(py, &values::encode(&self.policy, value, &aside)?.0))
+    }
+
+    /// The value of a safe form, which may be anybody's bytes.
+    fn decode_value<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        Ok(values::decode(py, &self.policy, bytes, 0)?.value)
+    }
+
+    /// The key of canonical bytes, which may be anybody's.
+    fn decode_key<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        keys::decode(py, &self.policy, bytes)
     }
 
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.

@@ -99,9 +99,7 @@ decimals = st.one_of(
     st.decimals(-(10**6), 10**6, places=3, allow_nan=False),
     st.sampled_from([Decimal("1.10"), Decimal("-0"), Decimal("0.5"), Decimal("1e400"), Decimal("-Infinity")]),
 )
-ranges = st.builds(
-    range, st.integers(-5, 5), st.integers(-5, 5), st.integers(-3, 3).filter(lambda step: step != 0)
-)
+ranges = st.builds(range, st.integers(-5, 5), st.integers(-5, 5), st.integers(-3, 3).filter(lambda step: step != 0))
 paths = st.sampled_from(
     [pathlib.Path("a/b"), pathlib.PurePosixPath("a/b"), pathlib.PureWindowsPath("a\\B"), pathlib.PureWindowsPath("A/b")]
 )

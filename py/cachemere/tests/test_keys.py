@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy
 import pytest
+from cachemere import Cache, PersistDict
+from cachemere.errors import KeyFormError
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from plain_data import EXAMPLES, TYPES, Colour, Number, Pair, Point, Word, atoms, keys, same
-
-from cachemere import Cache, PersistDict
-from cachemere.errors import KeyFormError
 
 PARIS = zoneinfo.ZoneInfo("Europe/Paris")
 UTC = datetime.timezone.utc
@@ -345,7 +344,7 @@ def test_other_keys_can_be_pickled_if_that_is_allowed(path: Path) -> None:
         with pytest.raises(KeyFormError):
             d[object()] = 1
         with pytest.raises(KeyFormError, match="pickled"):
-            d[(Money(1), iter(()))] = 1
+            d[(Money(1), (item for item in ()))] = 1
     with Cache(path) as cache, pytest.raises(KeyFormError):
         cache.get(Money(1))
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cachemere import PersistDict
 from cachemere.errors import CacheError, MissingKeyError
 

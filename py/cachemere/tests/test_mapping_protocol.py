@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cachemere import PersistDict
 
 mapping_tests = pytest.importorskip(

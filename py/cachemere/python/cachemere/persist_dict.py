@@ -317,8 +317,8 @@ class PersistDict(DictBase[K, V]):
                 return value
 
     def popitem(self) -> tuple[K, V]:
-        """Removes the entry that was inserted last and returns it."""
-        popped = self._store.pop_end(newest=True)
+        """Removes the entry that was inserted last and returns it. One that cannot be read stays."""
+        popped = self._store.pop_newest()
         if popped is None:
             raise MissingKeyError("popitem(): dictionary is empty")
         return popped
