@@ -14,11 +14,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::errors::{from_engine, missing, raise};
+use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
-use crate::values::{self, Aside};
+use crate::values::{self, Aside, Sharing};
 
 /// What the store is opened with, at first use.
 struct Settings {
@@ -489,7 +489,7 @@ impl Store {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
-        let opened = py.detach(|| self.settings.open()).map_err(from_engine)?;
+        let opened = py.detach(|| self.settings.open()).map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used.
         Ok(self.cache.get_or_init(|| opened))
     }
@@ -562,7 +562,11 @@ impl Store {
             let held = cache.hold(&found).map_err(from_engine)?;
             let (_, cost) = aside(py, decoded.preface.as_ref())?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());
-            let value = resident.give(py, &self.policy)?;
+            // What only its decoder can make anew was made for this caller.
+            let value = match decoded.sharing {
+                Sharing::Never => decoded.value,
+                Sharing::AsIs | Sharing::ByCopy => resident.give(py, &self.policy)?,
+            };
             self.residents.add(key, &Bound::new(py, resident)?)?;
             return Ok(value);
         }

@@ -188,9 +188,9 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, datetime.timezone):
         return repr(a) == repr(b)
     if isinstance(a, (list, tuple, deque)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b)) and _limit(a) == _limit(b)
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True)) and _limit(a) == _limit(b)
     if isinstance(a, dict):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a.items(), b.items()))
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a.items(), b.items(), strict=True))
     if isinstance(a, (set, frozenset)):
         rest = list(b)
         for item in a:

@@ -78,7 +78,7 @@ READERS: list[Callable[[Any], Any]] = [
     lambda d: dict(types.MappingProxyType(d)),
     lambda d: dict([("z", 0)]) | {**d, "y": 1},
     lambda d: string.Template("$a $b").substitute(d),
-    lambda d: "%(a)s and %(b)s" % d,
+    lambda d: "%(a)s and %(b)s" % d,  # noqa: UP031
     lambda d: "{a} and {b}".format_map(d),
     lambda d: d.keys() & {"a", "z"},
     lambda d: d.keys() | {"z"},
@@ -238,11 +238,11 @@ def test_two_of_them_are_compared_and_merged(d: Any, empty: Any) -> None:
 
 
 def test_changing_what_was_stored_or_fetched_does_not_change_the_store(empty: Any) -> None:
-    value = {"list": [1], "nested": ({"set": {1}}, bytearray(b"x"))}
-    for store in (lambda: empty.__setitem__("k", value), lambda: empty.update(k=value)):
-        store()
+    for store in (lambda value: empty.__setitem__("k", value), lambda value: empty.update(k=value)):
+        value: Any = {"list": [1], "nested": ({"set": {1}}, bytearray(b"x"))}
+        store(value)
         before = copy.deepcopy(value)
-        value["list"].append(2)  # type: ignore[attr-defined]
+        value["list"].append(2)
         for fetch in (
             lambda: empty["k"],
             lambda: empty["k"],
@@ -259,7 +259,6 @@ def test_changing_what_was_stored_or_fetched_does_not_change_the_store(empty: An
             fetched["nested"][1].extend(b"y")
             fetched["new"] = 1
         assert empty["k"] == before
-        value = before
 
 
 def test_a_default_that_was_set_is_not_shared(empty: Any) -> None:

@@ -102,9 +102,6 @@ def test_an_enum_of_a_module_that_is_not_imported_is_not_imported(path: Path, tm
 
 
 # --- bytes of anybody's ---------------------------------------------------------------------------------------------
-#
-# What a value_serializer returns is stored in the safe form as it is. So bytes that were made elsewhere can be read as a
-# value by flipping nothing but the tag; here they are read by the module's own entry for it.
 
 
 def read(cache: Cache, payload: bytes) -> None:

@@ -39,11 +39,12 @@ class PersistDict(DictBase[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
-    that has returned survives a kill. Values are copies: to change one, assign it again.
+    that has returned survives a kill. Values are copies: to change one, assign it again. Keys that are equal (`1`, `1.0`
+    and `True`) are one key, shown as it was last written, where a dict shows the first.
 
-    The entries are not in the memory of the `dict` this is a subclass of, which stays empty. Python code does not notice,
-    but code in C that looks into dicts without asking them does: `json.dumps(d)` (it writes `{}`), `type(name, bases, d)`,
-    `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
+    The entries are not in the memory of the `dict` this is a subclass of, which stays empty. Code in Python does not
+    notice, but code in C that looks into dicts without asking them does: `json.dumps(d)` (it writes `{}`),
+    `type(name, bases, d)`, `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
 
     Args:
         database_path: The store's directory; made if it is missing (its parent must exist).
