@@ -338,6 +338,14 @@ impl ByteCache {
         Ok(chunk.into_iter().map(|raw| raw.map(raw_entry)).collect())
     }
 
+    /// The entry that was inserted last. Give its version to [`remove_if`](Self::remove_if) once it could be decoded:
+    /// what [`pop_newest`](Self::pop_newest) gives out is gone, whatever comes of it.
+    pub fn newest(&self) -> Result<Option<RawEntry>> {
+        let mut position = Position::START;
+        let met = self.inner.entries.walk(&mut position, Direction::Newest, 1)?.pop();
+        met.map(|raw| raw.map(raw_entry)).transpose()
+    }
+
     /// Removes the entry that was inserted first, and returns it.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
         self.inner.entries.pop(

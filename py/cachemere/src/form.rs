@@ -4,11 +4,12 @@
 //! (see [`crate::keys`]) are written and read with the same pieces.
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyRecursionError;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
-    PyTuple,
+    PyTuple, PyType,
 };
 
 use crate::errors::raise;
@@ -174,8 +175,8 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
 /// The bytes of a `pickle.PickleBuffer`, which `pack` hands on so that they are copied once. As a value of the user's it
 /// could not be pickled either.
 fn picked_buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<PyBuffer<u8>>> {
-    let kind = object.get_type();
-    if kind.name()? != "PickleBuffer" || kind.module()? != "pickle" {
+    static KIND: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if !object.get_type().is(KIND.import(object.py(), "pickle", "PickleBuffer")?) {
         return Ok(None);
     }
     PyBuffer::get(object).map(Some)
@@ -215,6 +216,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     pub(crate) fn broken(&self) -> PyErr {
         raise(self.py, "DecodeError", ("the stored bytes are not those of a key or value; remove the entry",))
+    }
+
+    /// What adding an item to a set or dict raised.
+    fn unhashable(&self, error: PyErr) -> PyErr {
+        if error.is_instance_of::<PyTypeError>(self.py) { self.broken() } else { error }
     }
 
     fn take(&mut self, count: usize) -> PyResult<&'a [u8]> {
@@ -277,7 +283,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 Err(_) => return Err(self.broken()),
             },
             SURROGATES => {
-                PyBytes::new(py, self.counted()?).call_method1("decode", ("utf-8", "surrogatepass"))?
+                let bytes = PyBytes::new(py, self.counted()?);
+                bytes.call_method1("decode", ("utf-8", "surrogatepass")).map_err(|_| self.broken())?
             }
             BYTES => PyBytes::new(py, self.counted()?).into_any(),
             _ => return Ok(None),
@@ -309,9 +316,13 @@ impl<'a, 'py> Decoder<'a, 'py> {
             TUPLE => PyTuple::new(py, self.items(Decoder::value)?)?.into_any(),
             SET => {
                 self.has_containers = true;
-                PySet::new(py, self.items(Decoder::value)?)?.into_any()
+                let items = self.items(Decoder::value)?;
+                PySet::new(py, items).map_err(|error| self.unhashable(error))?.into_any()
             }
-            FROZENSET => PyFrozenSet::new(py, self.items(Decoder::value)?)?.into_any(),
+            FROZENSET => {
+                let items = self.items(Decoder::value)?;
+                PyFrozenSet::new(py, items).map_err(|error| self.unhashable(error))?.into_any()
+            }
             DICT => {
                 self.has_containers = true;
                 let dict = PyDict::new(py);
@@ -319,7 +330,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 self.nested(|inner| {
                     for _ in 0..count {
                         let key = inner.value()?;
-                        dict.set_item(key, inner.value()?)?;
+                        let value = inner.value()?;
+                        dict.set_item(key, value).map_err(|error| inner.unhashable(error))?;
                     }
                     Ok(())
                 })?;
@@ -350,7 +362,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> PyResult<T>) -> PyResult<T> {
         if self.depth > DEPTH {
-            return Err(PyRecursionError::new_err("the stored value is nested too deeply"));
+            return Err(self.broken());
         }
         self.depth += 1;
         let done = read(self);

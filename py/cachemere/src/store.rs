@@ -14,11 +14,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::errors::{from_engine, missing, raise};
+use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
-use crate::values::{self, Aside};
+use crate::values::{self, Aside, Sharing};
 
 /// What the store is opened with, at first use.
 struct Settings {
@@ -368,19 +368,17 @@ impl Store {
         Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only }
     }
 
-    /// Removes the oldest or newest entry and returns its key and value.
-    fn pop_end<'py>(
-        &self,
-        py: Python<'py>,
-        newest: bool,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    /// Removes the entry that was inserted last and returns its key and value; not if they cannot be read.
+    fn pop_newest<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
         let cache = self.cache(py)?;
-        let popped = py
-            .detach(|| if newest { cache.pop_newest() } else { cache.pop_oldest() })
-            .map_err(from_engine)?;
-        let Some(entry) = popped else { return Ok(None) };
-        let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
-        Ok(Some((key, value)))
+        loop {
+            let Some(entry) = py.detach(|| cache.newest()).map_err(from_engine)? else { return Ok(None) };
+            let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
+            if py.detach(|| cache.remove_if(&entry.key, entry.version)).map_err(from_engine)? {
+                self.residents.forget(&key);
+                return Ok(Some((key, value)));
+            }
+        }
     }
 
     /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
@@ -433,6 +431,23 @@ impl Store {
     /// The canonical bytes of a key.
     fn key_bytes<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(key.py(), &self.key(key)?.0))
+    }
+
+    /// The safe form of a value.
+    fn encode_value<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, none) = (value.py(), value.py().None());
+        let aside = Aside { key: (none.bind(py), Exact::Yes), tags: None, cost: None };
+        Ok(PyBytes::new(py, &values::encode(&self.policy, value, &aside)?.0))
+    }
+
+    /// The value of a safe form, which may be anybody's bytes.
+    fn decode_value<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        Ok(values::decode(py, &self.policy, bytes, 0)?.value)
+    }
+
+    /// The key of canonical bytes, which may be anybody's.
+    fn decode_key<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        keys::decode(py, &self.policy, bytes)
     }
 
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
@@ -519,7 +534,8 @@ impl Store {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
-        let opened = py.detach(|| self.settings.open()).map_err(from_engine)?;
+        let opened =
+            py.detach(|| self.settings.open()).map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used.
         Ok(self.cache.get_or_init(|| opened))
     }
@@ -596,7 +612,11 @@ impl Store {
         if self.may_reside(bytes) {
             let held = cache.hold(&found).map_err(from_engine)?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost);
-            let value = resident.give(py, &self.policy)?;
+            // What only its decoder can make anew was made for this caller.
+            let value = match decoded.sharing {
+                Sharing::Never => decoded.value,
+                Sharing::AsIs | Sharing::ByCopy => resident.give(py, &self.policy)?,
+            };
             self.residents.add(key, &Bound::new(py, resident)?)?;
             return Ok((value, cost));
         }
