@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from cachemere import Cache
 
 #: Methods that need no twin: they do not wait, or are called by Python itself.

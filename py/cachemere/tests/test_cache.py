@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cachemere
+import pytest
 from cachemere import Cache
 from cachemere.errors import (
     ClosedError,

@@ -13,9 +13,8 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from other_process import OtherProcess
-
 from cachemere import Cache, PersistDict
+from other_process import OtherProcess
 
 KEYS = 64
 context: Any = multiprocessing.get_context("spawn")

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from test_processes import in_a_fork
-
 import cachemere
+import pytest
 from cachemere import Cache
 from cachemere.errors import CacheError, DiskFullError, InvalidOptionError, ReadOnlyError, StoreIOError
+from test_processes import in_a_fork
 
 
 def test_the_directory_is_found_at_the_first_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -179,7 +178,9 @@ def home(tmp_path: Path) -> Any:
     """A directory that everybody can reach and nobody can write to."""
     made = tmp_path / "home"
     made.mkdir()
-    opened = [place for place in [tmp_path, *tmp_path.parents] if place.stat().st_uid == os.getuid() and place != Path("/")]
+    opened = [
+        place for place in [tmp_path, *tmp_path.parents] if place.stat().st_uid == os.getuid() and place != Path("/")
+    ]
     before = {place: place.stat().st_mode for place in opened}
     for place in opened:
         place.chmod(place.stat().st_mode | 0o055)

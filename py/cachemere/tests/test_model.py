@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+from cachemere import PersistDict
 from conftest import TORTURE
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from other_process import OtherProcess
-
-from cachemere import PersistDict
 
 KEYS: list[Any] = ["a", "b", b"a", 1, 1.0, True, 0, ("a", 1), ("a", 1.0), None, "k" * 600]
 keys = st.sampled_from(KEYS)

@@ -15,10 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cachemere
 import joblib
 import pytest
-
-import cachemere
 from cachemere import Cache, PersistDict
 from cachemere.errors import WrongSecretError
 
