@@ -39,8 +39,8 @@ class PersistDict(DictBase[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
-    that has returned survives a kill. Values are copies: to change one, assign it again. Keys that are equal (`1`, `1.0`
-    and `True`) are one key, shown as it was last written, where a dict shows the first.
+    that has returned survives a kill. Values are copies: to change one, assign it again. Keys that are equal (`1`,
+    `1.0` and `True`) are one key, shown as it was last written, where a dict shows the first.
 
     The entries are not in the memory of the `dict` this is a subclass of, which stays empty. Code in Python does not
     notice, but code in C that looks into dicts without asking them does: `json.dumps(d)` (it writes `{}`),
