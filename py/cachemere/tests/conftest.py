@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
-
-#: The long forms of tests of processes, staleness and properties: `CACHEMERE_TORTURE=1`.
-TORTURE = os.environ.get("CACHEMERE_TORTURE", "") not in ("", "0")
+from how_long import TORTURE
 
 hypothesis.settings.register_profile(
     "short",

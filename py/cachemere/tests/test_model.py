@@ -10,7 +10,7 @@ from typing import Any
 
 import hypothesis
 from cachemere import PersistDict
-from conftest import TORTURE
+from how_long import TORTURE
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from other_process import OtherProcess
