@@ -1,7 +1,7 @@
 # make demo    memoizes calls to a chat endpoint over real text, in two processes, and shows what the second one saved
 # make test    runs every check and every test, in their short forms
 # make torture runs the kill, power loss, damage, staleness and process tests in their long forms
-# make bench   compares the costs with raw heed and with other caches
+# make bench   compares the costs with raw heed, with other caches and, for Python, with other dicts and caches
 #
 # Each does all its set-up on a machine with a Rust toolchain, a C compiler and Python 3.10 or newer.
 
@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV = .venv
 PACKAGE = py/cachemere
 
-.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture bench bench-rust clean
+.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture bench bench-rust bench-python clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -43,11 +43,19 @@ torture: $(VENV)/package $(VENV)/tools
 	CACHEMERE_TORTURE=1 $(CARGO) test --release --all-features -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 
-bench: bench-rust
+bench: bench-rust bench-python
 
 bench-rust:
 	$(CARGO) bench --bench costs
 	cd benches/peers && $(CARGO) run --release
+
+# BENCH=--quick: a small run that shows it works; BENCH=--write: into docs/ as well.
+bench-python:
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python benches/python/install.py
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
+	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
+	.venv-bench/bin/python benches/python/run.py $(BENCH)
 
 # The package, built and installed as a user would, whenever one of its sources has changed.
 $(VENV)/package: $(VENV)/pip Cargo.toml Cargo.lock $(shell find src $(PACKAGE)/src $(PACKAGE)/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') $(PACKAGE)/Cargo.toml $(PACKAGE)/pyproject.toml
@@ -68,4 +76,4 @@ $(VENV)/pip:
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
