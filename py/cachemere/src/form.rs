@@ -178,7 +178,7 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
 /// could not be pickled either.
 fn picked_buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<PyBuffer<u8>>> {
     let kind = object.get_type();
-    if kind.name()? != "PickleBuffer" || kind.module()? != "_pickle" {
+    if kind.name()? != "PickleBuffer" || kind.module()? != "pickle" {
         return Ok(None);
     }
     PyBuffer::get(object).map(Some)
