@@ -69,7 +69,7 @@ impl Label {
             let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
             match length {
                 ..=16 => [first, last, 0, 0],
-                ..=LONGEST => {
+                17..=LONGEST => {
                     let (second, third) =
                         (bytes[8..].first_chunk::<8>()?, bytes[..length - 8].last_chunk::<8>()?);
                     [first, last, u64::from_le_bytes(*second), u64::from_le_bytes(*third)]
