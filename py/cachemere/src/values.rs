@@ -49,7 +49,7 @@ pub(crate) fn encode(
     aside: &Aside<'_, '_>,
 ) -> PyResult<(Vec<u8>, u8)> {
     let py = value.py();
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::new();
     let mut tag = 0;
     let (key, exact) = aside.key;
     if exact == Exact::No || aside.tags.is_some() || aside.cost.is_some() {
