@@ -16,7 +16,7 @@ use crate::held::{Held, Ledger};
 use crate::mark::Mark;
 use crate::per_environment::{PerEnvironment, Present};
 use crate::secret::Secret;
-use crate::store::{Commit, Header, KeyBuffer, KeyHash, Lead, Live, Stamp, Turn};
+use crate::store::{Commit, Flights, Header, KeyBuffer, KeyHash, Lead, Live, Stamp, Turn};
 
 /// A persistent cache from canonical key bytes to payload bytes.
 ///
@@ -124,7 +124,7 @@ impl Default for ScanPosition {
     }
 }
 
-/// The right to load the value of one key, from [`ByteCache::lead`], until dropped.
+/// The right to load the value of one key, from [`ByteCache::lead`] or [`ByteCache::try_lead`], until dropped.
 pub struct LoadGuard {
     _lead: Lead,
 }
@@ -338,6 +338,14 @@ impl ByteCache {
         Ok(chunk.into_iter().map(|raw| raw.map(raw_entry)).collect())
     }
 
+    /// The entry that was inserted last. Give its version to [`remove_if`](Self::remove_if) once it could be decoded:
+    /// what [`pop_newest`](Self::pop_newest) gives out is gone, whatever comes of it.
+    pub fn newest(&self) -> Result<Option<RawEntry>> {
+        let mut position = Position::START;
+        let met = self.inner.entries.walk(&mut position, Direction::Newest, 1)?.pop();
+        met.map(|raw| raw.map(raw_entry)).transpose()
+    }
+
     /// Removes the entry that was inserted first, and returns it.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
         self.inner.entries.pop(
@@ -359,14 +367,25 @@ impl ByteCache {
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this
     /// process has just finished; look again.
     pub fn lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
-        let (flights, hash) = with_key(key, |scratch| {
-            let live = self.inner.entries.store.live()?;
-            let hash = scratch.key.hash(&live.unlocked.hasher, self.inner.entries.namespace.last_id());
-            Ok((live.flights.clone(), hash))
-        })?;
+        let (flights, hash) = self.flight(key)?;
         Ok(match flights.enter(hash)? {
             Turn::Lead(lead) => Some(LoadGuard { _lead: lead }),
             Turn::Waited => None,
+        })
+    }
+
+    /// Takes the right to load this key if nobody has it, without waiting; for tasks, of which a thread runs many. The
+    /// guard may be dropped in another thread. `None`: somebody loads it, perhaps this very thread; look again later.
+    pub fn try_lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
+        let (flights, hash) = self.flight(key)?;
+        Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead }))
+    }
+
+    fn flight(&self, key: &[u8]) -> Result<(Arc<Flights>, KeyHash)> {
+        with_key(key, |scratch| {
+            let live = self.inner.entries.store.live()?;
+            let hash = scratch.key.hash(&live.unlocked.hasher, self.inner.entries.namespace.last_id());
+            Ok((live.flights.clone(), hash))
         })
     }
 

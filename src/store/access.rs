@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::layout::{KeyHash, Prefix};
 use super::sync::lock;
@@ -25,11 +25,22 @@ impl Access {
     }
 }
 
-/// Accesses of this process that are not written yet.
+/// Accesses of this process that are not written yet, or not seen by every reader to be.
 #[derive(Default)]
 pub(crate) struct AccessLog {
-    shards: [Mutex<HashMap<KeyHash, Arc<Access>, Prefix>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     len: AtomicUsize,
+    /// How many were taken last.
+    taken: AtomicUsize,
+    flush: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Shard {
+    waiting: HashMap<KeyHash, Arc<Access>, Prefix>,
+    /// What was taken last. It counts until the next are taken: it may not be committed yet, and a reader can have a
+    /// snapshot from before the commit.
+    taken: HashMap<KeyHash, Time, Prefix>,
 }
 
 impl AccessLog {
@@ -41,7 +52,7 @@ impl AccessLog {
             && !access.logged.swap(true, Ordering::AcqRel)
         {
             let mut shard = lock(self.shard(hash));
-            match shard.insert(hash, access.clone()) {
+            match shard.waiting.insert(hash, access.clone()) {
                 None => drop(self.len.fetch_add(1, Ordering::Relaxed)),
                 // Of another handle's front, which has to log its next access anew.
                 Some(other) if !Arc::ptr_eq(&other, access) => {
@@ -56,44 +67,66 @@ impl AccessLog {
     /// Notes an access to an entry that the front does not hold.
     pub(crate) fn note_cold(&self, hash: KeyHash, now: Time) {
         let mut shard = lock(self.shard(hash));
-        if let Some(access) = shard.get(&hash) {
+        if let Some(access) = shard.waiting.get(&hash) {
             access.at.fetch_max(now.0, Ordering::Relaxed);
         } else if self.len.load(Ordering::Relaxed) < CAPACITY {
             let access = Access { at: AtomicU64::new(now.0), logged: AtomicBool::new(true) };
-            shard.insert(hash, Arc::new(access));
+            shard.waiting.insert(hash, Arc::new(access));
             self.len.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// The last access that a snapshot's header need not have.
     pub(crate) fn pending(&self, hash: KeyHash) -> Option<Time> {
-        if self.is_empty() {
+        if self.holds_nothing() {
             return None;
         }
-        lock(self.shard(hash)).get(&hash).map(|access| access.at())
+        let shard = lock(self.shard(hash));
+        let waiting = shard.waiting.get(&hash).map(|access| access.at());
+        waiting.max(shard.taken.get(&hash).copied())
     }
 
     /// To be called when the entry is written or removed: what was noted was of its earlier life.
     pub(crate) fn forget(&self, hash: KeyHash) {
-        if self.is_empty() {
+        if self.holds_nothing() {
             return;
         }
-        if let Some(access) = lock(self.shard(hash)).remove(&hash) {
+        let mut shard = lock(self.shard(hash));
+        shard.taken.remove(&hash);
+        if let Some(access) = shard.waiting.remove(&hash) {
             access.logged.store(false, Ordering::Release);
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Empties the log. What cannot be written is to be given back with [`restore`](Self::restore).
+    /// To be held from [`take`](Self::take) until what was taken is committed, so that another take does not end its
+    /// being pending.
+    pub(crate) fn begin_flush(&self) -> MutexGuard<'_, ()> {
+        lock(&self.flush)
+    }
+
+    /// Takes what is to be written now. What cannot be written is to be given back with [`restore`](Self::restore).
     pub(crate) fn take(&self) -> Vec<(KeyHash, Time)> {
         let mut all = Vec::with_capacity(self.len());
+        if self.is_empty() {
+            return all;
+        }
         for shard in &self.shards {
-            for (hash, access) in lock(shard).drain() {
+            let mut shard = lock(shard);
+            let Shard { waiting, taken } = &mut *shard;
+            taken.clear();
+            for (hash, access) in waiting.drain() {
                 // First the flag, then the time: an access in between is logged again and not lost.
                 access.logged.store(false, Ordering::SeqCst);
-                all.push((hash, Time(access.at.load(Ordering::SeqCst))));
+                let at = Time(access.at.load(Ordering::SeqCst));
+                taken.insert(hash, at);
+                all.push((hash, at));
             }
+            // Raised before the other is lowered, and both under the lock, so that nobody meets neither.
+            self.taken.fetch_add(taken.len(), Ordering::SeqCst);
+            self.len.fetch_sub(taken.len(), Ordering::SeqCst);
         }
-        self.len.fetch_sub(all.len(), Ordering::Relaxed);
+        self.taken.store(all.len(), Ordering::SeqCst);
         all
     }
 
@@ -111,12 +144,16 @@ impl AccessLog {
         self.len() == 0
     }
 
+    fn holds_nothing(&self) -> bool {
+        self.is_empty() && self.taken.load(Ordering::Relaxed) == 0
+    }
+
     /// So full that a flush should not wait for its time.
     pub(crate) fn is_pressing(&self) -> bool {
         self.len() > CAPACITY / 2
     }
 
-    fn shard(&self, hash: KeyHash) -> &Mutex<HashMap<KeyHash, Arc<Access>, Prefix>> {
+    fn shard(&self, hash: KeyHash) -> &Mutex<Shard> {
         let [first, rest @ ..] = &self.shards;
         match (hash.prefix() as usize) % SHARDS {
             0 => first,
@@ -147,17 +184,26 @@ mod tests {
     const HASH: KeyHash = KeyHash([3; 16]);
 
     #[test]
-    fn an_access_is_pending_until_taken_and_can_be_noted_again() {
+    fn an_access_is_pending_until_the_next_are_taken_and_can_be_noted_again() {
         let log = AccessLog::default();
         let access = Arc::new(Access::default());
         log.note(HASH, &access, Time(5));
         log.note(HASH, &access, Time(6));
         assert_eq!(log.pending(HASH), Some(Time(6)));
         assert_eq!(log.take(), vec![(HASH, Time(6))]);
-        assert_eq!(log.pending(HASH), None);
-        log.note(HASH, &access, Time(7));
-        assert_eq!(log.take(), vec![(HASH, Time(7))]);
+        // It is not committed yet, and then there can be readers with earlier snapshots.
         assert!(log.is_empty());
+        assert_eq!(log.take(), vec![]);
+        assert_eq!(log.pending(HASH), Some(Time(6)));
+        log.note(HASH, &access, Time(7));
+        assert_eq!(log.pending(HASH), Some(Time(7)));
+        assert_eq!(log.take(), vec![(HASH, Time(7))]);
+        const OTHER: KeyHash = KeyHash([4; 16]);
+        log.note_cold(OTHER, Time(8));
+        assert_eq!(log.take(), vec![(OTHER, Time(8))]);
+        assert_eq!((log.pending(HASH), log.pending(OTHER)), (None, Some(Time(8))));
+        log.forget(OTHER);
+        assert_eq!(log.pending(OTHER), None);
     }
 
     #[test]

@@ -34,7 +34,8 @@ struct Table {
 }
 
 struct Flight {
-    leader: ThreadId,
+    /// `None`: a task, which is bound to no thread.
+    leader: Option<ThreadId>,
     landed: Mutex<bool>,
     landing: Condvar,
 }
@@ -83,12 +84,31 @@ impl Flights {
             lock(&self.table).waiting.remove(&me);
             return Ok(Turn::Waited);
         }
-        let flight = Arc::new(Flight { leader: me, landed: Mutex::new(false), landing: Condvar::new() });
+        let flight =
+            Arc::new(Flight { leader: Some(me), landed: Mutex::new(false), landing: Condvar::new() });
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));
         lead.locked = self.lock_process(hash)?;
         Ok(Turn::Lead(lead))
+    }
+
+    /// Takes the lead for a task, which is bound to no thread, unless somebody has it. Never waits.
+    pub(crate) fn try_enter(self: &Arc<Self>, hash: KeyHash) -> Result<Option<Lead>> {
+        let mut table = lock(&self.table);
+        if table.flights.contains_key(&hash) {
+            return Ok(None);
+        }
+        let flight = Arc::new(Flight { leader: None, landed: Mutex::new(false), landing: Condvar::new() });
+        table.flights.insert(hash, flight.clone());
+        drop(table);
+        let mut lead = self.lead(hash, Some(flight));
+        if let Some(process) = &self.lock {
+            lead.locked = process.try_lock(offset(hash))?;
+            // If another process has it, dropping the lead lands the flight.
+            return Ok(lead.locked.then_some(lead));
+        }
+        Ok(Some(lead))
     }
 
     fn lead(self: &Arc<Self>, hash: KeyHash, flight: Option<Arc<Flight>>) -> Lead {
@@ -116,12 +136,12 @@ impl Flights {
     }
 
     /// Whether another process can be waiting, however indirectly, for the flight that this thread is about to lead: if
-    /// this thread, or one that waits for it, leads another one.
+    /// this thread, or one that waits for it, leads another one. What a task waits for is not known here, so it counts.
     fn can_be_waited_for(&self, hash: KeyHash) -> bool {
         let me = std::thread::current().id();
         let table = lock(&self.table);
         let waits = |thread: &ThreadId| *thread == me || table.waiting.get(thread) == Some(&hash);
-        table.flights.iter().any(|(other, flight)| *other != hash && waits(&flight.leader))
+        table.flights.iter().any(|(other, flight)| *other != hash && flight.leader.as_ref().is_none_or(waits))
     }
 
     pub(crate) fn as_raw_fd(&self) -> Option<RawFd> {
@@ -135,10 +155,12 @@ impl Table {
         let mut leader = flight.leader;
         // Each step goes to another thread, so there are at most so many.
         for _ in 0..=self.waiting.len() {
-            if leader == me {
+            if leader == Some(me) {
                 return true;
             }
-            let Some(next) = self.waiting.get(&leader).and_then(|hash| self.flights.get(hash)) else {
+            let Some(next) =
+                leader.and_then(|thread| self.waiting.get(&thread)).and_then(|hash| self.flights.get(hash))
+            else {
                 return false;
             };
             leader = next.leader;
@@ -255,6 +277,27 @@ mod tests {
         let _a = lead(A);
         let _c = lead(C);
         assert!(flights.can_be_waited_for(C));
+    }
+
+    #[test]
+    fn a_task_takes_a_free_lead_without_waiting_and_is_bound_to_no_thread() {
+        let flights = Flights::local();
+        let lead = flights.try_enter(A).unwrap().expect("nobody else is there");
+        assert!(flights.try_enter(A).unwrap().is_none(), "not even in the thread that leads");
+        assert!(flights.try_enter(B).unwrap().is_some());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| matches!(flights.enter(A).unwrap(), Turn::Waited));
+            while lock(&flights.table).waiting.is_empty() {
+                std::thread::yield_now();
+            }
+            scope.spawn(|| drop(lead)).join().unwrap();
+            assert!(waiter.join().unwrap());
+        });
+        assert!(lock(&flights.table).flights.is_empty());
+        let thread = flights.enter(A).unwrap();
+        assert!(flights.try_enter(A).unwrap().is_none());
+        drop(thread);
+        assert!(flights.try_enter(A).unwrap().is_some());
     }
 
     #[test]

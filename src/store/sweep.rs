@@ -200,6 +200,7 @@ pub(crate) fn flush_accesses(live: &Live) -> Result<()> {
     if live.is_lock_free() {
         return Ok(());
     }
+    let _flush = live.access.begin_flush();
     let mut all = live.access.take();
     // In the order of the tree, so that entries on one page are changed together.
     all.sort_unstable();

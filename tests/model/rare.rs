@@ -38,6 +38,41 @@ fn a_handle_that_slept_through_a_clear_and_a_compaction_is_not_stale() {
     }
 }
 
+/// Between being taken from memory and being seen in the store, an access time must not be lost for a moment: an entry
+/// that lives by it would be.
+#[test]
+fn an_access_is_known_while_it_is_being_written() {
+    let (dir, clock) = (fast_directory(), mock_clock());
+    let path = dir.path().join("store");
+    let cache = manual(&path, &clock).time_to_idle(Duration::from_secs(60)).open().unwrap();
+    for n in 0..KEYS {
+        cache.insert(&key(n), &value(n as u32)).unwrap();
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    cache.sweep().unwrap();
+                }
+            });
+        }
+        for _ in 0..100 {
+            clock.advance(20 * SECOND);
+            let now = clock.now();
+            for n in 0..KEYS {
+                assert_eq!(cache.get(&key(n)).unwrap(), Some(value(n as u32)));
+                let accessed = micros(cache.info(&key(n)).unwrap().unwrap().accessed);
+                if accessed != now {
+                    done.store(true, Ordering::Relaxed);
+                    assert_eq!(accessed, now);
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn a_token_does_not_come_again_after_a_compaction() {
     let dir = fast_directory();

@@ -1,5 +1,7 @@
 //! From the engine's errors to the classes of `cachemere.errors`.
 
+use std::path::Path;
+
 use cachemere::Error;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -22,7 +24,11 @@ pub(crate) fn missing(key: &Bound<'_, PyAny>) -> PyErr {
 }
 
 pub(crate) fn from_engine(error: Error) -> PyErr {
-    let class = match &error {
+    raise_as(class_of(&error), told(&error))
+}
+
+fn class_of(error: &Error) -> &'static str {
+    match error {
         _ if error.is_wrong_secret() => "WrongSecretError",
         _ if error.is_tampered() => "TamperedError",
         _ if error.is_incompatible() => "IncompatibleError",
@@ -36,8 +42,29 @@ pub(crate) fn from_engine(error: Error) -> PyErr {
         _ if error.is_invalid() => "InvalidOptionError",
         _ if error.is_serialization() => "DecodeError",
         _ => "StoreIOError",
-    };
-    let message = error.to_string();
+    }
+}
+
+/// What went wrong at opening a store, of which the engine does not always say which.
+pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
+    let message = told(&error);
+    let path = path.display().to_string();
+    if message.contains(&path) || class_of(&error) != "StoreIOError" {
+        return from_engine(error);
+    }
+    let next = "see that its parent directory is there and can be written to, or choose another path";
+    raise_as("StoreIOError", format!("the store at {path} cannot be opened: {message}; {next}"))
+}
+
+fn told(error: &Error) -> String {
+    let mut message = error.to_string();
+    if matches!(error, Error::MissingSecret { .. }) {
+        message += "; for a handle that came by pickle, call cachemere.unlock(path, encryption_key) first";
+    }
+    message
+}
+
+fn raise_as(class: &str, message: String) -> PyErr {
     Python::try_attach(|py| raise(py, class, (message.clone(),)))
         .unwrap_or_else(|| PyRuntimeError::new_err(message))
 }

@@ -5,12 +5,14 @@
 
 use std::sync::MutexGuard;
 
+use pyo3::PyTypeInfo;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyRecursionError, PyUnicodeDecodeError};
+use pyo3::exceptions::{PyTypeError, PyUnicodeDecodeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString,
-    PyTuple,
+    PyTuple, PyType,
 };
 
 use crate::errors::raise;
@@ -177,8 +179,8 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
 /// The bytes of a `pickle.PickleBuffer`, which `pack` hands on so that they are copied once. As a value of the user's it
 /// could not be pickled either.
 fn picked_buffer(object: &Bound<'_, PyAny>) -> PyResult<Option<PyBuffer<u8>>> {
-    let kind = object.get_type();
-    if kind.name()? != "PickleBuffer" || kind.module()? != "pickle" {
+    static KIND: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if !object.get_type().is(KIND.import(object.py(), "pickle", "PickleBuffer")?) {
         return Ok(None);
     }
     PyBuffer::get(object).map(Some)
@@ -333,7 +335,8 @@ impl<'a, 'py> Decoder<'a, 'py> {
             }
             SURROGATES => {
                 let bytes = PyBytes::new(py, self.counted()?);
-                self.kept(bytes.call_method1("decode", ("utf-8", "surrogatepass")))?
+                let made = bytes.call_method1("decode", ("utf-8", "surrogatepass"));
+                self.unless::<PyUnicodeDecodeError, _>(made)?
             }
             _ => return None,
         })
@@ -344,13 +347,16 @@ impl<'a, 'py> Decoder<'a, 'py> {
         Some(int.into_any())
     }
 
-    /// What is not UTF-8 is no text, and no error of Python's.
-    fn text(&mut self, made: PyResult<Bound<'py, PyString>>) -> Option<Bound<'py, PyAny>> {
+    /// What was made of the bytes; an error of type `E` says that they are not what they should be.
+    fn unless<E: PyTypeInfo, T>(&mut self, made: PyResult<T>) -> Option<T> {
         match made {
-            Ok(text) => Some(text.into_any()),
-            Err(error) if error.is_instance_of::<PyUnicodeDecodeError>(self.py) => None,
-            Err(error) => self.kept(Err(error)),
+            Err(error) if error.is_instance_of::<E>(self.py) => None,
+            made => self.kept(made),
         }
+    }
+
+    fn text(&mut self, made: PyResult<Bound<'py, PyString>>) -> Option<Bound<'py, PyAny>> {
+        self.unless::<PyUnicodeDecodeError, _>(made).map(Bound::into_any)
     }
 
     /// Reads a key of a dict: most are names that come again with the next value.
@@ -389,7 +395,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
                         let key = inner.name()?;
                         let value = inner.read()?;
                         let done = dict.set_item(key, value);
-                        inner.kept(done)?;
+                        inner.unless::<PyTypeError, _>(done)?;
                     }
                     Some(dict.into_any())
                 })?
@@ -415,11 +421,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
             SET => {
                 self.has_containers = true;
                 let items = self.items(Decoder::read)?;
-                self.kept(PySet::new(py, items))?.into_any()
+                self.unless::<PyTypeError, _>(PySet::new(py, items))?.into_any()
             }
             FROZENSET => {
                 let items = self.items(Decoder::read)?;
-                self.kept(PyFrozenSet::new(py, items))?.into_any()
+                self.unless::<PyTypeError, _>(PyFrozenSet::new(py, items))?.into_any()
             }
             NAMED => {
                 self.has_named = true;
@@ -457,8 +463,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
     #[inline]
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth > DEPTH {
-            let message = "the stored value is nested too deeply";
-            return self.kept(Err(PyRecursionError::new_err(message)));
+            return None;
         }
         self.depth += 1;
         let done = read(self);

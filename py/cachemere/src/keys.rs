@@ -1,5 +1,6 @@
 //! The canonical form of keys: keys that are equal as keys of a dict have equal bytes.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple, PyType};
 
@@ -43,14 +44,20 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
         return Ok(exact);
     }
     let kind = key.get_type().qualname()?.to_string();
-    if key.hash().is_err() {
-        return Err(raise(py, "KeyFormError", (format!("unhashable type: '{kind}'"),)));
+    match key.hash() {
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+            return Err(raise(py, "KeyFormError", (error.value(py).str()?,)));
+        }
+        // Of the user's own `__hash__`.
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     match &policy.pickle {
         Some((dumps, _)) if policy.pickle_keys && !compares_by_identity(key)? => {
             out.clear();
             out.push(PICKLE);
-            out.extend_from_slice(dumps.bind(py).call1((key, 4))?.extract::<&[u8]>().map_err(PyErr::from)?);
+            let pickled = dumps.bind(py).call1((key, 4)).map_err(|cause| unpicklable(&kind, py, cause))?;
+            out.extend_from_slice(pickled.cast::<PyBytes>()?.as_bytes());
             Ok(Exact::Yes)
         }
         _ => {
@@ -61,6 +68,13 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
             Err(raise(py, "KeyFormError", (message,)))
         }
     }
+}
+
+fn unpicklable(kind: &str, py: Python<'_>, cause: PyErr) -> PyErr {
+    let message = format!("a key of type '{kind}' has no canonical form and cannot be pickled: {cause}");
+    let error = raise(py, "KeyFormError", (message,));
+    error.set_cause(py, Some(cause));
+    error
 }
 
 /// Whether a key is equal to nothing but itself, so that two that are different could have the same pickle. Classes and
@@ -76,6 +90,16 @@ fn compares_by_identity(key: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Whether equal keys have these bytes, and others do not: what is pickled need not.
 pub(crate) fn is_canonical(bytes: &[u8]) -> bool {
     bytes.first() != Some(&PICKLE)
+}
+
+/// How the canonical form of a tuple of `length` items begins that begins with those of `head`.
+pub(crate) fn start_of_tuple(policy: &Policy, head: &Bound<'_, PyTuple>, length: usize) -> PyResult<Vec<u8>> {
+    let mut out = vec![TUPLE];
+    put_length(&mut out, length);
+    for item in head.iter_borrowed() {
+        encode(policy, &item, &mut out)?;
+    }
+    Ok(out)
 }
 
 /// `None`: it has no canonical form.

@@ -25,6 +25,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::Scanner>()?;
     module.add_class::<store::Lead>()?;
     module.add_class::<dict::DictBase>()?;
-    module.add_class::<memo::Memo>()?;
+    module.add_class::<memo::Calls>()?;
+    module.add_class::<memo::MemoBase>()?;
+    module.add_class::<memo::BoundMemo>()?;
     Ok(())
 }

@@ -1,97 +1,395 @@
 //! The short way to a memoized result that is in memory: from the arguments as given, without binding them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
 
 use crate::store::Store;
 
-/// So many calls are remembered by their arguments as given.
+/// So many calls are remembered by their arguments as given, or so many bytes of arguments.
 const CALLS: usize = 1 << 16;
+const CALL_BYTES: u64 = 32 << 20;
 
-/// Calls of one memoized function: from the arguments as they are given to the canonical key found for them before.
+/// Tuples are looked into so deep.
+const DEPTH: u32 = 3;
+
+/// Calls of one memoized function: from the arguments as they are given to the canonical key found for them before, and
+/// how often that was of use.
+///
+/// Remembered are calls with plain arguments only, apart from ignored ones, which are left out. Plain objects that are equal have one canonical form (when types are
+/// told apart, they are part of what is remembered), so a call found here is the call asked for.
 #[pyclass(frozen, module = "cachemere._engine")]
-pub(crate) struct Memo {
-    store: Py<Store>,
-    calls: Py<PyDict>,
+pub(crate) struct Calls {
+    typed: bool,
+    /// Of ignored parameters: the places, and the names, a frozenset.
+    ignored_places: Vec<usize>,
+    ignored_names: Py<PyFrozenSet>,
+    /// What stands between positional and named arguments.
+    mark: Py<PyAny>,
+    store: OnceLock<Py<Store>>,
+    /// By positional arguments alone, and by positional and named ones.
+    positional: Py<PyDict>,
+    named: Py<PyDict>,
+    bytes: AtomicU64,
+    environment: Option<Environment>,
     hits: AtomicU64,
+    misses: AtomicU64,
     saved_nanos: AtomicU64,
 }
 
-#[pymethods]
-impl Memo {
-    #[new]
-    fn new(py: Python<'_>, store: Py<Store>) -> Memo {
-        let (hits, saved_nanos) = (AtomicU64::new(0), AtomicU64::new(0));
-        Memo { store, calls: PyDict::new(py).unbind(), hits, saved_nanos }
+/// The variables that turn the short way off, looked up where `os.environ` keeps them, since asking it would cost more
+/// than everything else.
+struct Environment {
+    variables: Py<PyDict>,
+    disable: Py<PyBytes>,
+    mode: Py<PyBytes>,
+}
+
+impl Environment {
+    fn new(py: Python<'_>) -> Option<Environment> {
+        let variables = py.import("os").ok()?.getattr("environ").ok()?.getattr("_data").ok()?;
+        Some(Environment {
+            variables: variables.cast_into::<PyDict>().ok()?.unbind(),
+            disable: PyBytes::new(py, b"CACHEMERE_DISABLE").unbind(),
+            mode: PyBytes::new(py, b"CACHEMERE_MODE").unbind(),
+        })
     }
 
-    /// The result of a call, if it is in memory and current; else `missing`.
-    fn peek<'py>(
+    fn is_plain(&self, py: Python<'_>) -> PyResult<bool> {
+        let variables = self.variables.bind(py);
+        Ok(!variables.contains(&self.disable)? && !variables.contains(&self.mode)?)
+    }
+}
+
+#[pymethods]
+impl Calls {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        typed: bool,
+        ignored_places: Vec<usize>,
+        ignored_names: Py<PyFrozenSet>,
+    ) -> PyResult<Calls> {
+        Ok(Calls {
+            typed,
+            ignored_places,
+            ignored_names,
+            mark: py.get_type::<PyAny>().call0()?.unbind(),
+            store: OnceLock::new(),
+            positional: PyDict::new(py).unbind(),
+            named: PyDict::new(py).unbind(),
+            bytes: AtomicU64::new(0),
+            environment: Environment::new(py),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            saved_nanos: AtomicU64::new(0),
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(store) = self.store.get() {
+            visit.call(store)?;
+        }
+        visit.call(&self.positional)?;
+        visit.call(&self.named)
+    }
+
+    /// Says in which store the results are; at the first call, once.
+    fn attach(&self, store: Py<Store>) -> bool {
+        self.store.set(store).is_ok()
+    }
+
+    /// The canonical key of a call that is remembered, or `None`.
+    fn key<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
         options: &Bound<'py, PyDict>,
-        missing: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = args.py();
-        if let Some(call) = plain_call(args, options)?
-            && let Some(key) = self.calls.bind(py).get_item(call)?
-            && let Some((value, cost)) = self.store.get().resident(&key)?
-        {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            self.saved_nanos.fetch_add((cost * 1e9) as u64, Ordering::Relaxed);
-            return Ok(value);
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.call(args, Some(options))? {
+            Some((call, _)) => self.table(options.is_empty()).bind(args.py()).get_item(call),
+            None => Ok(None),
         }
-        Ok(missing.clone())
     }
 
-    /// Remembers the canonical key of a call.
+    /// Remembers the canonical key of a call, if its arguments are plain.
     fn remember(
         &self,
         args: &Bound<'_, PyTuple>,
         options: &Bound<'_, PyDict>,
-        key: &Bound<'_, PyBytes>,
+        key: &Bound<'_, PyTuple>,
     ) -> PyResult<()> {
-        let calls = self.calls.bind(args.py());
-        if let Some(call) = plain_call(args, options)? {
-            if calls.len() >= CALLS {
-                calls.clear();
-            }
-            calls.set_item(call, key)?;
+        let py = args.py();
+        let Some((call, bytes)) = self.call(args, Some(options))? else { return Ok(()) };
+        let table = self.table(options.is_empty()).bind(py);
+        if table.len() >= CALLS || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > CALL_BYTES {
+            self.positional.bind(py).clear();
+            self.named.bind(py).clear();
+            self.bytes.store(bytes, Ordering::Relaxed);
         }
-        Ok(())
+        table.set_item(call, key)
     }
 
-    /// Hits of `peek`, and the seconds they saved.
-    fn counts(&self) -> (u64, f64) {
-        (self.hits.load(Ordering::Relaxed), self.saved_nanos.load(Ordering::Relaxed) as f64 / 1e9)
+    /// Counts a hit found in another way, that saved so many seconds.
+    fn hit(&self, seconds: f64) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        if seconds > 0.0 {
+            self.saved_nanos.fetch_add((seconds * 1e9) as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hits, misses, and the seconds the hits saved.
+    fn counts(&self) -> (u64, u64, f64) {
+        let nanos = self.saved_nanos.load(Ordering::Relaxed);
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed), nanos as f64 / 1e9)
+    }
+
+    /// Forgets all calls, and begins to count anew.
+    fn clear(&self, py: Python<'_>) {
+        self.positional.bind(py).clear();
+        self.named.bind(py).clear();
+        for counter in [&self.bytes, &self.hits, &self.misses, &self.saved_nanos] {
+            counter.store(0, Ordering::Relaxed);
+        }
     }
 }
 
-/// What stands for a call whose arguments are all plain: equal for calls with equal arguments.
-fn plain_call<'py>(
-    args: &Bound<'py, PyTuple>,
-    options: &Bound<'py, PyDict>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if !args.iter_borrowed().all(|argument| is_plain(&argument)) {
-        return Ok(None);
+impl Calls {
+    fn table(&self, is_positional: bool) -> &Py<PyDict> {
+        if is_positional { &self.positional } else { &self.named }
     }
-    if options.is_empty() {
-        return Ok(Some(args.clone().into_any()));
+
+    /// The result of a call, if it is in memory and current. Errors, of a closed store say, are for the long way to meet
+    /// again and report.
+    fn find<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let py = args.py();
+        let store = self.store.get()?;
+        let is_positional = options.is_none_or(|options| options.is_empty());
+        let (call, _) = self.call(args, options).ok()??;
+        let key = self.table(is_positional).bind(py).get_item(call).ok()??;
+        if !self.environment.as_ref()?.is_plain(py).ok()? {
+            return None;
+        }
+        let (value, cost) = store.get().resident(&key).ok()??;
+        self.hit(cost);
+        Some(value)
     }
-    if !options.values().iter().all(|argument| is_plain(&argument)) {
-        return Ok(None);
+
+    /// What stands for a call whose arguments are all plain, and roughly how many bytes it has.
+    fn call<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Option<(Bound<'py, PyTuple>, u64)>> {
+        let py = args.py();
+        let depth = if self.typed { 0 } else { DEPTH };
+        let options = options.filter(|options| !options.is_empty());
+        if options.is_none() && !self.typed && self.ignored_places.is_empty() {
+            return Ok(plain_items(args, depth).map(|bytes| (args.clone(), bytes)));
+        }
+        let named = options.map_or(0, |options| options.len());
+        let mut parts = Vec::with_capacity(2 * args.len() + 3 * named + 2);
+        let mut types = Vec::new();
+        let mut bytes = 0;
+        for (place, argument) in args.iter().enumerate() {
+            if !self.ignored_places.contains(&place) {
+                let Some(more) = plain(&argument, depth) else { return Ok(None) };
+                bytes += more;
+                if self.typed {
+                    types.push(argument.get_type().into_any());
+                }
+                parts.push(argument);
+            }
+        }
+        if let Some(options) = options {
+            parts.push(self.mark.bind(py).clone());
+            let ignored = self.ignored_names.bind(py);
+            for (name, argument) in options.iter() {
+                if !ignored.is_empty() && ignored.contains(&name)? {
+                    continue;
+                }
+                let Some(more) = plain(&argument, depth) else { return Ok(None) };
+                bytes += more;
+                if self.typed {
+                    types.push(argument.get_type().into_any());
+                }
+                parts.extend([name, argument]);
+            }
+        }
+        if self.typed {
+            parts.push(self.mark.bind(py).clone());
+            parts.append(&mut types);
+        }
+        Ok(Some((PyTuple::new(py, parts)?, bytes)))
     }
-    let named = PyTuple::new(args.py(), options.items())?;
-    Ok(Some(PyTuple::new(args.py(), [args.as_any(), named.as_any()])?.into_any()))
 }
 
-fn is_plain(argument: &Bound<'_, PyAny>) -> bool {
-    argument.is_exact_instance_of::<PyString>()
-        || argument.is_exact_instance_of::<PyInt>()
+/// Roughly how many bytes the items of a tuple have, if they are all plain.
+fn plain_items(items: &Bound<'_, PyTuple>, depth: u32) -> Option<u64> {
+    let mut bytes = 0;
+    for item in items.iter_borrowed() {
+        bytes += plain(&item, depth)?;
+    }
+    Some(bytes)
+}
+
+/// Roughly how many bytes an argument has, if it is plain: of a built-in type that cannot be changed, whose equality
+/// is known.
+fn plain(argument: &Bound<'_, PyAny>, depth: u32) -> Option<u64> {
+    if let Ok(text) = argument.cast_exact::<PyString>() {
+        return text.len().ok().map(|length| length as u64);
+    }
+    if argument.is_exact_instance_of::<PyInt>()
         || argument.is_exact_instance_of::<PyFloat>()
         || argument.is_exact_instance_of::<PyBool>()
-        || argument.is_exact_instance_of::<PyBytes>()
         || argument.is_none()
+    {
+        return Some(32);
+    }
+    if let Ok(bytes) = argument.cast_exact::<PyBytes>() {
+        return Some(bytes.as_bytes().len() as u64);
+    }
+    match argument.cast_exact::<PyTuple>() {
+        Ok(tuple) if depth > 0 => plain_items(tuple, depth - 1),
+        _ => None,
+    }
+}
+
+/// Base of what replaces a plain function: answers from memory, and else calls its own `_call` with the arguments as a
+/// tuple and a dict.
+#[pyclass(subclass, frozen, module = "cachemere._engine")]
+pub(crate) struct MemoBase {
+    calls: Py<Calls>,
+}
+
+#[pymethods]
+impl MemoBase {
+    #[new]
+    #[pyo3(signature = (calls, *_rest))]
+    fn new(calls: Py<Calls>, _rest: &Bound<'_, PyTuple>) -> MemoBase {
+        MemoBase { calls }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.calls)
+    }
+
+    #[pyo3(signature = (*args, **options))]
+    fn __call__<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(value) = slf.get().calls.get().find(args, options) {
+            return Ok(value);
+        }
+        match options {
+            Some(options) => slf.call_method1("_call", (args, options)),
+            None => slf.call_method1("_call", (args, PyDict::new(args.py()))),
+        }
+    }
+
+    fn __get__<'py>(
+        slf: Bound<'py, Self>,
+        instance: Bound<'py, PyAny>,
+        _owner: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if instance.is_none() {
+            return Ok(slf.into_any());
+        }
+        let bound = BoundMemo { memo: slf.clone().into_any().unbind(), instance: instance.unbind() };
+        Ok(Bound::new(slf.py(), bound)?.into_any())
+    }
+}
+
+/// A memoized function as a method of an object. Its attributes are those of the function, the ones that take its
+/// arguments bound to the object; see `_bind` of the function.
+#[pyclass(frozen, weakref, module = "cachemere._engine")]
+pub(crate) struct BoundMemo {
+    memo: Py<PyAny>,
+    instance: Py<PyAny>,
+}
+
+#[pymethods]
+impl BoundMemo {
+    #[new]
+    fn new(memo: Py<PyAny>, instance: Py<PyAny>) -> BoundMemo {
+        BoundMemo { memo, instance }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.memo)?;
+        visit.call(&self.instance)
+    }
+
+    /// That of the function: a property, where classes otherwise have a text.
+    #[classattr]
+    fn __doc__(py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let of_function = py.import("operator")?.call_method1("attrgetter", ("__func__.__doc__",))?;
+        Ok(py.import("builtins")?.call_method1("property", (of_function,))?.unbind())
+    }
+
+    #[getter]
+    fn __func__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.memo.clone_ref(py)
+    }
+
+    #[getter]
+    fn __self__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.instance.clone_ref(py)
+    }
+
+    #[pyo3(signature = (*args, **options))]
+    fn __call__<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = args.py();
+        let whole = PyTuple::new(
+            py,
+            std::iter::once(self.instance.bind(py).clone()).chain(args.iter()).collect::<Vec<_>>(),
+        )?;
+        let memo = self.memo.bind(py);
+        match memo.cast::<MemoBase>() {
+            Ok(memo) => MemoBase::__call__(memo, &whole, options),
+            Err(_) => memo.call(whole, options),
+        }
+    }
+
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        self.memo.bind(py).call_method1("_bind", (&self.instance, name))
+    }
+
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> bool {
+        other.cast_exact::<BoundMemo>().is_ok_and(|other| {
+            let other = other.get();
+            self.memo.is(&other.memo) && self.instance.bind(py).is(&other.instance)
+        })
+    }
+
+    fn __hash__(&self) -> isize {
+        (self.memo.as_ptr() as isize).rotate_right(4) ^ self.instance.as_ptr() as isize
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let name = self.memo.bind(py).getattr("__qualname__")?;
+        Ok(format!("<bound memoized function {name} of {}>", self.instance.bind(py).repr()?))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let getattr = py.import("builtins")?.getattr("getattr")?;
+        let name = self.memo.bind(py).getattr("__name__")?;
+        Ok((getattr, (&self.instance, name)).into_pyobject(py)?.into_any())
+    }
 }

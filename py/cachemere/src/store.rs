@@ -14,12 +14,12 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
-use crate::errors::{from_engine, missing, raise};
+use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
 use crate::names::Names;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
-use crate::values::{self, Aside};
+use crate::values::{self, Aside, Sharing};
 
 /// What the store is opened with, at first use.
 struct Settings {
@@ -202,6 +202,12 @@ impl Store {
         self.cache(py).map(drop)
     }
 
+    /// Whether it was opened.
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.cache.get().is_some()
+    }
+
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         self.look_up(key)?.ok_or_else(|| missing(key))
     }
@@ -364,19 +370,17 @@ impl Store {
         Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only }
     }
 
-    /// Removes the oldest or newest entry and returns its key and value.
-    fn pop_end<'py>(
-        &self,
-        py: Python<'py>,
-        newest: bool,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    /// Removes the entry that was inserted last and returns its key and value; not if they cannot be read.
+    fn pop_newest<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
         let cache = self.cache(py)?;
-        let popped = py
-            .detach(|| if newest { cache.pop_newest() } else { cache.pop_oldest() })
-            .map_err(from_engine)?;
-        let Some(entry) = popped else { return Ok(None) };
-        let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
-        Ok(Some((key, value)))
+        loop {
+            let Some(entry) = py.detach(|| cache.newest()).map_err(from_engine)? else { return Ok(None) };
+            let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
+            if py.detach(|| cache.remove_if(&entry.key, entry.version)).map_err(from_engine)? {
+                self.residents.forget(&key);
+                return Ok(Some((key, value)));
+            }
+        }
     }
 
     /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
@@ -387,9 +391,65 @@ impl Store {
         Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
     }
 
+    /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
+    fn try_lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+        let (bytes, _) = self.key(key)?;
+        let cache = self.cache(key.py())?;
+        let lead = key.py().detach(|| cache.try_lead(&bytes)).map_err(from_engine)?;
+        Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
+    }
+
+    /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
+    fn recall<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
+        self.look_up_with_cost(key)
+    }
+
+    /// How many keys are tuples of so many items that begin with these; removes them if told to. Reads every entry of the
+    /// namespace.
+    fn matching(&self, head: &Bound<'_, PyTuple>, length: usize, remove: bool) -> PyResult<u64> {
+        let py = head.py();
+        let start = keys::start_of_tuple(&self.policy, head, length)?;
+        let cache = self.cache(py)?;
+        py.detach(|| -> cachemere::Result<u64> {
+            let (mut position, mut count) = (ScanPosition::default(), 0);
+            loop {
+                let entries = cache.scan(&mut position)?;
+                if entries.is_empty() {
+                    return Ok(count);
+                }
+                // Damaged entries are nobody's.
+                for entry in entries.into_iter().flatten() {
+                    if entry.key.starts_with(&start)
+                        && (!remove || cache.remove_if(&entry.key, entry.version)?)
+                    {
+                        count += 1;
+                    }
+                }
+            }
+        })
+        .map_err(from_engine)
+    }
+
     /// The canonical bytes of a key.
     fn key_bytes<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(key.py(), &self.key(key)?.0))
+    }
+
+    /// The safe form of a value.
+    fn encode_value<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, none) = (value.py(), value.py().None());
+        let aside = Aside { key: (none.bind(py), Exact::Yes), tags: None, cost: None };
+        Ok(PyBytes::new(py, &values::encode(&self.policy, value, &aside)?.0))
+    }
+
+    /// The value of a safe form, which may be anybody's bytes.
+    fn decode_value<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        Ok(values::decode(py, &self.policy, bytes, 0)?.value)
+    }
+
+    /// The key of canonical bytes, which may be anybody's.
+    fn decode_key<'py>(&self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        keys::decode(py, &self.policy, bytes)
     }
 
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
@@ -476,7 +536,8 @@ impl Store {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
-        let opened = py.detach(|| self.settings.open()).map_err(from_engine)?;
+        let opened =
+            py.detach(|| self.settings.open()).map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used.
         Ok(self.cache.get_or_init(|| opened))
     }
@@ -507,21 +568,25 @@ impl Store {
     }
 
     pub(crate) fn look_up<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.look_up_with_cost(key)?.map(|(value, _)| value))
+    }
+
+    fn look_up_with_cost<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let py = key.py();
         let resident = self.residents.find(key);
         let cache = self.cache(py)?;
-        if let Some(resident) = &resident {
-            let resident = resident.get();
-            if cache.is_current(&resident.held).map_err(from_engine)? {
-                return resident.give(py, &self.policy).map(Some);
-            }
+        let give = |resident: &Resident| Ok(Some((resident.give(py, &self.policy)?, resident.cost)));
+        if let Some(resident) = &resident
+            && cache.is_current(&resident.get().held).map_err(from_engine)?
+        {
+            return give(resident.get());
         }
         let (bytes, _) = self.key(key)?;
         let found = match &resident {
             Some(resident) => {
                 let held = &resident.get().held;
                 match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
-                    Known::Same => return resident.get().give(py, &self.policy).map(Some),
+                    Known::Same => return give(resident.get()),
                     Known::Missing => None,
                     Known::Other(found) => Some(found),
                 }
@@ -535,25 +600,29 @@ impl Store {
         self.admit(key, &bytes, cache, found).map(Some)
     }
 
-    /// Decodes what was read and keeps it in memory.
+    /// Decodes what was read and keeps it in memory. The value, and its cost in seconds.
     fn admit<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         bytes: &[u8],
         cache: &ByteCache,
         found: Payload,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    ) -> PyResult<(Bound<'py, PyAny>, f64)> {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
+        let cost = aside(py, decoded.preface.as_ref())?.1.unwrap_or_default();
         if self.may_reside(bytes) && self.residents.welcome(key) {
             let held = cache.hold(&found).map_err(from_engine)?;
-            let (_, cost) = aside(py, decoded.preface.as_ref())?;
-            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost.unwrap_or_default());
-            let value = resident.give(py, &self.policy)?;
+            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost);
+            // What only its decoder can make anew was made for this caller.
+            let value = match decoded.sharing {
+                Sharing::Never => decoded.value,
+                Sharing::AsIs | Sharing::ByCopy => resident.give(py, &self.policy)?,
+            };
             self.residents.add(key, &Bound::new(py, resident)?)?;
-            return Ok(value);
+            return Ok((value, cost));
         }
-        Ok(decoded.value)
+        Ok((decoded.value, cost))
     }
 
     /// Key, tags and, if wanted, value of a stored entry.

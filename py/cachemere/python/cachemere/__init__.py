@@ -11,7 +11,10 @@ import atexit
 
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
+from ._memoize import memoize
+from ._memoized import Memoized
 from ._options import close_all, unlock
+from ._results import CacheInfo, Hit
 from .cache import Cache, open
 from .errors import CacheError
 from .persist_dict import PersistDict
@@ -19,11 +22,15 @@ from .persist_dict import PersistDict
 __all__ = [
     "Cache",
     "CacheError",
+    "CacheInfo",
     "EntryInfo",
+    "Hit",
+    "Memoized",
     "PersistDict",
     "Stats",
     "VerifyReport",
     "errors",
+    "memoize",
     "open",
     "unlock",
 ]

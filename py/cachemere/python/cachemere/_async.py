@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._info import EntryInfo, Stats, VerifyReport
+from .errors import CacheError
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -40,7 +41,12 @@ class AsyncTwins:
         """As :meth:`Cache.get`."""
         cache = self._sync
         if not cache.disabled:
-            found = cache._store.peek(key, _MISSING)
+            try:
+                found = cache._store.peek(key, _MISSING)
+            except CacheError as error:
+                if cache._bypass(error):
+                    return default
+                raise
             if found is not _MISSING:
                 return found
         return await asyncio.to_thread(cache.get, key, default)
@@ -131,12 +137,16 @@ class AsyncTwins:
     async def _walk(self, *, keys_only: bool) -> AsyncIterator[tuple[Any, Any]]:
         if self._sync.disabled:
             return
-        scanner = self._sync._store.scanner(False, keys_only)
-        while chunk := await asyncio.to_thread(scanner.chunk):
-            for met in chunk:
-                if isinstance(met, Exception):
-                    raise met
-                yield met[0], met[1]
+        try:
+            scanner = self._sync._store.scanner(False, keys_only)
+            while chunk := await asyncio.to_thread(scanner.chunk):
+                for met in chunk:
+                    if isinstance(met, Exception):
+                        raise met
+                    yield met[0], met[1]
+        except CacheError as error:
+            if not self._sync._bypass(error):
+                raise
 
     async def astats(self) -> Stats:
         """As :meth:`Cache.stats`."""

@@ -16,6 +16,7 @@ import fractions
 import ipaddress
 import pathlib
 import sys
+import types
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, deque
@@ -99,6 +100,9 @@ def _pack_numpy(it: Any) -> Packed | None:
     dtype = it.dtype
     if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "?biufcSUmM":
         return None
+    if isinstance(it, (numpy.str_, numpy.bytes_)):
+        # As arrays they would lose zeros at their end.
+        return ("numpy.str", str.__str__(it)) if isinstance(it, numpy.str_) else ("numpy.bytes", it[:])
     if isinstance(it, numpy.generic):
         return "numpy.generic", (dtype.str, it.tobytes())
     if type(it) is not numpy.ndarray:
@@ -141,7 +145,13 @@ def _find_enum(module: str, qualname: str) -> type[enum.Enum]:
     """An enum of a module that is imported already. Runs no code of the module's."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
-        found = vars(found).get(part) if found is not None and hasattr(found, "__dict__") else None
+        # Past `__getattribute__`, which in a module that loads itself lazily would run it.
+        if isinstance(found, type):
+            found = type.__getattribute__(found, "__dict__").get(part)
+        elif isinstance(found, types.ModuleType):
+            found = object.__getattribute__(found, "__dict__").get(part)
+        else:
+            break
     if isinstance(found, type) and issubclass(found, enum.Enum):
         return found
     raise UnsafeValueError(
@@ -194,6 +204,8 @@ _UNPACK: dict[str, Callable[[Any], Any]] = {
     "windowspath": pathlib.PureWindowsPath,
     "numpy.ndarray": _unpack_ndarray,
     "numpy.generic": _unpack_generic,
+    "numpy.str": lambda plain: _numpy().str_(plain),
+    "numpy.bytes": lambda plain: _numpy().bytes_(plain),
     "enum": lambda plain: _find_enum(plain[0], plain[1])[plain[2]],
     "flag": lambda plain: _find_enum(plain[0], plain[1])(plain[2]),
 }
@@ -265,24 +277,50 @@ def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
 
 def _pydantic_to_plain(it: Any) -> Any:
     """The fields as they are, those of nested models too, each by the rules of its own type."""
-    return (dict(it.__dict__), it.__pydantic_extra__, sorted(it.__pydantic_fields_set__))
+    values = {name: it.__dict__[name] for name in type(it).model_fields if name in it.__dict__}
+    return values, it.__pydantic_extra__, sorted(it.__pydantic_fields_set__), it.__pydantic_private__
 
 
 def _pydantic_from_plain(kind: Any, plain: Any) -> Any:
-    values, extra, fields_set = plain
-    unknown = values.keys() - kind.model_fields.keys()
+    # As pickle does: nothing is validated again, and no code of the model runs but factories of defaults.
+    found, extra, fields_set, private = plain
+    unknown = found.keys() - kind.model_fields.keys()
     if unknown:
         raise DecodeError(
             f"the entry has fields {sorted(unknown)} that {type_name(kind)} has no more: store it under a new version"
         )
-    return kind.model_construct(_fields_set=set(fields_set), **values, **(extra or {}))
+    values = {}
+    for name, field in kind.model_fields.items():
+        if name in found:
+            values[name] = found[name]
+        elif field.is_required():
+            raise DecodeError(f"the entry lacks the field '{name}' of {type_name(kind)}: store it under a new version")
+        else:
+            values[name] = field.get_default(call_default_factory=True)
+    if kind.__private_attributes__:
+        present = private or {}
+        private = {
+            name: present[name] if name in present else attribute.get_default()
+            for name, attribute in kind.__private_attributes__.items()
+            if name in present or private is None
+        }
+    made = kind.__new__(kind)
+    made.__setstate__(
+        {
+            "__dict__": values,
+            "__pydantic_extra__": extra,
+            "__pydantic_fields_set__": set(fields_set),
+            "__pydantic_private__": private,
+        }
+    )
+    return made
 
 
 class Forms:
     """The forms that one handle knows: the closed table, and the types registered with it."""
 
-    def __init__(self, types: Iterable[type] = ()) -> None:
-        self.types = tuple(types)
+    def __init__(self, kinds: Iterable[type] = ()) -> None:
+        self.types = tuple(kinds)
         self._by_type: dict[type, _Registered] = {}
         self._by_name: dict[str, _Registered] = {}
         for kind in self.types:
@@ -343,24 +381,18 @@ class Forms:
         number = _as_number(key)
         if number is not None:
             return (*number, False)
-        plain: Any
-        for plain in (str, bytes, tuple, frozenset):
+        for plain, exact in _EXACT.items():
             if isinstance(key, plain):
-                if kind.__eq__ is not plain.__eq__ or kind.__hash__ is not plain.__hash__:
-                    # numpy's own types compare as their bases do, though in code of their own.
-                    if kind.__module__ != "numpy":
-                        return None
-                return "", plain(key), self.pack(key) is None
+                # numpy's own types compare as their bases do, though in code of their own.
+                if not _compares_as(kind, plain) and kind.__module__ != "numpy":
+                    return None
+                return "", exact(key), self.pack(key) is None
         if isinstance(key, enum.Enum):
             return (*_pack_enum(key), False) if kind.__eq__ is object.__eq__ else None
-        if isinstance(key, datetime.datetime) and key.tzinfo is not None and kind is datetime.datetime:
-            # Aware times are equal if they are the same instant.
-            offset = key.utcoffset()
-            if offset is not None:
-                instant = key.replace(tzinfo=None, fold=0) - offset
-                return "instant", _pack_datetime(instant)[1], False
+        if kind is decimal.Decimal:
+            return None
         if kind is datetime.datetime:
-            return "datetime", _pack_datetime(key.replace(fold=0, tzinfo=None))[1], False
+            return _canonical_datetime(key)
         if kind is datetime.time:
             return _canonical_time(key)
         if kind is datetime.timezone:
@@ -385,24 +417,55 @@ class Forms:
         return "of:" + registered.name, tuple(getattr(key, field.name) for field in fields), False
 
 
+#: From an instance of a subclass to what it is equal to, without calling any code of the subclass.
+_EXACT: dict[Any, Callable[[Any], Any]] = {
+    str: str.__str__,
+    bytes: lambda key: bytes.__getitem__(key, slice(None)),
+    tuple: lambda key: tuple.__getitem__(key, slice(None)),
+    frozenset: frozenset().union,
+}
+
+
+def _compares_as(kind: Any, plain: Any) -> bool:
+    return kind.__eq__ is plain.__eq__ and kind.__hash__ is plain.__hash__
+
+
 def _as_number(key: Any) -> Packed | None:
     """The form of a number other than an exact int, float or bool: the same for all that are equal."""
     kind: Any = type(key)
     if isinstance(key, int):
-        return ("", int(key)) if kind.__eq__ is int.__eq__ or isinstance(key, enum.Enum) else None
-    if isinstance(key, float):
-        return "", float(key)
+        return ("", int.__int__(key)) if _compares_as(kind, int) else None
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(key, (numpy.number, numpy.bool_)):
+        if isinstance(key, (numpy.longdouble, numpy.clongdouble)):
+            # These have more digits than a float.
+            narrow = complex(key) if isinstance(key, numpy.clongdouble) else float(key)
+            return _as_number(narrow) if narrow == key else None
         item = key.item()
         return ("", item) if isinstance(item, (int, float)) else _as_number(item)
+    if isinstance(key, float):
+        return ("", float.__float__(key)) if kind is float or _compares_as(kind, float) else None
     if kind is decimal.Decimal:
-        if key.is_finite():
-            return _of_fraction(fractions.Fraction(key))
-        return None if key.is_snan() else ("", float(key))
+        return _of_decimal(key)
     if kind is complex:
         return ("", key.real) if key.imag == 0 else ("complex", (key.real + 0.0, key.imag + 0.0))
     return _of_fraction(key) if kind is fractions.Fraction else None
+
+
+def _of_decimal(key: decimal.Decimal) -> Packed | None:
+    if not key.is_finite():
+        return None if key.is_snan() else ("", float(key))
+    if key and abs(key.adjusted()) > _DIGITS:
+        # As an int it would fill the memory. There is no other number of that size that could be equal to it.
+        sign, digits, exponent = key.normalize(_ALL_DIGITS).as_tuple()
+        return "decimal", (sign, digits, exponent)
+    return _of_fraction(fractions.Fraction(key))
+
+
+#: Decimals with more digits before or after the point are written as decimals.
+_DIGITS = 100_000
+
+_ALL_DIGITS = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
 
 
 def _of_fraction(key: fractions.Fraction) -> Packed:
@@ -414,6 +477,27 @@ def _of_fraction(key: fractions.Fraction) -> Packed:
         as_float = 0.0
     # A fraction that a float holds exactly is equal to that float.
     return ("", as_float) if fractions.Fraction(as_float) == key else ("fraction", (key.numerator, key.denominator))
+
+
+def _canonical_datetime(key: datetime.datetime) -> tuple[str, Any, bool] | None:
+    """Aware times are equal if they are the same instant, by the rules of Python, which has two exceptions.
+
+    In one zone the clock decides and fold does not matter; and a time whose offset depends on fold is equal to no time
+    of another zone.
+    """
+    plain = key.replace(fold=0)
+    offset = plain.utcoffset()
+    naive = plain.replace(tzinfo=None)
+    if offset is None:
+        return "datetime", _pack_datetime(naive)[1], False
+    if key.replace(fold=1).utcoffset() != offset:
+        try:
+            return "ambiguous", (_pack_datetime(naive)[1], _zone(key.tzinfo)), False
+        except LookupError:
+            return None
+    # Not as a datetime, which could not hold those of the first and last day.
+    since = (naive - datetime.datetime.min) - offset
+    return "instant", (since.days, since.seconds, since.microseconds), False
 
 
 def _canonical_path(key: pathlib.PurePath) -> tuple[str, Any, bool] | None:

@@ -103,8 +103,8 @@ class Options:
         return store
 
 
-def _dumps(value: Any) -> bytes:
-    return pickle.dumps(value, protocol=5)
+def _dumps(value: Any, protocol: int = 5) -> bytes:
+    return pickle.dumps(value, protocol)
 
 
 def check_secret(secret: object) -> Secret | None:

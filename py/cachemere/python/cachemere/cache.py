@@ -10,13 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 import platformdirs
 
 from ._async import AsyncTwins
 from ._engine import Store, Version
 from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
+from ._memoize import Decorator, memoize
+from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve
 from .errors import (
     BusyError,
@@ -39,6 +41,8 @@ else:
     from typing_extensions import Self
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _MISSING: Any = object()
 _log = logging.getLogger("cachemere")
@@ -152,6 +156,7 @@ class Cache(AsyncTwins):
         self._options = options
         self._on_error = on_error
         self._making = threading.Lock()
+        self._troubles: set[type[BaseException]] = set()
         # Made here where the path is known, so that wrong options are told at once; opened at first use all the same.
         self._made: Store | None = None if options.path is None else options.open(secret)
 
@@ -177,11 +182,14 @@ class Cache(AsyncTwins):
             raise InvalidOptionError(f"CACHEMERE_MODE must be 'replay' or 'refresh', not {mode!r}")
         return mode
 
-    def _bypass(self, error: CacheError) -> bool:
-        if self._on_error == "bypass" and isinstance(error, _BYPASSED):
-            _log.warning("the cache at %s is bypassed: %s", self._options.path, error)
-            return True
-        return False
+    def _bypass(self, error: BaseException) -> bool:
+        if self._on_error != "bypass" or not isinstance(error, _BYPASSED):
+            return False
+        # Once for each kind of trouble, since every use of the cache comes here while it lasts.
+        level = logging.DEBUG if type(error) in self._troubles else logging.WARNING
+        self._troubles.add(type(error))
+        _log.log(level, "the cache at %s is bypassed: %s", self._options.path, error)
+        return True
 
     # --- one key ------------------------------------------------------------------------------------------------------
 
@@ -274,7 +282,12 @@ class Cache(AsyncTwins):
             ValueFormError: The value is not a number.
         """
         while True:
-            found = None if self.disabled else self._store.fetch(key)
+            try:
+                found = None if self.disabled else self._store.fetch(key)
+            except CacheError as error:
+                if not self._bypass(error):
+                    raise
+                found = None
             value = default if found is None else found[0]
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueFormError(
@@ -328,9 +341,50 @@ class Cache(AsyncTwins):
             finally:
                 lead.release()
 
+    @overload
+    def memoize(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
+    @overload
+    def memoize(
+        self,
+        /,
+        *,
+        ttl: float | None = None,
+        version: str | int = "",
+        ignore: Iterable[str] = (),
+        key: Callable[..., Any] | None = None,
+        cache_if: Callable[[Any], bool] | None = None,
+        typed: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Decorator: ...
+    def memoize(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        ttl: float | None = None,
+        version: str | int = "",
+        ignore: Iterable[str] = (),
+        key: Callable[..., Any] | None = None,
+        cache_if: Callable[[Any], bool] | None = None,
+        typed: bool = False,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
+        decorate = memoize(
+            ttl=ttl, version=version, ignore=ignore, key=key, cache_if=cache_if, typed=typed, tags=tags, cache=self
+        )
+        return decorate if function is None else decorate(function)
+
     def info(self, key: Hashable) -> EntryInfo | None:
         """When the entry was made, read, written, when it expires, and its size; `None` if there is none."""
-        return None if self.disabled else entry_info(self._store, key)
+        if self.disabled:
+            return None
+        try:
+            return entry_info(self._store, key)
+        except CacheError as error:
+            if self._bypass(error):
+                return None
+            raise
 
     def __contains__(self, key: object) -> bool:
         if self.disabled:
@@ -383,9 +437,13 @@ class Cache(AsyncTwins):
         There is no index of tags: it reads every entry of the namespace, some microseconds each.
         """
         removed = 0
-        for key, _, version, tags in self._entries(reverse=False, keys_only=True):
-            if tag in tags and self._store.remove(key, version):
-                removed += 1
+        try:
+            for key, _, version, tags in self._entries(reverse=False, keys_only=True):
+                if tag in tags and self._store.remove(key, version):
+                    removed += 1
+        except CacheError as error:
+            if not self._bypass(error):
+                raise
         return removed
 
     def clear(self) -> None:

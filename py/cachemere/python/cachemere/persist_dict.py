@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -27,6 +28,9 @@ T = TypeVar("T")
 _MISSING: Any = object()
 _DAY = 86_400.0
 
+#: The stores that `repr` is at work on.
+_being_shown: ContextVar[frozenset[Any]] = ContextVar("_being_shown", default=frozenset())
+
 #: So many entries are shown by `repr`, so that printing a dict of millions does not fill the memory.
 SHOWN = 1000
 
@@ -35,7 +39,12 @@ class PersistDict(DictBase[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
-    that has returned survives a kill. Values are copies: to change one, assign it again.
+    that has returned survives a kill. Values are copies: to change one, assign it again. Keys that are equal (`1`, `1.0`
+    and `True`) are one key, shown as it was last written, where a dict shows the first.
+
+    The entries are not in the memory of the `dict` this is a subclass of, which stays empty. Code in Python does not
+    notice, but code in C that looks into dicts without asking them does: `json.dumps(d)` (it writes `{}`),
+    `type(name, bases, d)`, `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
 
     Args:
         database_path: The store's directory; made if it is missing (its parent must exist).
@@ -150,7 +159,7 @@ class PersistDict(DictBase[K, V]):
         if self._verbose:
             self._log.info(message, *arguments)
 
-    def __call__(self, *args: Any, **kwargs: V) -> Self:
+    def __call__(self, /, *args: Any, **kwargs: V) -> Self:
         """Fills the dict as the constructor of a dict does: `d = d(a=1)`. Allowed once for each store.
 
         Raises:
@@ -246,6 +255,11 @@ class PersistDict(DictBase[K, V]):
             return False
         return all(other.get(key, _MISSING) == value for key, value in self.walk())
 
+    def __ne__(self, other: object) -> bool:
+        # That of a dict would compare the hidden one.
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
@@ -253,13 +267,21 @@ class PersistDict(DictBase[K, V]):
 
     def shown(self, form: Callable[[Any, Any], str], before: str, after: str) -> str:
         """The first entries in words, and how many there are besides."""
-        parts: list[str] = []
-        for key, value in self.walk():
-            if len(parts) == SHOWN:
-                parts.append(f"... {len(self)} in all")
-                break
-            parts.append(form(key, value))
-        return before + ", ".join(parts) + after
+        # A store can contain a handle of itself, which is another object each time it is read.
+        outer, store = _being_shown.get(), (self._options.path, self._options.namespace)
+        if store in outer:
+            return f"{before}...{after}"
+        token = _being_shown.set(outer | {store})
+        try:
+            parts: list[str] = []
+            for key, value in self.walk():
+                if len(parts) == SHOWN:
+                    parts.append(f"... {len(self)} in all")
+                    break
+                parts.append(form(key, value))
+            return before + ", ".join(parts) + after
+        finally:
+            _being_shown.reset(token)
 
     def __repr__(self) -> str:
         return self.shown(lambda key, value: f"{key!r}: {value!r}", "{", "}")
@@ -296,13 +318,13 @@ class PersistDict(DictBase[K, V]):
                 return value
 
     def popitem(self) -> tuple[K, V]:
-        """Removes the entry that was inserted last and returns it."""
-        popped = self._store.pop_end(newest=True)
+        """Removes the entry that was inserted last and returns it. One that cannot be read stays."""
+        popped = self._store.pop_newest()
         if popped is None:
             raise MissingKeyError("popitem(): dictionary is empty")
         return popped
 
-    def update(self, *args: Any, **kwargs: V) -> None:
+    def update(self, /, *args: Any, **kwargs: V) -> None:
         """Adds all pairs in one transaction: all of them, or on an error none."""
         if len(args) > 1:
             raise TypeError(f"update expected at most 1 argument, got {len(args)}")

@@ -1,0 +1,177 @@
+"""The decorator."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pathlib
+import threading
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+
+from ._call_key import PLAIN, STREAM, CallKeys
+from ._engine import BoundMemo
+from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
+from ._results import Results
+from .errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from .cache import Cache
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator(Protocol):
+    """Makes a memoized function of a function."""
+
+    def __call__(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
+
+
+@overload
+def memoize(function: Callable[P, R], /) -> Memoized[P, R]: ...
+@overload
+def memoize(
+    *,
+    ttl: float | None = None,
+    version: str | int = "",
+    ignore: Iterable[str] = (),
+    key: Callable[..., Any] | None = None,
+    cache_if: Callable[[Any], bool] | None = None,
+    typed: bool = False,
+    tags: Iterable[str] = (),
+    cache: Cache | None = None,
+) -> Decorator: ...
+def memoize(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    ttl: float | None = None,
+    version: str | int = "",
+    ignore: Iterable[str] = (),
+    key: Callable[..., Any] | None = None,
+    cache_if: Callable[[Any], bool] | None = None,
+    typed: bool = False,
+    tags: Iterable[str] = (),
+    cache: Cache | None = None,
+) -> Any:
+    """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
+
+    For functions, methods, coroutines, generators and asynchronous generators. Used as `@memoize`, `@memoize(...)` or
+    `@cache.memoize(...)`; see :class:`Memoized` for what the decorated function can do.
+
+    A result is found by the function's module and qualified name, `version`, and the bound arguments with defaults
+    applied. Each argument must have a canonical form: plain data, nested, and the usual types of the standard library,
+    dataclasses (the fields that count for equality), enums, pydantic and attrs models, named tuples, arrays of numpy,
+    classes that can be imported. Anything else is an error that names the argument. `self` and `cls` are arguments
+    like any other. Forms of more than 256 characters are in the key as their SHA-256. Not in the key: globals,
+    variables of an enclosing function, and the function's code. Change `version` when they change.
+
+    Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
+    killed, the next one takes over; exceptions are not kept. No lock of the store is held while the function runs, and
+    coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
+    for ever.
+
+    Generators are recorded while they are consumed, and stored with what they returned if they end by themselves and
+    their consumer neither sent values nor threw exceptions into them.
+
+    Args:
+        ttl: Seconds a result lives. `None`: as the cache says.
+        version: Part of the key: another version has other entries.
+        ignore: Parameters that the result does not depend on, by name.
+        key: Takes the place of the arguments in the key: called with the same arguments, returns plain data.
+        cache_if: Called with each result (of a stream, the list of its items); if false, the result is not stored.
+        typed: Whether `1`, `1.0` and `True` are different arguments, as in `functools.lru_cache`.
+        tags: Tags of the entries, for :meth:`Cache.evict`.
+        cache: Where the results are. `None`: the default store (`$CACHEMERE_DIR` or the platform's cache directory),
+            found at the first call.
+
+    With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
+    `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
+
+    Raises:
+        InvalidOptionError: At once: for a parameter that does not exist, say.
+
+    Example:
+        >>> import tempfile, cachemere
+        >>> cache = cachemere.Cache(tempfile.mkdtemp() + "/store")
+        >>> @cache.memoize(version="v1", ignore=("client",))
+        ... def ask(client, prompt, *, model="m"):
+        ...     print("asking")
+        ...     return prompt.upper()
+        >>> ask(None, "hello")
+        asking
+        'HELLO'
+        >>> ask(object(), prompt="hello", model="m")
+        'HELLO'
+        >>> ask.cache_info().hits
+        1
+        >>> cache.close()
+    """
+    if isinstance(ignore, str) or isinstance(tags, str):
+        raise InvalidOptionError("memoize: ignore and tags take a collection of str: ('client',)")
+    if ttl is not None and not ttl > 0:
+        raise InvalidOptionError(f"memoize: ttl must be a positive number of seconds, not {ttl!r}")
+    made_tags = tuple(tags)
+    if not all(type(tag) is str for tag in made_tags):
+        raise InvalidOptionError("memoize: tags must be a collection of str")
+
+    def decorate(function: Any) -> Any:
+        if isinstance(function, staticmethod):
+            return staticmethod(decorate(function.__func__))
+        if isinstance(function, classmethod):
+            return _MemoClassMethod(decorate(function.__func__))
+        kind = _kind(function)
+        keys = CallKeys(
+            function,
+            kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
+            version=str(version),
+            ignore=tuple(ignore),
+            key=key,
+            typed=typed,
+        )
+        find_cache = _default_cache if cache is None else lambda: cache
+        return kind(Results(keys, find_cache, ttl=ttl, tags=made_tags or None, cache_if=cache_if), function)
+
+    return decorate if function is None else decorate(function)
+
+
+def _kind(function: Any) -> Any:
+    if not callable(function):
+        raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
+    if isinstance(function, (functools.partial, MethodType, BoundMemo)) or not isinstance(
+        getattr(function, "__qualname__", None), str
+    ):
+        raise InvalidOptionError(
+            f"memoize cannot tell {function!r} from others of its kind: memoize the function where it is defined"
+        )
+    if isinstance(function, type):
+        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
+    if inspect.iscoroutinefunction(function):
+        return MemoCoroutine
+    if inspect.isasyncgenfunction(function):
+        return MemoAsyncGenerator
+    return MemoGenerator if inspect.isgeneratorfunction(function) else MemoFunction
+
+
+class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
+    """A class method whose `C.f.refresh(x)` takes the class, in all versions of Python."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        function: Any = self.__func__
+        return function.__get__(type(instance) if owner is None else owner)
+
+
+_defaults: dict[pathlib.Path, Cache] = {}
+_defaults_lock = threading.Lock()
+
+
+def _default_cache() -> Cache:
+    from .cache import default_path, open
+
+    path = default_path()
+    with _defaults_lock:
+        if path not in _defaults:
+            _defaults[path] = open(path)
+        return _defaults[path]

@@ -1,0 +1,239 @@
+"""What a memoized function is: one class for each kind of function, with the same methods."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from time import perf_counter
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from ._call_key import CallKey, Names, Values
+from ._engine import BoundMemo, MemoBase
+from ._results import Bypassed, CacheInfo, Hit, Results
+from ._streams import astream, stream
+from ._task_flights import Found, leading, present_task
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+else:
+    from typing_extensions import Self
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+#: Methods that take the function's own arguments.
+_PER_CALL = frozenset({"refresh", "bypass", "cache_key", "cached"})
+
+
+class Memoized(Generic[P, R]):
+    """A memoized function: called as the function is, with methods for single calls and for all of them.
+
+    As a method of an object, `obj.f.refresh(x)` and the like take the object as the function does.
+    """
+
+    __wrapped__: Callable[P, R]
+    __name__: str
+    __qualname__: str
+
+    def __init__(self, results: Results, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function: Callable[..., Any] = function
+        self._results = results
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+        @overload
+        def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+        @overload
+        def __get__(self: Memoized[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Memoized[Q, R]: ...
+        def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
+
+    # --- one call -----------------------------------------------------------------------------------------------------
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls the function, whatever is stored, and stores the result. Does not wait for others that compute it.
+
+        In replay mode it looks up the stored result, as a call does.
+        """
+        made: R = self._start(args, kwargs, "", True)
+        return made
+
+    def bypass(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Calls the function and leaves the cache alone."""
+        return self.__wrapped__(*args, **kwargs)
+
+    def salted(self, salt: object) -> Callable[P, R]:
+        """The function with entries of its own for each salt: `[f.salted(n)(x) for n in range(5)]` are five samples.
+
+        Raises:
+            KeyFormError: The salt has no canonical form.
+        """
+        return functools.partial(self._salted, self._results.keys.salt(salt))
+
+    def _salted(self, salt: str, /, *args: Any, **kwargs: Any) -> Any:
+        return self._start(args, kwargs, salt, False)
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> CallKey:
+        """The key under which the result of a call is stored; `cache.info(key)` and `cache.delete(key)` take it.
+
+        Raises:
+            KeyFormError: An argument has no canonical form.
+        """
+        return self._results.key(args, kwargs)
+
+    def cached(self, *args: P.args, **kwargs: P.kwargs) -> Hit | None:
+        """The stored result of a call (of a stream, its items) with age and cost, or `None`. Calls nothing."""
+        return self._results.look(self._results.key(args, kwargs))
+
+    # --- all calls ----------------------------------------------------------------------------------------------------
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses and seconds saved of this process, and the number of entries in the store.
+
+        Counting the entries reads all of the namespace, about a microsecond each.
+        """
+        return self._results.info()
+
+    def cache_clear(self) -> None:
+        """Removes the entries of this function, of all versions, for everybody, and counts from zero.
+
+        There is no index of them: it reads all entries of the namespace, about a microsecond each.
+        """
+        self._results.count(remove=True)
+        self._results.calls.clear()
+
+    # --- machinery ----------------------------------------------------------------------------------------------------
+
+    def _start(self, args: Values, kwargs: Names, salt: str, is_fresh: bool) -> Any:
+        """Calls the function by way of the cache."""
+        results = self._results
+        if results.is_disabled:
+            return self._function(*args, **kwargs)
+        try:
+            key = results.key(args, kwargs, salt)
+        except TypeError as error:
+            if type(error) is TypeError and not _fits(self._function, args, kwargs):
+                # The function itself says it best.
+                return self._function(*args, **kwargs)
+            raise
+        return self._compute(key, args, kwargs, is_fresh)
+
+    def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        raise NotImplementedError
+
+    def _bind(self, instance: Any, name: str) -> Any:
+        """An attribute of the function as a method of an object."""
+        found = getattr(self, name)
+        if name in _PER_CALL:
+            return functools.partial(found, instance)
+        if name == "salted":
+            return lambda salt: functools.partial(found(salt), instance)
+        return MethodType(found, instance) if name == "__wrapped__" else found
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<memoized {self._function!r}>"
+
+
+def _fits(function: Callable[..., Any], args: Values, kwargs: Names) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
+class MemoFunction(MemoBase, Memoized[P, R]):
+    """Of a plain function. Its native base answers from memory."""
+
+    def __new__(cls, results: Results, function: Callable[..., Any]) -> Self:
+        return super().__new__(cls, results.calls)
+
+    def __init__(self, results: Results, function: Callable[..., Any]) -> None:
+        Memoized.__init__(self, results, function)
+
+    def _call(self, args: Values, kwargs: Names) -> Any:
+        return self._start(args, kwargs, "", False)
+
+    def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        results = self._results
+        try:
+            turn = results.begin(key, is_fresh)
+        except Bypassed:
+            return self._function(*args, **kwargs)
+        if isinstance(turn, Found):
+            return turn.value
+        try:
+            began = perf_counter()
+            value = self._function(*args, **kwargs)
+            results.keep(key, value, perf_counter() - began)
+            return value
+        finally:
+            if turn is not None:
+                turn.release()
+
+
+class _Functionlike(Memoized[P, R]):
+    """Has what `inspect` looks for in functions of other kinds than the plain one, and is called in Python."""
+
+    def __init__(self, results: Results, function: Callable[..., Any]) -> None:
+        super().__init__(results, function)
+        inner: Any = inspect.unwrap(function)
+        self.__code__ = inner.__code__
+        self.__defaults__ = inner.__defaults__
+        self.__kwdefaults__ = inner.__kwdefaults__
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+            return self._start(args, kwargs, "", False)
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            return self if instance is None else BoundMemo(self, instance)
+
+
+class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
+    """Of an `async def`."""
+
+    async def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        results = self._results
+        try:
+            turn = await results.abegin(key, is_fresh)
+        except Bypassed:
+            return await self._function(*args, **kwargs)
+        if isinstance(turn, Found):
+            return turn.value
+        try:
+            began = perf_counter()
+            with leading(turn):
+                value = await self._function(*args, **kwargs)
+            await results.akeep(turn, key, value, perf_counter() - began)
+            return value
+        finally:
+            if not turn.is_landing:
+                turn.land()
+
+
+class MemoGenerator(_Functionlike[P, Generator[Any, Any, Any]]):
+    """Of a generator."""
+
+    def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        return stream(self._function, self._results, key, args, kwargs, is_fresh)
+
+
+class MemoAsyncGenerator(_Functionlike[P, AsyncGenerator[Any, Any]]):
+    """Of an asynchronous generator."""
+
+    def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        return astream(self._function, self._results, key, args, kwargs, is_fresh, present_task())

@@ -1,0 +1,186 @@
+"""Single flight among tasks: of all that miss a key at once, one computes it, and nobody blocks the loop.
+
+The engine gives the lead of a key to one thread or task of all processes. A task that does not get it waits for the
+task of its own loop that has it, or, if that is elsewhere, looks again after a pause. Three rules keep tasks from
+waiting for each other for ever:
+
+* A task that leads a key, itself or in one of its ancestors, and would wait for a key whose computation waits for its
+  own, computes without a lead. So it runs twice rather than never.
+* One that leads a key does so too after having waited :data:`PATIENCE` for another loop or process, since a circle
+  through those cannot be seen.
+* A stream advances when its consumer wants it to. Others wait for it as long as it advances at least once in
+  :data:`PATIENCE`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from time import monotonic
+from typing import Any, NamedTuple
+
+from ._call_key import CallKey
+from ._engine import Lead, Store
+
+#: Seconds.
+PATIENCE = 30.0
+FIRST_PAUSE = 0.005
+LONGEST_PAUSE = 0.05
+
+
+class Found(NamedTuple):
+    """A stored result."""
+
+    value: Any
+    #: Seconds it took to compute.
+    cost: float
+
+
+class Flight:
+    """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
+
+    __slots__ = ("_landed", "_lead", "_slot", "_waits", "advanced", "drivers", "is_landing")
+
+    def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
+        self._slot = slot
+        self._lead = lead
+        self._landed = asyncio.Event()
+        #: Whether it lands by itself, when a write has ended.
+        self.is_landing = False
+        #: Flights that tasks wait for on which this one depends.
+        self._waits: list[Flight] = []
+        #: Of a stream: who consumes it (as far as can be known), and when it was last advanced.
+        self.drivers: tuple[asyncio.Task[Any] | None, ...] = ()
+        self.advanced = 0.0
+        if slot is not None:
+            _airborne[slot] = self
+
+    def drive(self, caller: asyncio.Task[Any] | None) -> None:
+        """Notes that the present task wants the next item of the stream that this flight computes.
+
+        That can be one of `asyncio.wait_for`, for this item alone; so the task that called the function counts too.
+        """
+        self.drivers = (caller, asyncio.current_task())
+        self.advanced = monotonic()
+        if self._slot is not None:
+            _streams.add(self)
+
+    def land(self) -> None:
+        """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none."""
+        if self._lead is not None:
+            self._lead.release()
+        if self._slot is not None and _airborne.get(self._slot) is self:
+            del _airborne[self._slot]
+        _streams.discard(self)
+        self.drivers = ()
+        self._landed.set()
+
+    @property
+    def has_landed(self) -> bool:
+        """Whether the right was given back."""
+        return self._landed.is_set()
+
+    def depends_on(self, flights: Iterable[Flight]) -> bool:
+        """Whether this flight cannot land before one of these, over any number of others."""
+        wanted, seen, left = set(flights), set[Flight](), [self]
+        while left:
+            flight = left.pop()
+            if flight in wanted:
+                return True
+            if flight not in seen:
+                seen.add(flight)
+                left.extend(flight._waits)
+        return False
+
+    async def _wait(self) -> bool:
+        """Waits for the landing; whether it came, which it may not with a stream."""
+        while not self.has_landed:
+            if not self.drivers:
+                await self._landed.wait()
+                continue
+            left = self.advanced + PATIENCE - monotonic()
+            if left <= 0:
+                return False
+            try:
+                await asyncio.wait_for(self._landed.wait(), left)
+            except asyncio.TimeoutError:
+                pass
+        return True
+
+
+_airborne: dict[tuple[Any, ...], Flight] = {}
+_streams: set[Flight] = set()
+_leading: ContextVar[tuple[Flight, ...]] = ContextVar("cachemere_leading", default=())
+
+
+class leading:
+    """A context in which the present task, and the tasks it starts, are part of a flight."""
+
+    __slots__ = ("_before", "_flight")
+
+    def __init__(self, flight: Flight) -> None:
+        self._flight = flight
+
+    def __enter__(self) -> None:
+        self._before = _leading.get()
+        _leading.set((*self._before, self._flight))
+
+    def __exit__(self, *error: object) -> None:
+        # Not by a token: a stream can be closed in another context than it was advanced in.
+        _leading.set(self._before)
+
+
+def present_task() -> asyncio.Task[Any] | None:
+    """The task that runs, if one does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _held() -> list[Flight]:
+    """The airborne flights that the present task is part of, or whose stream it consumes."""
+    task = asyncio.current_task()
+    held = [flight for flight in _leading.get() if not flight.has_landed]
+    held.extend(flight for flight in list(_streams) if task in flight.drivers)
+    return held
+
+
+async def take_off(store: Store, key: CallKey, recall: Callable[[CallKey], Found | None]) -> Found | Flight:
+    """Waits for the result of a key, or for the turn to compute it."""
+    slot = (asyncio.get_running_loop(), store, key)
+    began, pause = monotonic(), FIRST_PAUSE
+    while True:
+        held = _held()
+        flight = _airborne.get(slot)
+        if flight is not None:
+            if held and flight.depends_on(held):
+                return Flight(None, None)
+            for own in held:
+                own._waits.append(flight)
+            try:
+                if not await flight._wait():
+                    return Flight(None, None)
+            finally:
+                for own in held:
+                    own._waits.remove(flight)
+        else:
+            lead = store.try_lead(key)
+            if lead is not None:
+                try:
+                    found = recall(key)
+                except BaseException:
+                    lead.release()
+                    raise
+                if found is None:
+                    return Flight(slot, lead)
+                lead.release()
+                return found
+            if held and monotonic() - began > PATIENCE:
+                return Flight(None, None)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        found = recall(key)
+        if found is not None:
+            return found

@@ -1,0 +1,47 @@
+"""What all tests share: a path for a store, an environment without settings, and how long to try."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+#: The long forms of tests of processes, staleness and properties: `CACHEMERE_TORTURE=1`.
+TORTURE = os.environ.get("CACHEMERE_TORTURE", "") not in ("", "0")
+
+hypothesis.settings.register_profile(
+    "short",
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.register_profile("torture", hypothesis.settings.get_profile("short"), max_examples=2000)
+hypothesis.settings.load_profile("torture" if TORTURE else "short")
+
+# Python 3.12 and later warn of forks in processes with threads, which is what some tests are about.
+warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")
+
+
+@pytest.fixture
+def torture() -> bool:
+    """Whether to run the long forms."""
+    return TORTURE
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a store can be made."""
+    return tmp_path / "store"
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No settings from outside, and no test that writes into the user's own cache directory."""
+    for name in ("CACHEMERE_DISABLE", "CACHEMERE_MODE", "CACHEMERE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home-cache"))
+    yield
