@@ -3,8 +3,11 @@
 //! One byte says what follows; numbers are little-endian, lengths are LEB128. Canonical keys
 //! (see [`crate::keys`]) are written and read with the same pieces.
 
+use std::sync::MutexGuard;
+
+use pyo3::PyTypeInfo;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyUnicodeDecodeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -13,6 +16,7 @@ use pyo3::types::{
 };
 
 use crate::errors::raise;
+use crate::names::Table;
 use crate::policy::Policy;
 
 pub(crate) const NONE: u8 = b'N';
@@ -198,64 +202,49 @@ fn put_items(
 }
 
 /// Reads the safe form.
+///
+/// What its steps return is `None` when the bytes are not what they should be, or when Python failed, whose error is then
+/// in `failed`: so that what is read goes from step to step in a register.
 pub(crate) struct Decoder<'a, 'py> {
     pub(crate) py: Python<'py>,
     policy: &'a Policy,
     rest: &'a [u8],
     depth: u32,
+    failed: Option<PyErr>,
+    names: Option<MutexGuard<'a, Table>>,
     /// Whether a list, dict, set or bytearray was met.
     pub(crate) has_containers: bool,
     /// Whether an object was met that only Python code can copy.
     pub(crate) has_named: bool,
 }
 
+pub(crate) fn broken(py: Python<'_>) -> PyErr {
+    raise(py, "DecodeError", ("the stored bytes are not those of a key or value; remove the entry",))
+}
+
 impl<'a, 'py> Decoder<'a, 'py> {
     pub(crate) fn new(py: Python<'py>, policy: &'a Policy, bytes: &'a [u8]) -> Decoder<'a, 'py> {
-        Decoder { py, policy, rest: bytes, depth: 0, has_containers: false, has_named: false }
-    }
-
-    pub(crate) fn broken(&self) -> PyErr {
-        raise(self.py, "DecodeError", ("the stored bytes are not those of a key or value; remove the entry",))
-    }
-
-    /// What adding an item to a set or dict raised.
-    fn unhashable(&self, error: PyErr) -> PyErr {
-        if error.is_instance_of::<PyTypeError>(self.py) { self.broken() } else { error }
-    }
-
-    fn take(&mut self, count: usize) -> PyResult<&'a [u8]> {
-        match self.rest.split_at_checked(count) {
-            Some((taken, rest)) => {
-                self.rest = rest;
-                Ok(taken)
-            }
-            None => Err(self.broken()),
+        Decoder {
+            py,
+            policy,
+            rest: bytes,
+            depth: 0,
+            failed: None,
+            names: policy.names.lend(),
+            has_containers: false,
+            has_named: false,
         }
     }
 
-    fn array<const N: usize>(&mut self) -> PyResult<[u8; N]> {
-        let taken = self.take(N)?;
-        taken.try_into().map_err(|_| self.broken())
+    /// Reads a value; more can follow it.
+    pub(crate) fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        let read = self.read();
+        self.told(read)
     }
 
-    fn length(&mut self) -> PyResult<usize> {
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let [byte] = self.array()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                return Ok(length);
-            }
-            if shift > 56 {
-                return Err(self.broken());
-            }
-        }
-    }
-
-    fn counted(&mut self) -> PyResult<&'a [u8]> {
-        let length = self.length()?;
-        self.take(length)
+    /// What a step returned, or why it failed.
+    pub(crate) fn told<T>(&mut self, read: Option<T>) -> PyResult<T> {
+        read.ok_or_else(|| self.failed.take().unwrap_or_else(|| broken(self.py)))
     }
 
     pub(crate) fn rest(&self) -> &'a [u8] {
@@ -266,40 +255,160 @@ impl<'a, 'py> Decoder<'a, 'py> {
         self.rest.is_empty()
     }
 
-    pub(crate) fn tag(&mut self) -> PyResult<u8> {
-        self.array().map(|[tag]| tag)
+    /// Notes Python's error.
+    pub(crate) fn kept<T>(&mut self, result: PyResult<T>) -> Option<T> {
+        match result {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
     }
 
-    /// Reads what [`put_scalar`] and the keys' own floats wrote; `None` for a tag of another kind.
-    pub(crate) fn scalar(&mut self, tag: u8) -> PyResult<Option<Bound<'py, PyAny>>> {
+    #[inline]
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+
+    #[inline]
+    fn length(&mut self) -> Option<usize> {
+        match self.byte()? {
+            short @ ..0x80 => Some(usize::from(short)),
+            first => self.long_length(first),
+        }
+    }
+
+    fn long_length(&mut self, first: u8) -> Option<usize> {
+        let (mut length, mut shift) = (usize::from(first & 0x7f), 7);
+        loop {
+            let byte = self.byte()?;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return Some(length);
+            }
+            if shift > 56 {
+                return None;
+            }
+        }
+    }
+
+    #[inline]
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let length = self.length()?;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// The number of items that follow; each takes a byte at least.
+    fn count(&mut self) -> Option<usize> {
+        self.length().filter(|count| *count <= self.rest.len())
+    }
+
+    /// Reads what [`put_scalar`] and the keys' own floats wrote.
+    #[inline]
+    pub(crate) fn scalar(&mut self, tag: u8) -> Option<Bound<'py, PyAny>> {
         let py = self.py;
-        Ok(Some(match tag {
+        Some(match tag {
+            STR => {
+                let bytes = self.counted()?;
+                self.text(PyString::from_bytes(py, bytes))?
+            }
             NONE => py.None().into_bound(py),
-            INT => i64::from_le_bytes(self.array()?).into_pyobject(py)?.into_any(),
-            BIG => big_int(py, self.counted()?)?,
+            INT => self.int()?,
             FLOAT => PyFloat::new(py, f64::from_le_bytes(self.array()?)).into_any(),
-            STR => match std::str::from_utf8(self.counted()?) {
-                Ok(text) => PyString::new(py, text).into_any(),
-                Err(_) => return Err(self.broken()),
-            },
+            BYTES => PyBytes::new(py, self.counted()?).into_any(),
+            BIG => {
+                let bytes = self.counted()?;
+                self.kept(big_int(py, bytes))?
+            }
             SURROGATES => {
                 let bytes = PyBytes::new(py, self.counted()?);
-                bytes.call_method1("decode", ("utf-8", "surrogatepass")).map_err(|_| self.broken())?
+                let made = bytes.call_method1("decode", ("utf-8", "surrogatepass"));
+                self.unless::<PyUnicodeDecodeError, _>(made)?
             }
-            BYTES => PyBytes::new(py, self.counted()?).into_any(),
-            _ => return Ok(None),
-        }))
+            _ => return None,
+        })
     }
 
-    pub(crate) fn value(&mut self) -> PyResult<Bound<'py, PyAny>> {
-        let py = self.py;
-        let tag = self.tag()?;
-        if let Some(scalar) = self.scalar(tag)? {
-            return Ok(scalar);
+    fn int(&mut self) -> Option<Bound<'py, PyAny>> {
+        let Ok(int) = i64::from_le_bytes(self.array()?).into_pyobject(self.py);
+        Some(int.into_any())
+    }
+
+    /// What was made of the bytes; an error of type `E` says that they are not what they should be.
+    fn unless<E: PyTypeInfo, T>(&mut self, made: PyResult<T>) -> Option<T> {
+        match made {
+            Err(error) if error.is_instance_of::<E>(self.py) => None,
+            made => self.kept(made),
         }
-        Ok(match tag {
+    }
+
+    fn text(&mut self, made: PyResult<Bound<'py, PyString>>) -> Option<Bound<'py, PyAny>> {
+        self.unless::<PyUnicodeDecodeError, _>(made).map(Bound::into_any)
+    }
+
+    /// Reads a key of a dict: most are names that come again with the next value.
+    fn name(&mut self) -> Option<Bound<'py, PyAny>> {
+        let py = self.py;
+        match self.byte()? {
+            STR => {
+                let bytes = self.counted()?;
+                let made = match &mut self.names {
+                    Some(names) => names.get(py, bytes),
+                    None => PyString::from_bytes(py, bytes),
+                };
+                self.text(made)
+            }
+            tag => self.tagged(tag),
+        }
+    }
+
+    fn read(&mut self) -> Option<Bound<'py, PyAny>> {
+        let tag = self.byte()?;
+        self.tagged(tag)
+    }
+
+    /// Reads what follows a tag.
+    fn tagged(&mut self, tag: u8) -> Option<Bound<'py, PyAny>> {
+        let py = self.py;
+        Some(match tag {
             FALSE => PyBool::new(py, false).to_owned().into_any(),
             TRUE => PyBool::new(py, true).to_owned().into_any(),
+            DICT => {
+                self.has_containers = true;
+                let count = self.length()?;
+                self.nested(|inner| {
+                    let dict = PyDict::new(inner.py);
+                    for _ in 0..count {
+                        let key = inner.name()?;
+                        let value = inner.read()?;
+                        let done = dict.set_item(key, value);
+                        inner.unless::<PyTypeError, _>(done)?;
+                    }
+                    Some(dict.into_any())
+                })?
+            }
+            LIST => {
+                self.has_containers = true;
+                let count = self.count()?;
+                self.nested(|inner| inner.list(count))?
+            }
+            TUPLE => {
+                let items = self.items(Decoder::read)?;
+                self.kept(PyTuple::new(py, items))?.into_any()
+            }
             COMPLEX => {
                 let (real, imaginary) = (self.array()?, self.array()?);
                 PyComplex::from_doubles(py, f64::from_le_bytes(real), f64::from_le_bytes(imaginary))
@@ -309,60 +418,52 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 self.has_containers = true;
                 PyByteArray::new(py, self.counted()?).into_any()
             }
-            LIST => {
-                self.has_containers = true;
-                PyList::new(py, self.items(Decoder::value)?)?.into_any()
-            }
-            TUPLE => PyTuple::new(py, self.items(Decoder::value)?)?.into_any(),
             SET => {
                 self.has_containers = true;
-                let items = self.items(Decoder::value)?;
-                PySet::new(py, items).map_err(|error| self.unhashable(error))?.into_any()
+                let items = self.items(Decoder::read)?;
+                self.unless::<PyTypeError, _>(PySet::new(py, items))?.into_any()
             }
             FROZENSET => {
-                let items = self.items(Decoder::value)?;
-                PyFrozenSet::new(py, items).map_err(|error| self.unhashable(error))?.into_any()
-            }
-            DICT => {
-                self.has_containers = true;
-                let dict = PyDict::new(py);
-                let count = self.length()?;
-                self.nested(|inner| {
-                    for _ in 0..count {
-                        let key = inner.value()?;
-                        let value = inner.value()?;
-                        dict.set_item(key, value).map_err(|error| inner.unhashable(error))?;
-                    }
-                    Ok(())
-                })?;
-                dict.into_any()
+                let items = self.items(Decoder::read)?;
+                self.unless::<PyTypeError, _>(PyFrozenSet::new(py, items))?.into_any()
             }
             NAMED => {
                 self.has_named = true;
-                let name = self.counted()?.to_vec();
-                let plain = self.nested(Decoder::value)?;
-                let name = String::from_utf8(name).map_err(|_| self.broken())?;
-                self.policy.unpack.bind(py).call1((name, plain))?
+                let name = String::from_utf8(self.counted()?.to_vec()).ok()?;
+                let plain = self.nested(Decoder::read)?;
+                self.kept(self.policy.unpack.bind(py).call1((name, plain)))?
             }
-            _ => return Err(self.broken()),
+            scalar => return self.scalar(scalar),
         })
+    }
+
+    /// Reads the items of a list, each straight into its place.
+    fn list(&mut self, count: usize) -> Option<Bound<'py, PyAny>> {
+        let py = self.py;
+        let mut is_whole = true;
+        let items = (0..count).map(|_| {
+            let item = if is_whole { self.read() } else { None };
+            is_whole = item.is_some();
+            item.unwrap_or_else(|| py.None().into_bound(py))
+        });
+        let list = PyList::new(py, items);
+        let list = if is_whole { self.kept(list)? } else { return None };
+        Some(list.into_any())
     }
 
     /// Reads as many items as are announced, each with `read`.
     pub(crate) fn items(
         &mut self,
-        read: impl Fn(&mut Self) -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let count = self.length()?;
-        if count > self.rest.len() {
-            return Err(self.broken());
-        }
+        read: impl Fn(&mut Self) -> Option<Bound<'py, PyAny>>,
+    ) -> Option<Vec<Bound<'py, PyAny>>> {
+        let count = self.count()?;
         self.nested(|inner| (0..count).map(|_| read(inner)).collect())
     }
 
-    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> PyResult<T>) -> PyResult<T> {
+    #[inline]
+    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         if self.depth > DEPTH {
-            return Err(self.broken());
+            return None;
         }
         self.depth += 1;
         let done = read(self);

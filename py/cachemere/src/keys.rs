@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTupl
 
 use crate::errors::raise;
 use crate::form::{
-    DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, put_bytes, put_int, put_length, put_scalar,
+    DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, broken, put_bytes, put_int, put_length, put_scalar,
 };
 use crate::policy::Policy;
 
@@ -178,9 +178,10 @@ pub(crate) fn decode<'py>(py: Python<'py>, policy: &Policy, bytes: &[u8]) -> PyR
         _ => (bytes, None),
     };
     let mut decoder = Decoder::new(py, policy, form);
-    let key = get(&mut decoder)?;
+    let key = get(&mut decoder);
+    let key = decoder.told(key)?;
     if !decoder.is_at_end() {
-        return Err(decoder.broken());
+        return Err(broken(py));
     }
     match user {
         Some(loads) => loads.bind(py).call1((key,)),
@@ -189,14 +190,16 @@ pub(crate) fn decode<'py>(py: Python<'py>, policy: &Policy, bytes: &[u8]) -> PyR
 }
 
 /// A closed set of forms: a key that needs more is stored with the value.
-fn get<'py>(decoder: &mut Decoder<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let tag = decoder.tag()?;
-    if let Some(scalar) = decoder.scalar(tag)? {
-        return Ok(scalar);
-    }
-    match tag {
-        TUPLE => Ok(PyTuple::new(decoder.py, decoder.items(get)?)?.into_any()),
-        FROZENSET => Ok(PyFrozenSet::new(decoder.py, decoder.items(get)?)?.into_any()),
-        _ => Err(decoder.broken()),
+fn get<'py>(decoder: &mut Decoder<'_, 'py>) -> Option<Bound<'py, PyAny>> {
+    match decoder.byte()? {
+        TUPLE => {
+            let items = decoder.items(get)?;
+            Some(decoder.kept(PyTuple::new(decoder.py, items))?.into_any())
+        }
+        FROZENSET => {
+            let items = decoder.items(get)?;
+            Some(decoder.kept(PyFrozenSet::new(decoder.py, items))?.into_any())
+        }
+        scalar => decoder.scalar(scalar),
     }
 }

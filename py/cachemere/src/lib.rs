@@ -8,8 +8,10 @@ mod errors;
 mod form;
 mod keys;
 mod memo;
+mod names;
 mod policy;
 mod residents;
+mod seen;
 mod store;
 mod values;
 

@@ -3,6 +3,8 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use crate::names::Names;
+
 /// The callables that `cachemere._forms` and the user supply.
 pub(crate) struct Policy {
     /// From an object to its name and plain data, or `None`.
@@ -19,6 +21,7 @@ pub(crate) struct Policy {
     pub(crate) keys: Option<(Py<PyAny>, Py<PyAny>)>,
     /// Whether keys without a canonical form may be pickled.
     pub(crate) pickle_keys: bool,
+    pub(crate) names: Names,
 }
 
 impl Policy {

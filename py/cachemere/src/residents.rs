@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::policy::Policy;
+use crate::seen::Seen;
 use crate::values::{self, Sharing};
 
 /// Bytes an object takes beside its payload, roughly.
@@ -65,16 +66,20 @@ pub(crate) struct Residents {
     old: Py<PyDict>,
     bytes: AtomicU64,
     limit: u64,
+    seen: Seen,
 }
 
 impl Residents {
     pub(crate) fn new(py: Python<'_>, limit: u64) -> Residents {
         let table = || PyDict::new(py).unbind();
-        Residents { young: table(), old: table(), bytes: AtomicU64::new(0), limit }
+        Residents { young: table(), old: table(), bytes: AtomicU64::new(0), limit, seen: Seen::default() }
     }
 
-    pub(crate) fn is_off(&self) -> bool {
-        self.limit == 0
+    /// Whether a value that was read is to be kept: if it is the second time that its key is asked for.
+    ///
+    /// A program that reads each of many entries once does not pay for keeping them.
+    pub(crate) fn welcome(&self, key: &Bound<'_, PyAny>) -> bool {
+        self.limit != 0 && key.hash().is_ok_and(|hash| self.seen.note(hash))
     }
 
     /// `None` also for keys that cannot be hashed, which the canonical form refuses with a better message.

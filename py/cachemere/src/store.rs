@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
+use crate::names::Names;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
 use crate::values::{self, Aside, Sharing};
@@ -187,7 +188,8 @@ impl Store {
             read_only,
             serializer,
         };
-        let policy = Policy { pack, unpack, canonical, pickle, values, keys, pickle_keys };
+        let policy =
+            Policy { pack, unpack, canonical, pickle, values, keys, pickle_keys, names: Names::default() };
         Ok(Store { settings, cache: OnceLock::new(), policy, residents: Residents::new(py, memory_bytes) })
     }
 
@@ -541,14 +543,14 @@ impl Store {
     }
 
     fn key(&self, key: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Exact)> {
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Vec::with_capacity(256);
         let exact = keys::encode(&self.policy, key, &mut bytes)?;
         Ok((bytes, exact))
     }
 
     /// Whether objects of this key may be found by the key itself: it needs a canonical form.
     fn may_reside(&self, key: &[u8]) -> bool {
-        self.policy.keys.is_none() && keys::is_canonical(key) && !self.residents.is_off()
+        self.policy.keys.is_none() && keys::is_canonical(key)
     }
 
     /// A value that is in memory and current.
@@ -609,7 +611,7 @@ impl Store {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
         let cost = aside(py, decoded.preface.as_ref())?.1.unwrap_or_default();
-        if self.may_reside(bytes) {
+        if self.may_reside(bytes) && self.residents.welcome(key) {
             let held = cache.hold(&found).map_err(from_engine)?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost);
             // What only its decoder can make anew was made for this caller.

@@ -171,9 +171,9 @@ pub(crate) fn split<'a, 'py>(
         return Ok((None, payload));
     }
     let mut decoder = Decoder::new(py, policy, payload);
-    let Ok(preface) = decoder.value()?.cast_into_exact::<PyTuple>() else { return Err(decoder.broken()) };
+    let Ok(preface) = decoder.value()?.cast_into_exact::<PyTuple>() else { return Err(form::broken(py)) };
     if preface.extract::<(bool, Bound<'_, PyAny>, Bound<'_, PyTuple>, Option<f64>)>().is_err() {
-        return Err(decoder.broken());
+        return Err(form::broken(py));
     }
     let rest = decoder.rest();
     Ok((Some(preface), rest))
