@@ -18,6 +18,7 @@ use pyo3::types::{
 use crate::errors::raise;
 use crate::names::Table;
 use crate::policy::Policy;
+use crate::turns::met_container;
 
 pub(crate) const NONE: u8 = b'N';
 const FALSE: u8 = b'0';
@@ -137,6 +138,7 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
     } else if let Ok(dict) = object.cast_exact::<PyDict>() {
         // Of a copy, which nobody can change meanwhile.
         let dict = dict.copy()?;
+        met_container(object.py());
         out.push(DICT);
         put_length(out, dict.len());
         for (key, value) in dict.iter() {
@@ -193,6 +195,7 @@ fn put_items(
     out: &mut Vec<u8>,
     depth: u32,
 ) -> Result<(), Refused> {
+    met_container(items.py());
     out.push(tag);
     put_length(out, items.len());
     for item in items.iter_borrowed() {
@@ -466,6 +469,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             return None;
         }
         self.depth += 1;
+        met_container(self.py);
         let done = read(self);
         self.depth -= 1;
         done

@@ -13,6 +13,7 @@ mod policy;
 mod residents;
 mod seen;
 mod store;
+mod turns;
 mod values;
 
 use pyo3::prelude::*;

@@ -13,6 +13,9 @@ use crate::values::{self, Sharing};
 /// Bytes an object takes beside its payload, roughly.
 const OVERHEAD: u64 = 400;
 
+/// Bytes of a value that an event loop may copy by itself.
+const QUICK: u64 = 32 << 10;
+
 /// One decoded entry.
 #[pyclass(frozen, module = "cachemere._engine")]
 pub(crate) struct Resident {
@@ -45,6 +48,11 @@ impl Resident {
             Sharing::Never => Form::Payload(payload, tag),
         };
         Resident { held, form, cost, weight }
+    }
+
+    /// Whether giving it out takes no time worth mentioning: it is shared, or some tens of microseconds to copy.
+    pub(crate) fn is_quick(&self) -> bool {
+        matches!(self.form, Form::Shared(_)) || self.weight < QUICK
     }
 
     /// The value, sharing nothing that can be changed.

@@ -222,8 +222,11 @@ impl Store {
         Ok(found.or(default).unwrap_or_else(|| key.py().None().into_bound(key.py())))
     }
 
-    /// The value if it is in memory and current, without looking into the store; else `default`.
+    /// The value if it is in memory, current and quickly copied, without looking into the store; else `default`.
     fn peek<'py>(&self, key: &Bound<'py, PyAny>, default: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.residents.find(key).is_some_and(|resident| !resident.get().is_quick()) {
+            return Ok(default);
+        }
         Ok(self.resident(key)?.map_or(default, |(value, _)| value))
     }
 

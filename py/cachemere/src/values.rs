@@ -10,6 +10,7 @@ use crate::errors::raise;
 use crate::form::{self, Decoder, Refused};
 use crate::keys::Exact;
 use crate::policy::Policy;
+use crate::turns::met_container;
 
 const SAFE: u8 = 0;
 const PICKLE: u8 = 1;
@@ -182,6 +183,7 @@ pub(crate) fn split<'a, 'py>(
 /// A copy of plain data that shares nothing that can be changed.
 pub(crate) fn copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
+    met_container(py);
     if let Ok(dict) = value.cast_exact::<PyDict>() {
         let copied = dict.copy()?;
         for (key, value) in dict.iter() {
