@@ -168,7 +168,8 @@ async def test_a_thread_and_a_task_do_not_compute_one_key_together(path: Path, c
     memo = cache.memoize(answer)
     key = memo.cache_key(1)
     task = asyncio.create_task(memo(1))
-    await asyncio.sleep(0.01)
+    while not calls:
+        await asyncio.sleep(0.001)
     # A thread that asks for the same key waits for the task.
     assert (await asyncio.to_thread(cache.get_or_set, key, lambda: calls.append("thread")))["x"] == 1
     assert (await task)["x"] == 1 and calls == [1]
