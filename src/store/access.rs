@@ -30,8 +30,8 @@ impl Access {
 pub(crate) struct AccessLog {
     shards: [Mutex<Shard>; SHARDS],
     len: AtomicUsize,
-    /// How many were taken last.
-    taken: AtomicUsize,
+    /// Whether any were ever taken: from then on shards have some that were.
+    has_taken: AtomicBool,
     flush: Mutex<()>,
 }
 
@@ -111,6 +111,8 @@ impl AccessLog {
         if self.is_empty() {
             return all;
         }
+        // Before any of them stops to wait, so that nobody finds none that wait and none that were taken.
+        self.has_taken.store(true, Ordering::SeqCst);
         for shard in &self.shards {
             let mut shard = lock(shard);
             let Shard { waiting, taken } = &mut *shard;
@@ -122,11 +124,8 @@ impl AccessLog {
                 taken.insert(hash, at);
                 all.push((hash, at));
             }
-            // Raised before the other is lowered, and both under the lock, so that nobody meets neither.
-            self.taken.fetch_add(taken.len(), Ordering::SeqCst);
             self.len.fetch_sub(taken.len(), Ordering::SeqCst);
         }
-        self.taken.store(all.len(), Ordering::SeqCst);
         all
     }
 
@@ -145,7 +144,7 @@ impl AccessLog {
     }
 
     fn holds_nothing(&self) -> bool {
-        self.is_empty() && self.taken.load(Ordering::Relaxed) == 0
+        self.is_empty() && !self.has_taken.load(Ordering::SeqCst)
     }
 
     /// So full that a flush should not wait for its time.

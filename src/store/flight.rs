@@ -40,6 +40,12 @@ struct Flight {
     landing: Condvar,
 }
 
+impl Flight {
+    fn of(leader: Option<ThreadId>) -> Flight {
+        Flight { leader, landed: Mutex::new(false), landing: Condvar::new() }
+    }
+}
+
 pub(crate) enum Turn {
     /// This thread is to look once more and then run the function.
     Lead(Lead),
@@ -84,8 +90,7 @@ impl Flights {
             lock(&self.table).waiting.remove(&me);
             return Ok(Turn::Waited);
         }
-        let flight =
-            Arc::new(Flight { leader: Some(me), landed: Mutex::new(false), landing: Condvar::new() });
+        let flight = Arc::new(Flight::of(Some(me)));
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));
@@ -99,7 +104,7 @@ impl Flights {
         if table.flights.contains_key(&hash) {
             return Ok(None);
         }
-        let flight = Arc::new(Flight { leader: None, landed: Mutex::new(false), landing: Condvar::new() });
+        let flight = Arc::new(Flight::of(None));
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));

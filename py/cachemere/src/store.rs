@@ -56,6 +56,12 @@ pub(crate) struct Version(cachemere::Version);
 #[pyclass(frozen, module = "cachemere._engine")]
 pub(crate) struct Lead(Mutex<Option<LoadGuard>>);
 
+impl Lead {
+    fn new(guard: LoadGuard) -> Lead {
+        Lead(Mutex::new(Some(guard)))
+    }
+}
+
 #[pymethods]
 impl Lead {
     /// Gives the right back.
@@ -224,10 +230,7 @@ impl Store {
 
     /// The value if it is in memory, current and quickly copied, without looking into the store; else `default`.
     fn peek<'py>(&self, key: &Bound<'py, PyAny>, default: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.residents.find(key).is_some_and(|resident| !resident.get().is_quick()) {
-            return Ok(default);
-        }
-        Ok(self.resident(key)?.map_or(default, |(value, _)| value))
+        Ok(self.resident(key, Resident::is_quick)?.map_or(default, |(value, _)| value))
     }
 
     pub(crate) fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -391,7 +394,7 @@ impl Store {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         let lead = key.py().detach(|| cache.lead(&bytes)).map_err(from_engine)?;
-        Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
+        Ok(lead.map(Lead::new))
     }
 
     /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
@@ -399,12 +402,37 @@ impl Store {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         let lead = key.py().detach(|| cache.try_lead(&bytes)).map_err(from_engine)?;
-        Ok(lead.map(|lead| Lead(Mutex::new(Some(lead)))))
+        Ok(lead.map(Lead::new))
     }
 
     /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
     fn recall<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
-        self.look_up_with_cost(key)
+        let py = key.py();
+        let resident = self.residents.find(key);
+        let cache = self.cache(py)?;
+        let give = |resident: &Resident| Ok(Some((resident.give(py, &self.policy)?, resident.cost)));
+        if let Some(resident) = &resident
+            && cache.is_current(&resident.get().held).map_err(from_engine)?
+        {
+            return give(resident.get());
+        }
+        let (bytes, _) = self.key(key)?;
+        let found = match &resident {
+            Some(resident) => {
+                let held = &resident.get().held;
+                match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
+                    Known::Same => return give(resident.get()),
+                    Known::Missing => None,
+                    Known::Other(found) => Some(found),
+                }
+            }
+            None => py.detach(|| cache.get(&bytes)).map_err(from_engine)?,
+        };
+        let Some(found) = found else {
+            self.residents.forget(key);
+            return Ok(None);
+        };
+        self.admit(key, &bytes, cache, found).map(Some)
     }
 
     /// How many keys are tuples of so many items that begin with these; removes them if told to. Reads every entry of the
@@ -556,51 +584,23 @@ impl Store {
         self.policy.keys.is_none() && keys::is_canonical(key)
     }
 
-    /// A value that is in memory and current.
+    /// A value that is in memory and current, if it is `wanted`.
     pub(crate) fn resident<'py>(
         &self,
         key: &Bound<'py, PyAny>,
+        wanted: impl FnOnce(&Resident) -> bool,
     ) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let Some(cache) = self.cache.get() else { return Ok(None) };
         let Some(resident) = self.residents.find(key) else { return Ok(None) };
         let resident = resident.get();
-        if !cache.is_current(&resident.held).map_err(from_engine)? {
+        if !wanted(resident) || !cache.is_current(&resident.held).map_err(from_engine)? {
             return Ok(None);
         }
         Ok(Some((resident.give(key.py(), &self.policy)?, resident.cost)))
     }
 
     pub(crate) fn look_up<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.look_up_with_cost(key)?.map(|(value, _)| value))
-    }
-
-    fn look_up_with_cost<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
-        let py = key.py();
-        let resident = self.residents.find(key);
-        let cache = self.cache(py)?;
-        let give = |resident: &Resident| Ok(Some((resident.give(py, &self.policy)?, resident.cost)));
-        if let Some(resident) = &resident
-            && cache.is_current(&resident.get().held).map_err(from_engine)?
-        {
-            return give(resident.get());
-        }
-        let (bytes, _) = self.key(key)?;
-        let found = match &resident {
-            Some(resident) => {
-                let held = &resident.get().held;
-                match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
-                    Known::Same => return give(resident.get()),
-                    Known::Missing => None,
-                    Known::Other(found) => Some(found),
-                }
-            }
-            None => py.detach(|| cache.get(&bytes)).map_err(from_engine)?,
-        };
-        let Some(found) = found else {
-            self.residents.forget(key);
-            return Ok(None);
-        };
-        self.admit(key, &bytes, cache, found).map(Some)
+        Ok(self.recall(key)?.map(|(value, _)| value))
     }
 
     /// Decodes what was read and keeps it in memory. The value, and its cost in seconds.

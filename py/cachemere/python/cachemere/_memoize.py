@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from ._call_key import PLAIN, STREAM, CallKeys
 from ._engine import BoundMemo
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
+from ._options import check_tags
 from ._results import Results
 from .errors import InvalidOptionError
 
@@ -109,13 +110,11 @@ def memoize(
         1
         >>> cache.close()
     """
-    if isinstance(ignore, str) or isinstance(tags, str):
-        raise InvalidOptionError("memoize: ignore and tags take a collection of str: ('client',)")
+    if isinstance(ignore, str):
+        raise InvalidOptionError("memoize: ignore takes a collection of str: ('client',)")
     if ttl is not None and not ttl > 0:
         raise InvalidOptionError(f"memoize: ttl must be a positive number of seconds, not {ttl!r}")
-    made_tags = tuple(tags)
-    if not all(type(tag) is str for tag in made_tags):
-        raise InvalidOptionError("memoize: tags must be a collection of str")
+    made_tags = check_tags(tags)
 
     def decorate(function: Any) -> Any:
         if isinstance(function, staticmethod):
@@ -132,7 +131,7 @@ def memoize(
             typed=typed,
         )
         find_cache = _default_cache if cache is None else lambda: cache
-        return kind(Results(keys, find_cache, ttl=ttl, tags=made_tags or None, cache_if=cache_if), function)
+        return kind(Results(keys, find_cache, ttl=ttl, tags=made_tags, cache_if=cache_if), function)
 
     return decorate if function is None else decorate(function)
 

@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,14 @@ def known_secret(path: Path) -> Secret | None:
     """The secret this process was told for a store."""
     with _secrets_lock:
         return _secrets.get(path)
+
+
+def check_tags(tags: Iterable[str]) -> tuple[str, ...] | None:
+    """The tags of an entry, as given by the user; `None` for none."""
+    made = (tags,) if isinstance(tags, str) else tuple(tags)
+    if isinstance(tags, str) or not all(type(tag) is str for tag in made):
+        raise InvalidOptionError(f"tags must be a collection of str, ('a tag',) for example, not {tags!r}")
+    return made or None
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:

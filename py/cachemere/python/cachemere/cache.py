@@ -6,20 +6,20 @@ import dataclasses
 import logging
 import os
 import pathlib
-import sys
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 import platformdirs
 
 from ._async import AsyncTwins
 from ._engine import Store, Version
-from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
+from ._handle import Handle, Path
+from ._info import EntryInfo, entry_info
 from ._memoize import Decorator, memoize
 from ._memoized import Memoized
-from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve
+from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
+from ._walk import Entry, entries
 from .errors import (
     BusyError,
     CacheError,
@@ -34,11 +34,6 @@ from .errors import (
     UnsupportedFileSystemError,
     ValueFormError,
 )
-
-if sys.version_info >= (3, 11):
-    from typing import Self
-else:
-    from typing_extensions import Self
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -59,10 +54,8 @@ _BYPASSED = (
     UnsupportedFileSystemError,
 )
 
-Path = str | os.PathLike[str]
 
-
-class Cache(AsyncTwins):
+class Cache(AsyncTwins, Handle):
     """A persistent mapping for programs, shared by all threads and processes that open its directory.
 
     A read that starts after a write has returned, in whichever process, sees it. Values are copies: changing one that
@@ -191,6 +184,17 @@ class Cache(AsyncTwins):
         _log.log(level, "the cache at %s is bypassed: %s", self._options.path, error)
         return True
 
+    def _ask(self, default: T, work: Callable[[Store], T]) -> T:
+        """What `work` gives; `default` if the cache is disabled or, for a trouble of the machine, bypassed."""
+        if self.disabled:
+            return default
+        try:
+            return work(self._store)
+        except CacheError as error:
+            if self._bypass(error):
+                return default
+            raise
+
     # --- one key ------------------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: Hashable) -> Any:
@@ -234,14 +238,7 @@ class Cache(AsyncTwins):
     def _put(
         self, key: Hashable, value: Any, ttl: float | None, tags: Iterable[str], expect: str | Version | None
     ) -> bool:
-        if self.disabled:
-            return True
-        try:
-            return self._store.put(key, value, ttl=ttl, tags=_tags(tags), expect=expect)
-        except CacheError as error:
-            if self._bypass(error):
-                return True
-            raise
+        return self._ask(True, lambda store: store.put(key, value, ttl=ttl, tags=check_tags(tags), expect=expect))
 
     def __delitem__(self, key: Hashable) -> None:
         if not self.delete(key):
@@ -249,28 +246,18 @@ class Cache(AsyncTwins):
 
     def delete(self, key: Hashable) -> bool:
         """Removes a key; whether it was there."""
-        if self.disabled:
-            return False
-        try:
-            return self._store.remove(key)
-        except CacheError as error:
-            if self._bypass(error):
-                return False
-            raise
+        return self._ask(False, lambda store: store.remove(key))
 
     def pop(self, key: Hashable, default: Any = None) -> Any:
         """Removes a key and returns its value. Of several that pop one key, one gets it."""
-        if self.disabled:
-            return default
-        try:
-            while (found := self._store.fetch(key)) is not None:
-                if self._store.remove(key, found[1]):
+
+        def remove(store: Store) -> Any:
+            while (found := store.fetch(key)) is not None:
+                if store.remove(key, found[1]):
                     return found[0]
             return default
-        except CacheError as error:
-            if self._bypass(error):
-                return default
-            raise
+
+        return self._ask(default, remove)
 
     def incr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
         """Adds `delta` to a number, which is `default` if the key is absent, and returns the sum.
@@ -282,12 +269,7 @@ class Cache(AsyncTwins):
             ValueFormError: The value is not a number.
         """
         while True:
-            try:
-                found = None if self.disabled else self._store.fetch(key)
-            except CacheError as error:
-                if not self._bypass(error):
-                    raise
-                found = None
+            found = self._ask(None, lambda store: store.fetch(key))
             value = default if found is None else found[0]
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueFormError(
@@ -303,14 +285,7 @@ class Cache(AsyncTwins):
 
     def touch(self, key: Hashable, ttl: float | None = None) -> bool:
         """Lets an entry live from now on as if just written; whether there is one."""
-        if self.disabled:
-            return False
-        try:
-            return self._store.touch(key, ttl)
-        except CacheError as error:
-            if self._bypass(error):
-                return False
-            raise
+        return self._ask(False, lambda store: store.touch(key, ttl))
 
     def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
@@ -377,38 +352,17 @@ class Cache(AsyncTwins):
 
     def info(self, key: Hashable) -> EntryInfo | None:
         """When the entry was made, read, written, when it expires, and its size; `None` if there is none."""
-        if self.disabled:
-            return None
-        try:
-            return entry_info(self._store, key)
-        except CacheError as error:
-            if self._bypass(error):
-                return None
-            raise
+        return self._ask(None, lambda store: entry_info(store, key))
 
     def __contains__(self, key: object) -> bool:
-        if self.disabled:
-            return False
-        try:
-            return key in self._store
-        except CacheError as error:
-            if self._bypass(error):
-                return False
-            raise
+        return self._ask(False, lambda store: key in store)
 
     # --- many keys ----------------------------------------------------------------------------------------------------
 
     def get_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
         """Those of the keys that have values, with their values, all from one snapshot."""
         wanted = list(keys)
-        if self.disabled:
-            return {}
-        try:
-            found = self._store.get_many(wanted, _MISSING)
-        except CacheError as error:
-            if self._bypass(error):
-                return {}
-            raise
+        found = self._ask([], lambda store: store.get_many(wanted, _MISSING)) or [_MISSING] * len(wanted)
         return {key: value for key, value in zip(wanted, found, strict=True) if value is not _MISSING}
 
     def set_many(
@@ -419,13 +373,8 @@ class Cache(AsyncTwins):
     ) -> None:
         """Writes all pairs in one transaction: all of them, or on an error none. Much cheaper than one by one."""
         items: list[tuple[Any, Any]] = list(dict(pairs).items())
-        if self.disabled or not items:
-            return
-        try:
-            self._store.put_many(items, ttl=ttl, tags=_tags(tags))
-        except CacheError as error:
-            if not self._bypass(error):
-                raise
+        if items:
+            self._ask(None, lambda store: store.put_many(items, ttl=ttl, tags=check_tags(tags)))
 
     def delete_many(self, keys: Iterable[Hashable]) -> int:
         """Removes keys, one after the other; how many were there."""
@@ -448,24 +397,13 @@ class Cache(AsyncTwins):
 
     def clear(self) -> None:
         """Removes all entries of the namespace, at once for everybody."""
-        if self.disabled:
-            return
-        try:
-            self._store.clear()
-        except CacheError as error:
-            if not self._bypass(error):
-                raise
+        self._ask(None, lambda store: store.clear())
 
-    def _entries(self, reverse: bool, keys_only: bool) -> Iterator[tuple[Any, Any, Version, tuple[str, ...]]]:
+    def _entries(self, reverse: bool, keys_only: bool) -> Iterator[Entry]:
         if self.disabled:
             return
         try:
-            scanner = self._store.scanner(reverse, keys_only)
-            while chunk := scanner.chunk():
-                for met in chunk:
-                    if isinstance(met, Exception):
-                        raise met
-                    yield met
+            yield from entries(self._store, reverse, keys_only)
         except CacheError as error:
             if not self._bypass(error):
                 raise
@@ -491,14 +429,7 @@ class Cache(AsyncTwins):
 
     def __len__(self) -> int:
         """The number of entries that are not expired. Constant time, but for expired entries that are not swept yet."""
-        if self.disabled:
-            return 0
-        try:
-            return len(self._store)
-        except CacheError as error:
-            if self._bypass(error):
-                return 0
-            raise
+        return self._ask(0, len)
 
     def __bool__(self) -> bool:
         return True
@@ -514,22 +445,6 @@ class Cache(AsyncTwins):
         """The store's directory."""
         return str(self._options.path or default_path())
 
-    def stats(self) -> Stats:
-        """Counts of this handle, and sizes."""
-        return stats(self._store)
-
-    def sweep(self) -> int:
-        """Removes all expired entries now; how many."""
-        return self._store.sweep()
-
-    def sync(self) -> None:
-        """Makes everything written so far safe from a power loss."""
-        self._store.sync()
-
-    def backup(self, path: Path) -> None:
-        """Copies the store, while it is in use, into a directory that must not exist."""
-        self._store.backup(resolve(path))
-
     def compact(self) -> None:
         """Gives unused space in the files back.
 
@@ -538,34 +453,10 @@ class Cache(AsyncTwins):
         """
         self._store.compact()
 
-    def change_encryption_key(self, old: Secret, new: Secret, *, reencrypt: bool = False) -> None:
-        """Gives an encrypted store another key or passphrase.
-
-        Wraps the store's data key anew, in milliseconds. With `reencrypt` it also makes a new data key and rewrites all
-        entries, for which nobody else may have the store open.
-
-        Raises:
-            WrongSecretError: `old` is not the present one. Nothing was changed.
-            BusyError: Another process has the store open.
-        """
-        change_secret(self._store, self._options, old, new, reencrypt)
-
-    def verify(self) -> VerifyReport:
-        """Reads everything in the store and tells what is damaged."""
-        return verify(self._store)
-
     def close(self) -> None:
         """Writes what is in memory (access times), makes everything safe and closes this handle."""
         if self._made is not None:
             self._made.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"
@@ -578,15 +469,6 @@ def _reopen(kind: type[Cache], options: Options, on_error: str) -> Cache:
     made = object.__new__(kind)
     made._build(options, on_error, None)
     return made
-
-
-def _tags(tags: Iterable[str]) -> tuple[str, ...] | None:
-    if isinstance(tags, str):
-        raise InvalidOptionError(f"tags must be a collection of str: ({tags!r},)")
-    made = tuple(tags)
-    if not all(type(tag) is str for tag in made):
-        raise InvalidOptionError("tags must be a collection of str")
-    return made or None
 
 
 def default_path() -> pathlib.Path:

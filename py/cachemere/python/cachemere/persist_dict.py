@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from ._engine import DictBase, Store, Version
-from ._info import EntryInfo, Stats, VerifyReport, entry_info, stats, verify
-from ._options import MEMORY_BYTES, Options, Secret, change_secret, check_secret, remember, resolve, serializers
+from ._engine import DictBase, Store
+from ._handle import Handle
+from ._info import EntryInfo, entry_info
+from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
 from ._views import DictItems, DictKeys, DictValues
+from ._walk import entries, met
 from .errors import CacheError, InvalidOptionError, MissingKeyError
 
 if sys.version_info >= (3, 11):
@@ -35,7 +36,7 @@ _being_shown: ContextVar[frozenset[Any]] = ContextVar("_being_shown", default=fr
 SHOWN = 1000
 
 
-class PersistDict(DictBase[K, V]):
+class PersistDict(Handle, DictBase[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
@@ -192,22 +193,14 @@ class PersistDict(DictBase[K, V]):
         Raises:
             DamagedError, TamperedError: For an entry that is damaged; :meth:`to_dict` can skip those.
         """
-        for key, value, _, _ in self._entries(reverse, keys_only=False):
+        for key, value, _, _ in entries(self._store, reverse, keys_only=False):
             yield key, value
 
-    def _entries(self, reverse: bool, keys_only: bool) -> Iterator[tuple[Any, Any, Version, tuple[Any, ...]]]:
-        scanner = self._store.scanner(reverse, keys_only)
-        while chunk := scanner.chunk():
-            for met in chunk:
-                if isinstance(met, Exception):
-                    raise met
-                yield met
-
     def __iter__(self) -> Iterator[K]:
-        return (key for key, _, _, _ in self._entries(False, keys_only=True))
+        return (key for key, _, _, _ in entries(self._store, reverse=False, keys_only=True))
 
     def __reversed__(self) -> Iterator[K]:
-        return (key for key, _, _, _ in self._entries(True, keys_only=True))
+        return (key for key, _, _, _ in entries(self._store, reverse=True, keys_only=True))
 
     def keys(self) -> DictKeys[K]:  # type: ignore[override]
         """A live view of the keys."""
@@ -224,15 +217,13 @@ class PersistDict(DictBase[K, V]):
     def to_dict(self, *, skip_damaged: bool = False) -> dict[K, V]:
         """A plain dict of all entries, for code that looks into dicts without asking them (`json.dumps`, say)."""
         found: dict[K, V] = {}
-        scanner = self._store.scanner(False, False)
-        while chunk := scanner.chunk():
-            for met in chunk:
-                if not isinstance(met, Exception):
-                    found[met[0]] = met[1]
-                elif skip_damaged and isinstance(met, CacheError):
-                    self._log.warning("an entry of %s was skipped: %s", self._options.path, met)
-                else:
-                    raise met
+        for entry in met(self._store, reverse=False, keys_only=False):
+            if not isinstance(entry, Exception):
+                found[entry[0]] = entry[1]
+            elif skip_damaged and isinstance(entry, CacheError):
+                self._log.warning("an entry of %s was skipped: %s", self._options.path, entry)
+            else:
+                raise entry
         return found
 
     def copy(self) -> dict[K, V]:
@@ -378,52 +369,16 @@ class PersistDict(DictBase[K, V]):
             raise MissingKeyError(key)
         return found
 
-    def stats(self) -> Stats:
-        """Counts and sizes."""
-        return stats(self._store)
-
     def sweep(self) -> int:
         """Removes all expired entries now; how many."""
-        count = self._store.sweep()
+        count = super().sweep()
         self._note("swept %d entries", count)
         return count
 
-    def sync(self) -> None:
-        """Makes everything written so far safe from a power loss."""
-        self._store.sync()
-
-    def backup(self, path: str | os.PathLike[str]) -> None:
-        """Copies the store, while it is in use, into a directory that must not exist."""
-        self._store.backup(resolve(path))
-
-    def change_encryption_key(self, old: Secret, new: Secret, *, reencrypt: bool = False) -> None:
-        """Gives an encrypted store another key or passphrase.
-
-        Wraps the store's data key anew, in milliseconds. With `reencrypt` it also makes a new data key and rewrites all
-        entries, for which nobody else may have the store open.
-
-        Raises:
-            WrongSecretError: `old` is not the present one. Nothing was changed.
-            BusyError: Another process has the store open.
-        """
-        change_secret(self._store, self._options, old, new, reencrypt)
-
-    def verify(self) -> VerifyReport:
-        """Reads everything and tells what is damaged."""
-        return verify(self._store)
-
     def close(self) -> None:
         """Writes what is in memory (access times), makes everything safe and closes this handle."""
-        self._store.close()
+        super().close()
         self._note("closed %s", self._options.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- pickling -----------------------------------------------------------------------------------------------------
 
