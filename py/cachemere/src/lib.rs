@@ -7,6 +7,7 @@ mod dict;
 mod errors;
 mod form;
 mod keys;
+mod logging;
 mod memo;
 mod names;
 mod policy;
@@ -21,6 +22,7 @@ use pyo3::prelude::*;
 /// The module `cachemere._engine`.
 #[pymodule(gil_used = false)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    logging::collect();
     module.add_class::<store::Store>()?;
     module.add_class::<store::Version>()?;
     module.add_class::<store::Scanner>()?;

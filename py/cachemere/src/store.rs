@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
+use crate::logging;
 use crate::names::Names;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
@@ -88,12 +89,10 @@ impl Scanner {
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let store = self.store.get();
         let cache = store.cache(py)?;
-        let entries = py
-            .detach(|| {
-                let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
-                if self.reverse { cache.scan_back(&mut position) } else { cache.scan(&mut position) }
-            })
-            .map_err(from_engine)?;
+        let entries = detached(py, || {
+            let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.reverse { cache.scan_back(&mut position) } else { cache.scan(&mut position) }
+        })?;
         entries
             .into_iter()
             .map(|entry| match entry.map_err(from_engine).and_then(|entry| self.read(py, store, &entry)) {
@@ -236,12 +235,12 @@ impl Store {
     pub(crate) fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        key.py().detach(|| cache.contains(&bytes)).map_err(from_engine)
+        detached(key.py(), || cache.contains(&bytes))
     }
 
     pub(crate) fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let cache = self.cache(py)?;
-        py.detach(|| cache.len()).map(|len| len as usize).map_err(from_engine)
+        detached(py, || cache.len()).map(|len| len as usize)
     }
 
     pub(crate) fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -272,12 +271,12 @@ impl Store {
             Ok(version) => Condition::Version(version.get().0),
             Err(_) => Condition::Absent,
         });
-        let done = py.detach(|| match condition {
+        let done = detached(py, || match condition {
             None => cache.insert(&bytes, &payload, tag, ttl).map(|()| true),
             Some(condition) => cache.insert_if(&bytes, &payload, tag, ttl, condition),
         });
         self.residents.forget(key);
-        done.map_err(from_engine)
+        done
     }
 
     /// Writes all pairs in one transaction.
@@ -301,7 +300,7 @@ impl Store {
         }
         let cache = self.cache(py)?;
         let items = items.iter_mut().map(|(key, payload, tag)| (key.as_slice(), take(payload), *tag));
-        py.detach(|| cache.insert_many(items, ttl)).map_err(from_engine)
+        detached(py, || cache.insert_many(items, ttl))
     }
 
     /// The value with its version, tags and cost, or `None`.
@@ -309,7 +308,7 @@ impl Store {
         let py = key.py();
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(py)?;
-        let Some(found) = py.detach(|| cache.get(&bytes)).map_err(from_engine)? else { return Ok(None) };
+        let Some(found) = detached(py, || cache.get(&bytes))? else { return Ok(None) };
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
         let version = Py::new(py, Version(found.version))?;
         let (tags, cost) = aside(py, decoded.preface.as_ref())?;
@@ -328,7 +327,7 @@ impl Store {
             forms.push(self.key(&key)?.0);
         }
         let cache = self.cache(py)?;
-        let found = py.detach(|| cache.get_many(forms.iter().map(Vec::as_slice))).map_err(from_engine)?;
+        let found = detached(py, || cache.get_many(forms.iter().map(Vec::as_slice)))?;
         found
             .into_iter()
             .map(|found| match found {
@@ -344,19 +343,19 @@ impl Store {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         let version = version.map(|version| version.0);
-        let done = key.py().detach(|| match version {
+        let done = detached(key.py(), || match version {
             None => cache.remove(&bytes),
             Some(version) => cache.remove_if(&bytes, version),
         });
         self.residents.forget(key);
-        done.map_err(from_engine)
+        done
     }
 
     /// Creation, access, modification, expiry (seconds since the epoch) and size in bytes.
     fn times(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Times>> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        let info = key.py().detach(|| cache.info(&bytes)).map_err(from_engine)?;
+        let info = detached(key.py(), || cache.info(&bytes))?;
         Ok(info.map(|info| {
             let expires = info.expires.map(stamp);
             (stamp(info.created), stamp(info.accessed), stamp(info.modified), expires, info.stored_size)
@@ -368,7 +367,7 @@ impl Store {
         let ttl = seconds("ttl", ttl)?;
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        key.py().detach(|| cache.touch(&bytes, ttl)).map_err(from_engine)
+        detached(key.py(), || cache.touch(&bytes, ttl))
     }
 
     #[pyo3(signature = (reverse=false, keys_only=false))]
@@ -380,9 +379,9 @@ impl Store {
     fn pop_newest<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
         let cache = self.cache(py)?;
         loop {
-            let Some(entry) = py.detach(|| cache.newest()).map_err(from_engine)? else { return Ok(None) };
+            let Some(entry) = detached(py, || cache.newest())? else { return Ok(None) };
             let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
-            if py.detach(|| cache.remove_if(&entry.key, entry.version)).map_err(from_engine)? {
+            if detached(py, || cache.remove_if(&entry.key, entry.version))? {
                 self.residents.forget(&key);
                 return Ok(Some((key, value)));
             }
@@ -393,7 +392,7 @@ impl Store {
     fn lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        let lead = key.py().detach(|| cache.lead(&bytes)).map_err(from_engine)?;
+        let lead = detached(key.py(), || cache.lead(&bytes))?;
         Ok(lead.map(Lead::new))
     }
 
@@ -401,7 +400,7 @@ impl Store {
     fn try_lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        let lead = key.py().detach(|| cache.try_lead(&bytes)).map_err(from_engine)?;
+        let lead = detached(key.py(), || cache.try_lead(&bytes))?;
         Ok(lead.map(Lead::new))
     }
 
@@ -420,13 +419,13 @@ impl Store {
         let found = match &resident {
             Some(resident) => {
                 let held = &resident.get().held;
-                match py.detach(|| cache.get_unless(&bytes, held)).map_err(from_engine)? {
+                match detached(py, || cache.get_unless(&bytes, held))? {
                     Known::Same => return give(resident.get()),
                     Known::Missing => None,
                     Known::Other(found) => Some(found),
                 }
             }
-            None => py.detach(|| cache.get(&bytes)).map_err(from_engine)?,
+            None => detached(py, || cache.get(&bytes))?,
         };
         let Some(found) = found else {
             self.residents.forget(key);
@@ -441,7 +440,7 @@ impl Store {
         let py = head.py();
         let start = keys::start_of_tuple(&self.policy, head, length)?;
         let cache = self.cache(py)?;
-        py.detach(|| -> cachemere::Result<u64> {
+        detached(py, || {
             let (mut position, mut count) = (ScanPosition::default(), 0);
             loop {
                 let entries = cache.scan(&mut position)?;
@@ -458,7 +457,6 @@ impl Store {
                 }
             }
         })
-        .map_err(from_engine)
     }
 
     /// The canonical bytes of a key.
@@ -486,36 +484,36 @@ impl Store {
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
     fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
         let cache = self.cache(py)?;
-        let s = py.detach(|| cache.stats()).map_err(from_engine)?;
+        let s = detached(py, || cache.stats())?;
         Ok((s.hits, s.misses, s.front_hits, s.entries, s.file_bytes, s.evictions, s.expirations))
     }
 
     fn sweep(&self, py: Python<'_>) -> PyResult<u64> {
         let cache = self.cache(py)?;
-        py.detach(|| cache.sweep()).map_err(from_engine)
+        detached(py, || cache.sweep())
     }
 
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let cache = self.cache(py)?;
-        let done = py.detach(|| cache.clear());
+        let done = detached(py, || cache.clear());
         self.residents.clear(py);
-        done.map_err(from_engine)
+        done
     }
 
     /// Writes access times and makes everything durable.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         let cache = self.cache(py)?;
-        py.detach(|| cache.checkpoint()).map_err(from_engine)
+        detached(py, || cache.checkpoint())
     }
 
     fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let cache = self.cache(py)?;
-        py.detach(|| cache.backup(path)).map_err(from_engine)
+        detached(py, || cache.backup(path))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
         let cache = self.cache(py)?;
-        py.detach(|| cache.compact()).map_err(from_engine)
+        detached(py, || cache.compact())
     }
 
     /// Wraps the data key with another secret; with `everything`, also makes a new data key and rewrites all entries.
@@ -528,21 +526,23 @@ impl Store {
     ) -> PyResult<()> {
         let (old, new) = (secret(old)?, secret(new)?);
         let cache = self.cache(py)?;
-        py.detach(|| if everything { cache.reencrypt(&old, &new) } else { cache.change_secret(&old, &new) })
-            .map_err(from_engine)
+        detached(
+            py,
+            || if everything { cache.reencrypt(&old, &new) } else { cache.change_secret(&old, &new) },
+        )
     }
 
     /// Entries, bytes, problems, and the first problems described.
     fn check(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, Vec<String>)> {
         let cache = self.cache(py)?;
-        let report = py.detach(|| cache.verify()).map_err(from_engine)?;
+        let report = detached(py, || cache.verify())?;
         Ok((report.entries, report.bytes, report.problems, report.described))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.residents.clear(py);
         match self.cache.get() {
-            Some(cache) => py.detach(|| cache.close()).map_err(from_engine),
+            Some(cache) => detached(py, || cache.close()),
             None => Ok(()),
         }
     }
@@ -567,8 +567,11 @@ impl Store {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
-        let opened =
-            py.detach(|| self.settings.open()).map_err(|error| opening(error, &self.settings.path))?;
+        // Opening is when there is most to tell, of a recovery for example.
+        logging::look_at_level(py, Duration::ZERO)?;
+        let opened = py.detach(|| self.settings.open());
+        logging::hand_on(py)?;
+        let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used.
         Ok(self.cache.get_or_init(|| opened))
     }
@@ -650,6 +653,14 @@ impl Store {
         };
         Ok((given, tags, value))
     }
+}
+
+/// What the engine gives, which works without the interpreter. Then what it had to say is handed on, so no lock may be
+/// held where this is called.
+fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> cachemere::Result<T> + Send) -> PyResult<T> {
+    let done = py.detach(work);
+    logging::hand_on(py)?;
+    done.map_err(from_engine)
 }
 
 impl Settings {

@@ -100,8 +100,8 @@ async def test_the_loop_goes_on_while_large_values_are_written_and_read(cache: C
             pass
 
     # The best of several, since anything else on the machine only makes it worse.
-    best_idle = min([await jitter(asyncio.to_thread(spin)) for _ in range(3)])
-    best = min([await jitter(use()) for _ in range(4)])
+    rounds = [(await jitter(asyncio.to_thread(spin)), await jitter(use())) for _ in range(4)]
+    best_idle, best = (min(times) for times in zip(*rounds, strict=True))
     print(f"longest pause of the loop: {best * 1000:.1f} ms, beside a busy thread {best_idle * 1000:.1f} ms")
     assert best < 0.005 + best_idle
 
@@ -128,7 +128,8 @@ async def test_a_value_of_very_many_structures_stops_the_loop_no_longer_than_pic
         for _ in range(8):
             assert pickle.loads(pickle.dumps(NESTED)) is not None
 
-    best_pickled = min([await jitter(asyncio.to_thread(pickled)) for _ in range(4)])
-    best = min([await jitter(use()) for _ in range(4)])
+    # By turns, so that what else the machine does meets both.
+    rounds = [(await jitter(asyncio.to_thread(pickled)), await jitter(use())) for _ in range(6)]
+    best_pickled, best = (min(times) for times in zip(*rounds, strict=True))
     print(f"longest pause of the loop: {best * 1000:.1f} ms, beside pickle {best_pickled * 1000:.1f} ms")
     assert best < 0.010 + 1.5 * best_pickled
