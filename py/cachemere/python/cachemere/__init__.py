@@ -17,6 +17,7 @@ from ._options import close_all, unlock
 from ._results import CacheInfo, Hit
 from .cache import Cache, open
 from .errors import CacheError
+from .parallel import Parallel
 from .persist_dict import PersistDict
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "EntryInfo",
     "Hit",
     "Memoized",
+    "Parallel",
     "PersistDict",
     "Stats",
     "VerifyReport",

@@ -17,6 +17,7 @@ __all__ = [
     "InvalidOptionError",
     "KeyFormError",
     "MissingKeyError",
+    "ParallelError",
     "ReadOnlyError",
     "ReplayMissError",
     "StoreFullError",
@@ -25,6 +26,7 @@ __all__ = [
     "UnsafeValueError",
     "UnsupportedFileSystemError",
     "ValueFormError",
+    "WorkerDiedError",
     "WrongSecretError",
 ]
 
@@ -103,3 +105,23 @@ class StoreIOError(CacheError, OSError):
 
 class ReplayMissError(CacheError, LookupError):
     """In replay mode nothing is computed, and this call's result is not in the cache."""
+
+
+class ParallelError(CacheError):
+    """Where parallel work failed: the cause (`__cause__`) of what the function itself raised.
+
+    Its text names the input and has the traceback of the process that failed. It is raised in place of an exception
+    that cannot be sent between processes, and where workers cannot load the function.
+    """
+
+    #: The place of the input, counted from 0; `None` if there was none yet.
+    position: int | None = None
+    #: The input's `repr`, shortened.
+    input: str | None = None
+
+
+class WorkerDiedError(ParallelError):
+    """A worker process was killed, or ended by itself, while it was at an input or starting."""
+
+    #: As `multiprocessing.Process.exitcode`: the signal's number, negative, if it was killed by one.
+    exit_code: int | None = None
