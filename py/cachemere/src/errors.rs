@@ -47,13 +47,18 @@ fn class_of(error: &Error) -> &'static str {
 
 /// What went wrong at opening a store, of which the engine does not always say which.
 pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
-    let message = told(&error);
+    let (class, message) = (class_of(&error), told(&error));
     let path = path.display().to_string();
-    if message.contains(&path) || class_of(&error) != "StoreIOError" {
-        return from_engine(error);
+    if message.contains(&path) {
+        return raise_as(class, message);
     }
-    let next = "see that its parent directory is there and can be written to, or choose another path";
-    raise_as("StoreIOError", format!("the store at {path} cannot be opened: {message}; {next}"))
+    let next = match class {
+        "StoreIOError" => {
+            "; see that its parent directory is there and can be written to, or choose another path"
+        }
+        _ => "",
+    };
+    raise_as(class, format!("the store at {path} cannot be opened: {message}{next}"))
 }
 
 fn told(error: &Error) -> String {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 from ._call_key import PLAIN, STREAM, CallKeys
 from ._engine import BoundMemo
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
-from ._options import check_tags
+from ._options import check_duration, check_tags
 from ._results import Results
 from .errors import InvalidOptionError
 
@@ -112,8 +112,8 @@ def memoize(
     """
     if isinstance(ignore, str):
         raise InvalidOptionError("memoize: ignore takes a collection of str: ('client',)")
-    if ttl is not None and not ttl > 0:
-        raise InvalidOptionError(f"memoize: ttl must be a positive number of seconds, not {ttl!r}")
+    if ttl is not None:
+        check_duration("memoize: ttl", ttl)
     made_tags = check_tags(tags)
 
     def decorate(function: Any) -> Any:

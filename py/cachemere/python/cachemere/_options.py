@@ -55,8 +55,18 @@ class Options:
             raise InvalidOptionError(f"durability must be 'checkpoint' or 'sync', not {self.durability!r}")
         for name in ("max_bytes", "max_entries", "map_size"):
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or value <= 0):
+            if value is not None and (type(value) is not int or not 0 < value < 1 << 63):
                 raise InvalidOptionError(f"{name} must be a positive int, not {value!r}")
+        if type(self.memory_bytes) is not int or not 0 <= self.memory_bytes < 1 << 63:
+            raise InvalidOptionError(f"memory_bytes must be an int, 0 or more, not {self.memory_bytes!r}")
+        for name in ("ttl", "idle", "checkpoint_interval"):
+            value = getattr(self, name)
+            if value is not None:
+                check_duration(name, value)
+        if not isinstance(self.namespace, str):
+            raise InvalidOptionError(f"namespace must be a str, not {self.namespace!r}")
+        if self.compression not in (None, True, False):
+            raise InvalidOptionError(f"compression must be True, False or None, not {self.compression!r}")
 
     @property
     def serializer(self) -> str:
@@ -105,6 +115,12 @@ class Options:
 
 def _dumps(value: Any, protocol: int = 5) -> bytes:
     return pickle.dumps(value, protocol)
+
+
+def check_duration(name: str, seconds: object) -> None:
+    """A duration, as given by the user."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 1e-6 <= seconds < 1e18:
+        raise InvalidOptionError(f"{name} must be a positive number of seconds, not {seconds!r}")
 
 
 def check_secret(secret: object) -> Secret | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from ._engine import DictBase, Store
 from ._handle import Handle
 from ._info import EntryInfo, entry_info
-from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
+from ._options import MEMORY_BYTES, Options, Secret, check_duration, check_secret, remember, resolve, serializers
 from ._views import DictItems, DictKeys, DictValues
 from ._walk import entries, met
 from .errors import CacheError, InvalidOptionError, MissingKeyError
@@ -119,11 +119,11 @@ class PersistDict(Handle, DictBase[K, V]):
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        if not expiration_days >= 0:
-            raise InvalidOptionError(f"expiration_days must not be negative, but is {expiration_days!r}")
+        if expiration_days != 0:
+            check_duration("expiration_days", expiration_days)
         for option, value in (("key_size_limit", key_size_limit), ("background_timeout", background_timeout)):
-            if not value > 0:
-                raise InvalidOptionError(f"{option} must be positive, but is {value!r}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise InvalidOptionError(f"{option} must be a positive number, not {value!r}")
         secret = check_secret(encryption_key)
         options = {
             "path": resolve(database_path),
