@@ -195,7 +195,7 @@ impl ByteCache {
     /// [`get_unless`](Self::get_unless) tells what is.
     pub fn is_current(&self, held: &Held) -> Result<bool> {
         let live = self.inner.entries.store.live()?;
-        if !held.is_current(live.generation, live.token()) || held.mark.is_expired(&live) {
+        if !held.is_current(live.generation, live.standing()) || held.mark.is_expired(&live) {
             return Ok(false);
         }
         self.inner.held_hits.fetch_add(1, Ordering::Relaxed);
@@ -464,7 +464,7 @@ impl ByteCache {
 
     /// Tells the ledger of a commit. Without one nothing is held, and one that is made later starts empty.
     fn committed(&self, commit: &Commit) {
-        self.inner.ledger.with_own(|ledger| ledger.committed(commit.token, &commit.written));
+        self.inner.ledger.with_own(|ledger| ledger.committed(commit.found, commit.token, &commit.written));
     }
 }
 

@@ -7,6 +7,8 @@
 //! Commits of the same handle need no such look: it knows which keys it wrote. As long as every commit since a value's
 //! snapshot was its own, the value is good unless its key was among them, and those are dropped from the front.
 //!
+//! Nor do commits of this process that only wrote access times (see `store::quiet`): they count as if they had not been.
+//!
 //! Two races are closed on the way. LMDB publishes a commit's meta page before the number that readers take their
 //! snapshot from, so the token can be newer than a snapshot opened after it was read: tags are always the snapshot's own
 //! number. And a value read just before a commit of the same handle could be added just after that commit dropped its
@@ -15,7 +17,7 @@
 use std::sync::Arc;
 
 use crate::mark::{Chain, Mark};
-use crate::store::{Header, KeyHash, Prefix};
+use crate::store::{Header, KeyHash, Prefix, Standing};
 
 /// The least a shard of the front may hold.
 const SHARD: u64 = 8 << 20;
@@ -75,9 +77,9 @@ impl<V: Send + Sync + 'static> Front<V> {
         self.items.get(hash)
     }
 
-    /// Whether the item's value is what the store has, `token` being the last committed transaction.
-    pub(crate) fn is_current(&self, item: &Item<V>, token: u64) -> bool {
-        item.mark.is_current(&self.chain, token)
+    /// Whether the item's value is what the store has, the store standing `at`.
+    pub(crate) fn is_current(&self, item: &Item<V>, at: Standing) -> bool {
+        item.mark.is_current(&self.chain, at)
     }
 
     /// To be asked before the snapshot is opened in which a value to be added is read.
@@ -102,13 +104,13 @@ impl<V: Send + Sync + 'static> Front<V> {
         item.mark.publish(&self.chain, drops, snapshot);
     }
 
-    /// Drops what a commit of this handle wrote. To be called before any other writer of this process goes on.
-    pub(crate) fn committed(&self, txn: u64, written: &[KeyHash]) {
+    /// Drops what a commit of this handle wrote, which found the values of snapshot `found`. To be called before any other writer of this process goes on.
+    pub(crate) fn committed(&self, found: u64, txn: u64, written: &[KeyHash]) {
         self.chain.begin();
         for hash in written {
             self.items.remove(hash);
         }
-        self.chain.extend(txn);
+        self.chain.extend(found, txn);
     }
 
     /// Drops everything.
@@ -130,6 +132,11 @@ mod tests {
 
     use super::*;
 
+    /// The store after transaction `token`, which may have changed anything.
+    fn at(token: u64) -> Standing {
+        Standing { token, since: token }
+    }
+
     const A: KeyHash = KeyHash([1; 16]);
     const B: KeyHash = KeyHash([2; 16]);
 
@@ -143,7 +150,7 @@ mod tests {
 
     /// The value that a read would be given when `token` is the last committed transaction.
     fn given(front: &Front<u32>, hash: KeyHash, token: u64) -> Option<u32> {
-        front.get(&hash).filter(|item| front.is_current(item, token)).map(|item| *item.value)
+        front.get(&hash).filter(|item| front.is_current(item, at(token))).map(|item| *item.value)
     }
 
     #[test]
@@ -160,43 +167,62 @@ mod tests {
     #[test]
     fn own_commits_keep_all_values_but_those_they_wrote() {
         let front = front();
-        front.committed(7, &[]);
+        front.committed(6, 7, &[]);
         add(&front, front.drops(), A, 10, 7);
         add(&front, front.drops(), B, 20, 7);
-        front.committed(8, &[B]);
-        front.committed(9, &[]);
+        front.committed(7, 8, &[B]);
+        front.committed(8, 9, &[]);
         assert_eq!((given(&front, A, 9), given(&front, B, 9)), (Some(10), None));
         // Not before the commit that is last is known to have been this handle's own.
         assert_eq!(given(&front, A, 10), None);
     }
 
     #[test]
+    fn commits_of_access_times_keep_all_values_and_do_not_break_the_chain() {
+        let front = front();
+        front.committed(6, 7, &[]);
+        add(&front, front.drops(), A, 10, 7);
+        add(&front, front.drops(), B, 20, 7);
+        let is_current = |hash, token, since| {
+            front.get(&hash).is_some_and(|item| front.is_current(&item, Standing { token, since }))
+        };
+        // Transactions 8 and 9 wrote access times.
+        assert!(is_current(A, 9, 7) && !is_current(A, 9, 8));
+        front.committed(7, 10, &[B]);
+        assert!(is_current(A, 10, 10) && !is_current(B, 10, 10));
+        // So did 11, then 12 changed something, and 13 wrote access times.
+        assert!(is_current(A, 11, 10) && !is_current(A, 12, 12) && !is_current(A, 13, 12));
+        front.committed(12, 14, &[]);
+        assert!(!is_current(A, 14, 14));
+    }
+
+    #[test]
     fn a_commit_of_somebody_else_between_own_ones_breaks_the_chain() {
         let front = front();
-        front.committed(7, &[]);
+        front.committed(6, 7, &[]);
         add(&front, front.drops(), A, 10, 7);
         // Transaction 8 was another process's and can have written A.
-        front.committed(9, &[B]);
+        front.committed(8, 9, &[B]);
         assert_eq!(given(&front, A, 9), None);
         // What is read from now on is good, also after further own commits.
         add(&front, front.drops(), A, 11, 9);
-        front.committed(10, &[B]);
+        front.committed(9, 10, &[B]);
         assert_eq!(given(&front, A, 10), Some(11));
     }
 
     #[test]
     fn a_value_added_after_an_own_commit_dropped_its_key_is_never_given_out() {
         let front = front();
-        front.committed(7, &[]);
+        front.committed(6, 7, &[]);
         // The reader asks, opens snapshot 7 and reads; the writer commits 8 and drops the key; the reader adds.
         let drops = front.drops();
-        front.committed(8, &[A]);
+        front.committed(7, 8, &[A]);
         add(&front, drops, A, 10, 7);
         for token in 0..12 {
             assert_eq!(given(&front, A, token), None, "token {token}");
         }
         // It stays untagged when more is committed: no chain covers it.
-        front.committed(9, &[B]);
+        front.committed(8, 9, &[B]);
         assert_eq!(given(&front, A, 9), None);
     }
 
@@ -204,7 +230,7 @@ mod tests {
     fn an_untagged_value_is_given_out_once_its_stamp_was_seen_again() {
         let front = front();
         let drops = front.drops();
-        front.committed(8, &[B]);
+        front.committed(7, 8, &[B]);
         add(&front, drops, A, 10, 7);
         assert_eq!(given(&front, A, 8), None);
         front.get(&A).unwrap().mark.confirm(8, &Header::of_stamp(7));
@@ -215,10 +241,10 @@ mod tests {
     #[test]
     fn a_value_confirmed_after_it_was_dropped_is_not_found_again() {
         let front = front();
-        front.committed(7, &[]);
+        front.committed(6, 7, &[]);
         add(&front, front.drops(), A, 10, 7);
         let late = front.get(&A).unwrap();
-        front.committed(8, &[A]);
+        front.committed(7, 8, &[A]);
         // The reader had looked at snapshot 7 before the commit.
         late.mark.confirm(7, &Header::of_stamp(7));
         assert_eq!(given(&front, A, 8), None);
@@ -227,13 +253,13 @@ mod tests {
     #[test]
     fn nothing_from_before_a_clear_is_given_out() {
         let front = front();
-        front.committed(7, &[]);
+        front.committed(6, 7, &[]);
         add(&front, front.drops(), A, 10, 7);
         let drops = front.drops();
         front.clear(8);
         add(&front, drops, B, 20, 7);
         assert_eq!((given(&front, A, 8), given(&front, B, 8)), (None, None));
-        front.committed(9, &[]);
+        front.committed(8, 9, &[]);
         assert_eq!((given(&front, A, 9), given(&front, B, 9)), (None, None));
     }
 
@@ -244,6 +270,8 @@ mod tests {
         use std::sync::Mutex;
         use std::sync::atomic::AtomicBool;
 
+        use crate::store::QuietRun;
+
         const KEYS: [KeyHash; 4] = [KeyHash([1; 16]), KeyHash([2; 16]), KeyHash([3; 16]), KeyHash([4; 16])];
         const COMMITS: u64 = 60_000;
         /// Readers are slow to start on a busy machine.
@@ -253,24 +281,35 @@ mod tests {
         // The last transaction that wrote each key, and the last of all: read together, they are a snapshot.
         let store = Mutex::new(([1u64; 4], 1u64));
         let token = AtomicU64::new(1);
+        let quiet = QuietRun::default();
         // What a finished write promises to every later read.
         let returned = [const { AtomicU64::new(1) }; 4];
         let done = AtomicBool::new(false);
         let given_out = AtomicU64::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let enough = |txn| txn > COMMITS && given_out.load(Ordering::Relaxed) > READS;
+                // If a reader has failed, there will never be.
+                let enough =
+                    |txn| txn > COMMITS && given_out.load(Ordering::Relaxed) > READS || txn > 1_000 * COMMITS;
                 for txn in (2..).take_while(|txn| !enough(*txn)) {
                     let key = (txn.wrapping_mul(0x9e37_79b9) >> 7) as usize % 4;
+                    // Some commits write access times alone.
+                    let is_quiet = txn % 3 == 0;
                     {
                         let mut store = store.lock().unwrap();
-                        store.0[key] = txn;
+                        if !is_quiet {
+                            store.0[key] = txn;
+                        }
                         store.1 = txn;
                         token.store(txn, Ordering::SeqCst);
                     }
+                    if is_quiet {
+                        quiet.extend(txn);
+                        continue;
+                    }
                     // Now and then it was another process that committed; the front is not told.
                     if txn % 5 != 0 {
-                        front.committed(txn, &[KEYS[key]]);
+                        front.committed(quiet.standing(txn - 1).since, txn, &[KEYS[key]]);
                     }
                     returned[key].store(txn, Ordering::SeqCst);
                     if u64::is_multiple_of(txn, 64) {
@@ -287,7 +326,9 @@ mod tests {
                         let key = n % 4;
                         let promised = returned[key].load(Ordering::SeqCst);
                         let item = front.get(&KEYS[key]);
-                        let current = |item: &Item<u32>| front.is_current(item, token.load(Ordering::SeqCst));
+                        let current = |item: &Item<u32>| {
+                            front.is_current(item, quiet.standing(token.load(Ordering::SeqCst)))
+                        };
                         if let Some(item) = item.as_ref().filter(|item| current(item)) {
                             given_out.fetch_add(1, Ordering::Relaxed);
                             assert!(u64::from(*item.value) >= promised, "{} < {promised}", item.value);

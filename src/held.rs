@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::mark::{Chain, Mark};
 use crate::per_environment::Made;
-use crate::store::{KeyHash, Prefix, lock};
+use crate::store::{KeyHash, Prefix, Standing, lock};
 
 /// The caller's claim to have one payload in memory, from [`ByteCache::hold`](crate::ByteCache::hold).
 ///
@@ -44,8 +44,8 @@ impl Ledger {
         self.chain.drops()
     }
 
-    /// Kills what a commit of this handle wrote. To be called before any other writer of this process goes on.
-    pub(crate) fn committed(&self, token: u64, written: &[KeyHash]) {
+    /// Kills what a commit of this handle wrote, which found the values of snapshot `found`. To be called before any other writer of this process goes on.
+    pub(crate) fn committed(&self, found: u64, token: u64, written: &[KeyHash]) {
         self.chain.begin();
         let mut marks = self.marks();
         for hash in written {
@@ -53,7 +53,7 @@ impl Ledger {
                 mark.kill();
             }
         }
-        self.chain.extend(token);
+        self.chain.extend(found, token);
     }
 
     /// Kills everything.
@@ -71,9 +71,9 @@ impl Ledger {
 }
 
 impl Held {
-    /// Whether the payload is what the store has, `token` being the last committed transaction of the environment.
-    pub(crate) fn is_current(&self, environment: u64, token: u64) -> bool {
-        self.ledger.environment == environment && self.mark.is_current(&self.ledger.chain, token)
+    /// Whether the payload is what the store has, its environment standing `at`.
+    pub(crate) fn is_current(&self, environment: u64, at: Standing) -> bool {
+        self.ledger.environment == environment && self.mark.is_current(&self.ledger.chain, at)
     }
 
     /// Whether a confirmation would make it current again.
@@ -105,6 +105,11 @@ mod tests {
     use super::*;
     use crate::store::Header;
 
+    /// The store after transaction `token`, which may have changed anything.
+    fn at(token: u64) -> Standing {
+        Standing { token, since: token }
+    }
+
     const A: KeyHash = KeyHash([1; 16]);
     const B: KeyHash = KeyHash([2; 16]);
 
@@ -119,38 +124,38 @@ mod tests {
     #[test]
     fn a_payload_is_current_in_its_snapshot_and_through_own_commits_of_other_keys() {
         let ledger = ledger();
-        ledger.committed(7, &[]);
+        ledger.committed(6, 7, &[]);
         let a = hold(&ledger, ledger.drops(), A, 7);
         let b = hold(&ledger, ledger.drops(), B, 7);
-        assert!(a.is_current(1, 7) && !a.is_current(2, 7) && !a.is_current(1, 8));
-        ledger.committed(8, &[B]);
-        assert!(a.is_current(1, 8) && !b.is_current(1, 8));
+        assert!(a.is_current(1, at(7)) && !a.is_current(2, at(7)) && !a.is_current(1, at(8)));
+        ledger.committed(7, 8, &[B]);
+        assert!(a.is_current(1, at(8)) && !b.is_current(1, at(8)));
         // Transaction 9 was somebody else's.
-        ledger.committed(10, &[]);
-        assert!(!a.is_current(1, 10));
+        ledger.committed(9, 10, &[]);
+        assert!(!a.is_current(1, at(10)));
     }
 
     #[test]
     fn what_was_overwritten_is_not_brought_back_by_a_late_confirmation() {
         let ledger = ledger();
-        ledger.committed(7, &[]);
+        ledger.committed(6, 7, &[]);
         let a = hold(&ledger, ledger.drops(), A, 7);
-        ledger.committed(8, &[A]);
+        ledger.committed(7, 8, &[A]);
         // The reader had looked at snapshot 7 before the commit.
         a.mark.confirm(7, &Header::of_stamp(7));
-        assert!((6..12).all(|token| !a.is_current(1, token)));
+        assert!((6..12).all(|token| !a.is_current(1, at(token))));
     }
 
     #[test]
     fn what_is_held_after_a_commit_dropped_its_key_is_not_current_until_confirmed() {
         let ledger = ledger();
-        ledger.committed(7, &[]);
+        ledger.committed(6, 7, &[]);
         let drops = ledger.drops();
-        ledger.committed(8, &[A]);
+        ledger.committed(7, 8, &[A]);
         let a = hold(&ledger, drops, A, 7);
-        assert!((6..12).all(|token| !a.is_current(1, token)));
+        assert!((6..12).all(|token| !a.is_current(1, at(token))));
         a.mark.confirm(8, &Header::of_stamp(8));
-        assert!(a.is_current(1, 8));
+        assert!(a.is_current(1, at(8)));
     }
 
     #[test]
@@ -158,11 +163,11 @@ mod tests {
         let ledger = ledger();
         let first = hold(&ledger, 0, A, 7);
         let second = hold(&ledger, 0, A, 7);
-        assert!(!first.is_current(1, 7) && second.is_current(1, 7));
+        assert!(!first.is_current(1, at(7)) && second.is_current(1, at(7)));
         drop(first);
         assert_eq!(ledger.marks().len(), 1);
         ledger.clear(8);
-        assert!(!second.is_current(1, 7) && !second.is_current(1, 8));
+        assert!(!second.is_current(1, at(7)) && !second.is_current(1, at(8)));
         drop(second);
         assert_eq!(ledger.marks().len(), 0);
     }

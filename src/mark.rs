@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{Span, Time};
-use crate::store::{Access, Header, KeyHash, Live, Stamp, due, granularity};
+use crate::store::{Access, Header, KeyHash, Live, Stamp, Standing, due, granularity};
 
 /// The tag of a value that is not good in any snapshot yet.
 const UNTAGGED: u64 = 0;
@@ -22,9 +22,10 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn covers(&self, tag: u64, token: u64) -> bool {
+    pub(crate) fn covers(&self, tag: u64, at: Standing) -> bool {
         // `start` is raised before `end`, so with the new end comes the new start.
-        token == self.end.load(Ordering::SeqCst) && tag >= self.start.load(Ordering::SeqCst)
+        (at.since..=at.token).contains(&self.end.load(Ordering::SeqCst))
+            && tag >= self.start.load(Ordering::SeqCst)
     }
 
     pub(crate) fn drops(&self) -> u64 {
@@ -36,9 +37,9 @@ impl Chain {
         self.drops.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// To be called after what commit `txn` wrote was dropped.
-    pub(crate) fn extend(&self, txn: u64) {
-        if self.end.load(Ordering::SeqCst) + 1 != txn {
+    /// To be called after what commit `txn` wrote was dropped, which found the values of snapshot `found`.
+    pub(crate) fn extend(&self, found: u64, txn: u64) {
+        if self.end.load(Ordering::SeqCst) < found {
             self.start.store(txn, Ordering::SeqCst);
         }
         self.end.store(txn, Ordering::SeqCst);
@@ -88,10 +89,10 @@ impl Mark {
         }
     }
 
-    /// Whether the value is what the store has, `token` being the last committed transaction.
-    pub(crate) fn is_current(&self, chain: &Chain, token: u64) -> bool {
+    /// Whether the value is what the store has.
+    pub(crate) fn is_current(&self, chain: &Chain, at: Standing) -> bool {
         let tag = self.tag.load(Ordering::Acquire);
-        tag != UNTAGGED && tag != DEAD && (tag == token || chain.covers(tag, token))
+        tag != UNTAGGED && tag != DEAD && ((at.since..=at.token).contains(&tag) || chain.covers(tag, at))
     }
 
     /// Notes that the key still has this value in a later snapshot.

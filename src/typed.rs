@@ -86,7 +86,7 @@ where
         let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.namespace.last_id());
         let mut item = front.get(&hash).filter(|item| item.is_of(scratch.key.key()));
         let good =
-            |item: &mut Arc<Item<V>>| front.is_current(item, live.token()) && !item.mark.is_expired(live);
+            |item: &mut Arc<Item<V>>| front.is_current(item, live.standing()) && !item.mark.is_expired(live);
         if let Some(item) = item.take_if(good) {
             return Ok(Looked::Front(item));
         }
@@ -122,7 +122,7 @@ where
 
     /// Tells the front of a commit. Without a front there is nothing to tell, and one that is made later starts empty.
     pub(crate) fn committed(&self, commit: &Commit) {
-        self.front.with_own(|front| front.committed(commit.token, &commit.written));
+        self.front.with_own(|front| front.committed(commit.found, commit.token, &commit.written));
     }
 }
 

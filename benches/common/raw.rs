@@ -45,6 +45,17 @@ impl Raw {
         txn.commit().unwrap();
     }
 
+    /// In transactions of 256.
+    pub fn remove_many(&self, keys: &[String]) {
+        for keys in keys.chunks(256) {
+            let mut txn = self.env.write_txn().unwrap();
+            for key in keys {
+                assert!(self.tree.delete(&mut txn, key.as_bytes()).unwrap());
+            }
+            txn.commit().unwrap();
+        }
+    }
+
     /// Hands the value to `look` while the transaction is open, so that nothing need be copied.
     pub fn get<T>(&self, key: &str, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let txn = self.env.read_txn().unwrap();

@@ -41,6 +41,26 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         table.pair(&format!("open a store of {entries} entries and get one"), &pair, target);
     }
 
+    // What the same removals cost LMDB alone, with keys as far apart as hashes are.
+    let [raw_small, raw_large] = [scale.small, scale.large].map(|entries| raw_filled(dir.path(), entries));
+    let remove = |raw: &Raw, turn: usize| {
+        let (mut keys, value) = (Vec::new(), encode(&document(1)));
+        for n in 0..1_000u64 {
+            keys.push(scattered((1 << 50) + turn as u64 * 1_000 + n));
+        }
+        keys.sort_unstable();
+        raw.put_many(keys.iter().map(|key| (key.as_str(), value.as_slice())));
+        time(1, || raw.remove_many(&keys))
+    };
+    remove(&raw_small, scale.turns);
+    remove(&raw_large, scale.turns);
+    let pair = alternate(scale.turns, |turn| remove(&raw_small, turn), |turn| remove(&raw_large, turn));
+    let name = format!(
+        "remove 1,000 scattered keys of {} entries (left: of {}; both raw heed)",
+        scale.large, scale.small
+    );
+    table.pair(&name, &pair, Target::None);
+
     let sweep = |cache: &ByteCache, turn: usize| {
         let expiring: Vec<(String, Vec<u8>)> = (0..1_000u64)
             .map(|n| (1 << 50) + turn as u64 * 1_000 + n)
@@ -78,4 +98,22 @@ fn filled(dir: &Path, entries: usize) -> PathBuf {
     }
     cache.close().unwrap();
     path
+}
+
+/// A key of 16 bytes whose place among the others is random, as that of a hash is.
+fn scattered(n: u64) -> String {
+    format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn raw_filled(dir: &Path, entries: usize) -> Raw {
+    let path = dir.join(format!("raw {entries}"));
+    std::fs::create_dir(&path).unwrap();
+    let raw = Raw::open(&path, false);
+    for batch in (0..entries as u64).collect::<Vec<_>>().chunks(10_000) {
+        let mut items: Vec<(String, Vec<u8>)> =
+            batch.iter().map(|n| (scattered(*n), encode(&document(*n)))).collect();
+        items.sort_unstable();
+        raw.put_many(items.iter().map(|(key, value)| (key.as_str(), value.as_slice())));
+    }
+    raw
 }

@@ -17,6 +17,7 @@ use super::housekeeper::{Housekeeper, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
+use super::quiet::{QuietRun, Standing};
 use super::records::{Recency, StateRecord};
 use super::room::{MakeRoom, RoomTurn};
 use super::sync::lock;
@@ -73,6 +74,7 @@ pub(crate) struct Live {
     stamp_base: u64,
     pub(crate) flights: Arc<Flights>,
     pub(crate) access: AccessLog,
+    quiet: QuietRun,
     pub(super) sweeper: Option<ProcessLock>,
     pub(super) room: RoomTurn,
     /// For `Maintenance::Inline`: held by the thread that is at it.
@@ -128,6 +130,7 @@ impl Live {
             stamp_base: state.stamp_base,
             flights,
             access: AccessLog::default(),
+            quiet: QuietRun::default(),
             sweeper,
             room: RoomTurn::default(),
             inline: Mutex::new(Rounds::new()),
@@ -140,6 +143,16 @@ impl Live {
     /// The last committed transaction, of any process: 3 to 6 ns, no lock, no system call.
     pub(crate) fn token(&self) -> u64 {
         self.token_of(self.last_txn())
+    }
+
+    /// The token, with how long the store has had the values it has.
+    pub(crate) fn standing(&self) -> Standing {
+        self.quiet.standing(self.token())
+    }
+
+    /// The oldest snapshot known to have the values that commit `token` finds.
+    pub(super) fn standing_before(&self, token: u64) -> u64 {
+        self.quiet.standing(token.saturating_sub(1)).since
     }
 
     /// The token as of a transaction. LMDB numbers the transactions of a compacted file anew; tokens do not come again.
@@ -217,6 +230,16 @@ impl Live {
         }
     }
 
+    /// A commit of access times, which makes no value in memory another's.
+    pub(super) fn write_access_times<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        self.write_in_turn(false, work, |commit| {
+            // Under a limit it can have evicted.
+            if commit.written.is_empty() {
+                self.quiet.extend(commit.token);
+            }
+        })
+    }
+
     fn attempt<T>(&self, work: &mut impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<(T, Option<Commit>)> {
         let txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
         let mut writer = Writer::new(txn, self)?;
@@ -236,7 +259,7 @@ impl Live {
         Ok(done)
     }
 
-    /// A commit that makes nothing public of itself: of access times and the like. It waits for nobody's turn to find
+    /// A commit that makes nothing public of itself, of the sweeper and the like. It waits for nobody's turn to find
     /// room, because the background thread must go on moving this process's pin.
     pub(crate) fn write_quietly<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         self.write_in_turn(false, work, |_| ())
@@ -379,6 +402,8 @@ pub(crate) struct Commit {
     pub(crate) txn: u64,
     /// The token that it makes.
     pub(crate) token: u64,
+    /// The oldest snapshot known to have the values that it found.
+    pub(crate) found: u64,
     /// The entries inserted, replaced or removed, whoever asked for it.
     pub(crate) written: Vec<KeyHash>,
     /// Estimated pages dirtied.

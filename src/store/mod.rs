@@ -25,6 +25,7 @@ mod locks;
 mod namespace;
 mod opening;
 mod process_lock;
+mod quiet;
 mod record;
 mod records;
 mod recovery;
@@ -57,6 +58,9 @@ pub(crate) use self::limits::largest_entry;
 use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name};
+#[cfg(test)]
+pub(crate) use self::quiet::QuietRun;
+pub(crate) use self::quiet::Standing;
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Writer, is_expired};

@@ -206,7 +206,7 @@ pub(crate) fn flush_accesses(live: &Live) -> Result<()> {
     all.sort_unstable();
     let mut rest = all.as_slice();
     while !rest.is_empty() {
-        let written = live.write_quietly(|writer| {
+        let written = live.write_access_times(|writer| {
             let (mut done, mut bytes) = (0, 0);
             for (hash, accessed) in rest.iter().take(FLUSH_BATCH) {
                 bytes += writer.set_accessed(*hash, *accessed)?;

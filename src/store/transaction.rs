@@ -194,9 +194,11 @@ impl<'a> Writer<'a> {
         if !self.dirty {
             return Ok(None);
         }
+        let token = self.live.token_of(self.txn.id() as u64);
         let commit = Commit {
             txn: self.txn.id() as u64,
-            token: self.live.token_of(self.txn.id() as u64),
+            token,
+            found: self.live.standing_before(token),
             written: self.written,
             pages: self.pages,
             recency: self.state.recency,

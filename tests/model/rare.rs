@@ -274,3 +274,42 @@ fn long_iterations_meet_each_entry_once_whatever_the_direction() {
         assert!(distinct.contains(key), "{key} was there all the time");
     }
 }
+
+/// Writing access times moves the token for everybody, but changes no value.
+#[test]
+fn memory_answers_on_after_access_times_were_written() {
+    let (dir, clock) = (fast_directory(), mock_clock());
+    let path = dir.path().join("store");
+    let handles = [manual(&path, &clock).open().unwrap(), manual(&path, &clock).open().unwrap()];
+    for n in 0..KEYS {
+        handles[0].insert(&key(n), &value(n as u32)).unwrap();
+    }
+    let read = |handle: &Handle| {
+        let before = handle.stats().unwrap().front_hits;
+        for n in 0..KEYS {
+            assert_eq!(handle.get(&key(n)).unwrap(), Some(value(n as u32)));
+        }
+        handle.stats().unwrap().front_hits - before
+    };
+    for handle in &handles {
+        read(handle);
+        assert_eq!(read(handle), KEYS as u64);
+    }
+    let accessed = handles[0].info(&key(0)).unwrap().unwrap().accessed;
+    for round in 0..3 {
+        clock.advance(100 * SECOND);
+        assert_eq!(handles.each_ref().map(&read), [KEYS as u64; 2], "round {round}");
+        // It writes the access times first.
+        handles[0].sweep().unwrap();
+    }
+    assert!(handles[1].info(&key(0)).unwrap().unwrap().accessed > accessed);
+    assert_eq!(handles.each_ref().map(&read), [KEYS as u64; 2]);
+    // What is written between two such commits is seen, by the handle that wrote it and by the other.
+    handles[0].insert(&key(0), &value(77)).unwrap();
+    clock.advance(100 * SECOND);
+    assert_eq!(handles[1].get(&key(1)).unwrap(), Some(value(1)));
+    handles[0].sweep().unwrap();
+    for handle in &handles {
+        assert_eq!(handle.get(&key(0)).unwrap(), Some(value(77)));
+    }
+}
