@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -102,10 +102,10 @@ class Work:
         if self._failure is not None:
             self._raise(self._failure)
 
-    def _completed(self) -> Iterator[Outcome]:
+    def _completed(self) -> Generator[Outcome, None, None]:
         """Those that have results, as they come."""
         numbered = enumerate(self._inputs)
-        with self._team as _:
+        with self._team:
             while self._is_reading or self._team.is_busy:
                 if self._may_read():
                     read = next(numbered, None)

@@ -144,8 +144,8 @@ class Processes:
         (position, item), worker.task = worker.task, None
         try:
             reply: Reply = loads(sent)
-        except Exception as error:
-            return Outcome(position, item, error=error)
+        except Exception as unreadable:
+            return Outcome(position, item, error=unreadable)
         if not reply.traceback:
             return Outcome(position, item, reply.value)
         error = reply.error or ParallelError(

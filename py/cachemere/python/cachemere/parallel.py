@@ -9,9 +9,10 @@ import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from inspect import Parameter
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from ._memoized import Memoized
+from ._options import resolve
 from ._outcomes import Team, Work
 from ._progress import find_tqdm, progress
 from ._threads import Alone, Threads
@@ -92,12 +93,38 @@ class Parallel:
         """
         if url is not None:
             warnings.warn("url has no effect: all processes write to the store themselves", DeprecationWarning, 2)
-        place = (pathlib.Path(os.path.abspath(dbpath)), namespace, compress)
+        place = (resolve(dbpath), namespace or "default", compress)
         cache = self._caches.get(place)
         if cache is None:
-            cache = self._caches[place] = Cache(dbpath, namespace=namespace, compression=compress)
+            cache = self._caches[place] = Cache(place[0], namespace=place[1], compression=compress)
         return cache.memoize(key=key)
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., R],
+        inputs: Iterable[Any],
+        show_progress: bool = ...,
+        progress_desc: str = ...,
+        is_parallel: bool = ...,
+        use_threadpool: bool = ...,
+        n_processes: int | None = ...,
+        ignore_error: Literal[False] = ...,
+        spread_fn_args: bool | None = ...,
+    ) -> list[R]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., R],
+        inputs: Iterable[Any],
+        show_progress: bool = ...,
+        progress_desc: str = ...,
+        is_parallel: bool = ...,
+        use_threadpool: bool = ...,
+        n_processes: int | None = ...,
+        ignore_error: bool = ...,
+        spread_fn_args: bool | None = ...,
+    ) -> list[R | None]: ...
     def map(
         self,
         fn: Callable[..., R],
@@ -109,7 +136,7 @@ class Parallel:
         n_processes: int | None = None,
         ignore_error: bool = False,
         spread_fn_args: bool | None = None,
-    ) -> list[R]:
+    ) -> list[R] | list[R | None]:
         """The results, in the order of the inputs.
 
         Args:
@@ -145,6 +172,32 @@ class Parallel:
             )
         )
 
+    @overload
+    def imap(
+        self,
+        fn: Callable[..., R],
+        inputs: Iterable[Any],
+        show_progress: bool = ...,
+        progress_desc: str = ...,
+        is_parallel: bool = ...,
+        use_threadpool: bool = ...,
+        n_processes: int | None = ...,
+        ignore_error: Literal[False] = ...,
+        spread_fn_args: bool | None = ...,
+    ) -> Iterator[R]: ...
+    @overload
+    def imap(
+        self,
+        fn: Callable[..., R],
+        inputs: Iterable[Any],
+        show_progress: bool = ...,
+        progress_desc: str = ...,
+        is_parallel: bool = ...,
+        use_threadpool: bool = ...,
+        n_processes: int | None = ...,
+        ignore_error: bool = ...,
+        spread_fn_args: bool | None = ...,
+    ) -> Iterator[R | None]: ...
     def imap(
         self,
         fn: Callable[..., R],
@@ -156,7 +209,7 @@ class Parallel:
         n_processes: int | None = None,
         ignore_error: bool = False,
         spread_fn_args: bool | None = None,
-    ) -> Iterator[R]:
+    ) -> Iterator[R] | Iterator[R | None]:
         """As :meth:`map`, one result after the other, for inputs without an end.
 
         Work is done while a result is asked for, and by the workers in between; at most 64 inputs for each worker are
@@ -221,9 +274,13 @@ class Parallel:
     ) -> Iterator[Any]:
         if not callable(fn):
             raise InvalidOptionError(f"fn must be a function, not {fn!r}")
+        if any(
+            ask(fn) for ask in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        ):
+            raise InvalidOptionError(f"fn must be a plain function: calling {fn!r} does not do its work yet")
         if n_processes is not None and (type(n_processes) is not int or n_processes < 1):
             raise InvalidOptionError(f"n_processes must be a positive int, not {n_processes!r}")
-        number = (n_processes or os.cpu_count() or 1) if is_parallel else 1
+        number = (n_processes or _processors()) if is_parallel else 1
         tqdm = find_tqdm() if show_progress else None
         is_spread = _takes_several(fn) if spread_fn_args is None else spread_fn_args
         team: Team
@@ -248,6 +305,11 @@ class Parallel:
                 yield from work.in_order()
 
         return results()
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _takes_several(function: Callable[..., Any]) -> bool:
