@@ -76,7 +76,7 @@ class Processes:
         return bool(self._unsendable) or any(worker.task is not None for worker in self._workers)
 
     def give(self, position: int, item: Any) -> None:
-        worker = next((worker for worker in self._workers if worker.task is None), None) or self._start()
+        worker = self._idle() or self._start()
         worker.task = position, item
         if worker.is_ready:
             self._send_task(worker)
@@ -96,6 +96,14 @@ class Processes:
                     outcomes.append(outcome)
             if outcomes or not is_waiting:
                 return outcomes
+
+    def _idle(self) -> _Worker | None:
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            # It has nothing to tell but that it has died.
+            if not worker.pipe.poll():
+                return worker
+            self._died(worker)
+        return None
 
     # --- one worker ---------------------------------------------------------------------------------------------------
 
@@ -148,10 +156,13 @@ class Processes:
             return Outcome(position, item, error=unreadable)
         if not reply.traceback:
             return Outcome(position, item, reply.value)
-        error = reply.error or ParallelError(
-            f"what was raised at input {position}, {shown(item)}, cannot be sent between processes: "
-            f"{reply.traceback.strip().splitlines()[-1]}"
-        )
+        error = reply.error
+        if error is None:
+            error = ParallelError(
+                f"what was raised at input {position}, {shown(item)}, cannot be sent between processes: "
+                f"{reply.traceback.strip().splitlines()[-1]}"
+            )
+            error.position, error.input = position, shown(item)
         return Outcome(position, item, error=error, traceback=reply.traceback)
 
     def _died(self, worker: _Worker) -> Outcome | None:
