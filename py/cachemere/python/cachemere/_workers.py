@@ -60,12 +60,14 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            for worker in self._workers:
-                _send(worker, STOP)
-            for worker in self._workers:
-                worker.process.join(_FAREWELL)
-        self._kill()
+        try:
+            if kind is None:
+                for worker in self._workers:
+                    _send(worker, STOP)
+                for worker in self._workers:
+                    worker.process.join(_FAREWELL)
+        finally:
+            self._kill()
 
     @property
     def has_room(self) -> bool:
@@ -167,14 +169,18 @@ class Processes:
 
     def _died(self, worker: _Worker) -> Outcome | None:
         worker.process.join(_FAREWELL)
-        how = _ending(worker.process.exitcode)
+        code = worker.process.exitcode
+        how = _ending(code)
+        if code is None:
+            worker.process.kill()
+            worker.process.join()
         self._workers.remove(worker)
         worker.pipe.close()
         if not worker.is_ready:
             raise _death(
                 f"a worker process {how} while it started; what it wrote to the standard error may say why. A program "
                 f"whose workers are spawned must begin its work under `if __name__ == '__main__':`",
-                worker,
+                code,
             )
         if worker.task is None:
             _log.warning("a worker process that had nothing to do %s, and is replaced", how)
@@ -183,7 +189,7 @@ class Processes:
         error = _death(
             f"a worker process {how} at input {position}, {shown(item)}. What was cached before stays: run it again to "
             f"continue, with fewer processes if there was too little memory",
-            worker,
+            code,
         )
         error.position, error.input = position, shown(item)
         return Outcome(position, item, error=error)
@@ -228,9 +234,9 @@ def _ending(code: int | None) -> str:
         return f"was killed by signal {-code}"
 
 
-def _death(text: str, worker: _Worker) -> WorkerDiedError:
+def _death(text: str, code: int | None) -> WorkerDiedError:
     error = WorkerDiedError(text)
-    error.exit_code = worker.process.exitcode
+    error.exit_code = code
     return error
 
 

@@ -124,6 +124,19 @@ def be_killed_at_three(x: int) -> int:
     return x
 
 
+def close_everything_at_three(x: int) -> int:
+    """Goes on without a pipe."""
+    if x == 3:
+        os.closerange(3, 1000)
+        time.sleep(60)
+    return x
+
+
+def be_signalled(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(20)
+
+
 def exit_at_three(x: int) -> int:
     if x == 3:
         os._exit(7)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import functions
 import pytest
-from cachemere import Parallel, errors
+from cachemere import Parallel, _workers, errors
 from functions import METHODS, WAYS
 
 #: A call of `map` over these takes three at position 1.
@@ -157,9 +160,43 @@ def test_a_worker_that_dies_is_told_with_its_input(method: Any, function: Any, h
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_workers_whatever_the_parent_does_with_them(method: Any, number: signal.Signals) -> None:
+    before = signal.signal(number, lambda *_: None)
+    try:
+        with pytest.raises(errors.WorkerDiedError, match=f"killed by {number.name}") as caught:
+            Parallel(method).map(functions.be_signalled, [number], n_processes=1)
+    finally:
+        signal.signal(number, before)
+    assert caught.value.exit_code == -number
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_worker_that_dies_is_replaced_if_errors_are_ignored(method: Any) -> None:
     got = Parallel(method).map(functions.be_killed_at_three, [3, 1, 3, 2, 3, 4], n_processes=2, ignore_error=True)
     assert got == [None, 1, None, 2, None, 4]
+
+
+def test_a_worker_that_closes_its_pipe_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_workers, "_FAREWELL", 0.2)
+    with pytest.raises(errors.WorkerDiedError, match="closed its pipe") as caught:
+        Parallel("fork").map(functions.close_everything_at_three, INPUTS, n_processes=2)
+    check_place(caught.value)
+    assert caught.value.exit_code is None
+    assert not multiprocessing.active_children()
+
+
+def test_a_death_in_one_of_several_runs_at_once_leaves_the_others_alone() -> None:
+    def run(number: int) -> Any:
+        try:
+            function = functions.be_killed_at_three if number % 2 else functions.double
+            return Parallel("fork").map(function, INPUTS * 5, n_processes=2)
+        except errors.WorkerDiedError as error:
+            return error.position
+
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(run, range(6)))
+    assert got == [[2 * x for x in INPUTS * 5], 1] * 3
 
 
 def test_a_death_is_noticed_though_a_child_of_the_worker_holds_its_pipe() -> None:

@@ -77,7 +77,7 @@ def test_inputs_without_an_end_are_read_as_they_are_needed(way: Any) -> None:
     assert list(itertools.islice(results, 5)) == [0, 2, 4, 6, 8]
     # Five, and not more than two workers may have begun beyond the one that is due.
     assert 5 <= read <= 5 + 2 * 64
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_a_slow_input_does_not_let_the_others_fill_the_memory() -> None:
@@ -91,7 +91,7 @@ def test_a_slow_input_does_not_let_the_others_fill_the_memory() -> None:
     results = Parallel("fork").imap(wait_for_zero, numbers, n_processes=2)
     assert next(results) == 0
     assert len(read) == 2 * 64
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
 
 def test_a_result_does_not_wait_for_a_slow_source() -> None:

@@ -210,7 +210,7 @@ def test_a_fork_that_drops_an_iterator_leaves_its_workers_alone() -> None:
     child = os.fork()
     if child == 0:
         try:
-            results.close()  # type: ignore[attr-defined]
+            results.close()
         finally:
             os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
