@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing import connection, util
 from multiprocessing.context import BaseContext
@@ -65,7 +66,7 @@ class Processes:
                 for worker in self._workers:
                     _send(worker, STOP)
                 for worker in self._workers:
-                    worker.process.join(_FAREWELL)
+                    _wait_for_end(worker.process)
         finally:
             self._kill()
 
@@ -168,8 +169,7 @@ class Processes:
         return Outcome(position, item, error=error, traceback=reply.traceback)
 
     def _died(self, worker: _Worker) -> Outcome | None:
-        worker.process.join(_FAREWELL)
-        code = worker.process.exitcode
+        code = _wait_for_end(worker.process)
         how = _ending(code)
         if code is None:
             worker.process.kill()
@@ -221,6 +221,14 @@ def _send(worker: _Worker, made: Any) -> None:
         worker.pipe.send_bytes(made)
     except OSError:
         pass  # It has died, which its pipe will tell.
+
+
+def _wait_for_end(process: BaseProcess) -> int | None:
+    """The exit code, once there is one. `Process.join` waits without limit for a process that has closed its pipes."""
+    end = time.monotonic() + _FAREWELL
+    while (code := process.exitcode) is None and time.monotonic() < end:
+        time.sleep(0.001)
+    return code
 
 
 def _ending(code: int | None) -> str:
