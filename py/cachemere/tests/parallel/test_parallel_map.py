@@ -16,6 +16,21 @@ from cachemere import Cache, Parallel, errors
 from functions import METHODS, WAYS
 
 
+def test_the_example_of_the_model(path: Path) -> None:
+    pp = Parallel()
+
+    @pp.cache_func(path)
+    def heavy_computing(seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds * 2
+
+    inputs = [0.05, 0.1, 0.07, 0.03, 0.06]
+    assert pp.map(heavy_computing, inputs, n_processes=3) == [2 * seconds for seconds in inputs]
+    assert heavy_computing.cache_info().currsize == 5
+    assert [heavy_computing(seconds) for seconds in inputs] == [2 * seconds for seconds in inputs]
+    assert heavy_computing.cache_info().hits == 5
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_results_come_in_the_order_of_the_inputs(method: Any) -> None:
     pp = Parallel(method)
@@ -158,6 +173,26 @@ def test_functions_that_only_begin_their_work_are_refused(path: Path, function: 
     for it in (function, pp.cache_func(path)(function)):
         with pytest.raises(errors.InvalidOptionError, match="plain function"):
             pp.foreach(it, [1])
+
+
+def test_a_method_of_a_handle_is_sent_with_its_cache(path: Path) -> None:
+    with Cache(path) as cache:
+        Parallel("spawn").foreach(
+            cache.__setitem__, [(n, n * n) for n in range(10)], n_processes=2, spread_fn_args=True
+        )
+        assert dict(cache.items()) == {n: n * n for n in range(10)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_iterator_that_is_dropped_leaves_no_worker(method: Any) -> None:
+    results = Parallel(method).imap(functions.process, itertools.count(), n_processes=2)
+    workers = {next(results) for _ in range(6)}
+    assert all(Path(f"/proc/{worker}").exists() for worker in workers)
+    del results
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < end, "a worker is still there"
+        time.sleep(0.02)
 
 
 def test_workers_can_have_workers() -> None:
