@@ -1,8 +1,8 @@
 """Cachemere: a dict that persists, a cache to memoize with.
 
 :class:`PersistDict` is a `dict` in a directory. :class:`Cache` is for programs. :func:`memoize` keeps the results of
-functions. All of them may be used by any number of threads and processes at once, and none ever gives out a stale
-value.
+functions, and :class:`Parallel` computes them in many processes. All of them may be used by any number of threads and
+processes at once, and none ever gives out a stale value.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Work:
     def _completed(self) -> Generator[Outcome, None, None]:
         """Those that have results, as they come."""
         numbered = enumerate(self._inputs)
-        with self._team as _:
+        with self._team:
             while self._is_reading or self._team.is_busy:
                 if self._may_read():
                     read = next(numbered, None)

@@ -47,7 +47,7 @@ class Threads:
     def _outcome(self, future: Future[Any]) -> Outcome:
         position, item = self._tasks.pop(future)
         error = future.exception()
-        return Outcome(position, item, None if error else future.result(), error)
+        return Outcome(position, item, future.result() if error is None else None, error)
 
 
 class Alone:

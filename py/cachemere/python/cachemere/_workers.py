@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 from multiprocessing import connection, util
 from multiprocessing.context import BaseContext
@@ -60,12 +61,14 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            for worker in self._workers:
-                _send(worker, STOP)
-            for worker in self._workers:
-                worker.process.join(_FAREWELL)
-        self._kill()
+        try:
+            if kind is None:
+                for worker in self._workers:
+                    _send(worker, STOP)
+                for worker in self._workers:
+                    _wait_for_end(worker.process)
+        finally:
+            self._kill()
 
     @property
     def has_room(self) -> bool:
@@ -76,7 +79,7 @@ class Processes:
         return bool(self._unsendable) or any(worker.task is not None for worker in self._workers)
 
     def give(self, position: int, item: Any) -> None:
-        worker = next((worker for worker in self._workers if worker.task is None), None) or self._start()
+        worker = self._idle() or self._start()
         worker.task = position, item
         if worker.is_ready:
             self._send_task(worker)
@@ -96,6 +99,14 @@ class Processes:
                     outcomes.append(outcome)
             if outcomes or not is_waiting:
                 return outcomes
+
+    def _idle(self) -> _Worker | None:
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            # It has nothing to tell but that it has died.
+            if not worker.pipe.poll():
+                return worker
+            self._died(worker)
+        return None
 
     # --- one worker ---------------------------------------------------------------------------------------------------
 
@@ -148,22 +159,28 @@ class Processes:
             return Outcome(position, item, error=unreadable)
         if not reply.traceback:
             return Outcome(position, item, reply.value)
-        error = reply.error or ParallelError(
-            f"what was raised at input {position}, {shown(item)}, cannot be sent between processes: "
-            f"{reply.traceback.strip().splitlines()[-1]}"
-        )
+        error = reply.error
+        if error is None:
+            error = ParallelError(
+                f"what was raised at input {position}, {shown(item)}, cannot be sent between processes: "
+                f"{reply.traceback.strip().splitlines()[-1]}"
+            )
+            error.position, error.input = position, shown(item)
         return Outcome(position, item, error=error, traceback=reply.traceback)
 
     def _died(self, worker: _Worker) -> Outcome | None:
-        worker.process.join(_FAREWELL)
-        how = _ending(worker.process.exitcode)
+        code = _wait_for_end(worker.process)
+        how = _ending(code)
+        if code is None:
+            worker.process.kill()
+            worker.process.join()
         self._workers.remove(worker)
         worker.pipe.close()
         if not worker.is_ready:
             raise _death(
                 f"a worker process {how} while it started; what it wrote to the standard error may say why. A program "
                 f"whose workers are spawned must begin its work under `if __name__ == '__main__':`",
-                worker,
+                code,
             )
         if worker.task is None:
             _log.warning("a worker process that had nothing to do %s, and is replaced", how)
@@ -172,7 +189,7 @@ class Processes:
         error = _death(
             f"a worker process {how} at input {position}, {shown(item)}. What was cached before stays: run it again to "
             f"continue, with fewer processes if there was too little memory",
-            worker,
+            code,
         )
         error.position, error.input = position, shown(item)
         return Outcome(position, item, error=error)
@@ -206,6 +223,14 @@ def _send(worker: _Worker, made: Any) -> None:
         pass  # It has died, which its pipe will tell.
 
 
+def _wait_for_end(process: BaseProcess) -> int | None:
+    """The exit code, once there is one. `Process.join` waits without limit for a process that has closed its pipes."""
+    end = time.monotonic() + _FAREWELL
+    while (code := process.exitcode) is None and time.monotonic() < end:
+        time.sleep(0.001)
+    return code
+
+
 def _ending(code: int | None) -> str:
     if code is None:
         return "closed its pipe"
@@ -217,9 +242,9 @@ def _ending(code: int | None) -> str:
         return f"was killed by signal {-code}"
 
 
-def _death(text: str, worker: _Worker) -> WorkerDiedError:
+def _death(text: str, code: int | None) -> WorkerDiedError:
     error = WorkerDiedError(text)
-    error.exit_code = worker.process.exitcode
+    error.exit_code = code
     return error
 
 

@@ -123,5 +123,6 @@ class ParallelError(CacheError):
 class WorkerDiedError(ParallelError):
     """A worker process was killed, or ended by itself, while it was at an input or starting."""
 
-    #: As `multiprocessing.Process.exitcode`: the signal's number, negative, if it was killed by one.
+    #: As `multiprocessing.Process.exitcode`: the signal's number, negative, if it was killed by one. `None`: it still
+    #: ran, but had closed its pipe.
     exit_code: int | None = None
