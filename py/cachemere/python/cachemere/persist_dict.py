@@ -49,7 +49,7 @@ class PersistDict(Handle, DictBase[K, V]):
     `type(name, bases, d)`, `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
 
     Args:
-        database_path: The store's directory; made if it is missing (its parent must exist).
+        database_path: The store's directory; made if it is missing, with its parents.
         expiration_days: Entries that were not read or written for so many days are gone. 0: never.
         key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
             key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
