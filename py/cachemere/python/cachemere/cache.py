@@ -20,7 +20,7 @@ from ._info import EntryInfo, entry_info
 from ._memoize import Decorator, memoize
 from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
-from ._walk import Entry, entries, pairs_of
+from ._walk import Entry, met, pairs_of
 from .errors import (
     BusyError,
     CacheError,
@@ -405,14 +405,24 @@ class Cache(AsyncTwins, Handle):
         """Removes all entries with this tag; how many.
 
         There is no index of tags: it reads every entry of the namespace, some microseconds each.
+
+        Raises:
+            DamagedError, TamperedError: For an entry that cannot be read, after all others were looked at.
         """
         if not isinstance(tag, str):
             raise InvalidOptionError(f"tag must be a str, not {_checks.shown(tag)}")
+        if self.disabled:
+            return 0
         removed = 0
+        unreadable: Exception | None = None
         try:
-            for key, _, version, tags in self._entries(reverse=False, keys_only=True):
-                if tag in tags and self._store.remove(key, version):
+            for entry in met(self._store, reverse=False, keys_only=True):
+                if isinstance(entry, Exception):
+                    unreadable = unreadable or entry
+                elif tag in entry[3] and self._store.remove(entry[0], entry[2]):
                     removed += 1
+            if unreadable is not None:
+                raise unreadable
         except CacheError as error:
             if not self._bypass(error):
                 raise
@@ -426,7 +436,11 @@ class Cache(AsyncTwins, Handle):
         if self.disabled:
             return
         try:
-            yield from entries(self._store, reverse, keys_only)
+            for entry in met(self._store, reverse, keys_only):
+                if not isinstance(entry, Exception):
+                    yield entry
+                elif not self._bypass(entry):
+                    raise entry
         except CacheError as error:
             if not self._bypass(error):
                 raise
