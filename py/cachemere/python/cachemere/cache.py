@@ -492,8 +492,7 @@ class Cache(AsyncTwins, Handle):
 
     def close(self) -> None:
         """Writes what is in memory (access times), makes everything safe and closes this handle."""
-        if self._made is not None:
-            self._made.close()
+        self._store.close()
 
     def __repr__(self) -> str:
         return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"

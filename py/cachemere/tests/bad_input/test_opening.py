@@ -272,15 +272,15 @@ WRITES: dict[str, Callable[[Cache], Any]] = {
     "clear": lambda cache: cache.clear(),
     "sweep": lambda cache: cache.sweep(),
     "compact": lambda cache: cache.compact(),
-    "change_encryption_key": lambda cache: cache.change_encryption_key("old", "new"),
+    "change_encryption_key": lambda cache: cache.change_encryption_key(KEY, OTHER_KEY),
 }
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_read_only_handle_writes_nothing(path: Path, write: Callable[[Cache], Any]) -> None:
-    with Cache(path, encryption_key="old") as cache:
+    with Cache(path, encryption_key=KEY) as cache:
         cache.set("k", 1, tags=["t"])
-    with Cache(path, encryption_key="old", read_only=True) as cache, untouched(path):
+    with Cache(path, encryption_key=KEY, read_only=True) as cache, untouched(path):
         assert cache["k"] == 1
         with pytest.raises(ReadOnlyError, match="read-only") as caught:
             write(cache)
