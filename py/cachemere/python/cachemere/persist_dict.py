@@ -53,7 +53,7 @@ class PersistDict(Handle, DictBase[K, V]):
         expiration_days: Entries that were not read or written for so many days are gone. 0: never.
         key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
             key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
-            Decimal, paths; others are pickled, if their type defines what equal means.
+            Decimal, paths; others are pickled, if they define what equal means: a copy must be equal.
         key_size_limit: Kept for compatibility: keys of any size fit.
         value_serializer, value_unserializer: Functions from a value to plain data (bytes, say) and back. By default
             plain data is stored in a safe form, and only what has none is pickled.
