@@ -26,7 +26,6 @@ test-rust:
 
 test-python: $(VENV)/package $(VENV)/tools
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
-	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest --doctest-modules --pyargs cachemere
 
 lint: lint-rust lint-python
 

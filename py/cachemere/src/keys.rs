@@ -53,21 +53,25 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
         Ok(_) => {}
     }
     match &policy.pickle {
-        Some((dumps, _)) if policy.pickle_keys && !compares_by_identity(key)? => {
+        Some((dumps, loads)) if policy.pickle_keys && !compares_by_identity(key)? => {
             out.clear();
             out.push(PICKLE);
             let pickled = dumps.bind(py).call1((key, 4)).map_err(|cause| unpicklable(&kind, py, cause))?;
             out.extend_from_slice(pickled.cast::<PyBytes>()?.as_bytes());
-            Ok(Exact::Yes)
+            // Something inside can compare by identity: of two such keys, which differ, the pickles can be the same.
+            let copy = loads.bind(py).call1((pickled,)).map_err(|cause| unpicklable(&kind, py, cause))?;
+            if copy.eq(key)? { Ok(Exact::Yes) } else { Err(without_form(&kind, py)) }
         }
-        _ => {
-            let message = format!(
-                "a key of type '{kind}' has no canonical form: use a str, int, tuple or another plain key, give a \
-                 key_serializer, or (if the type defines what equal means) allow pickled keys"
-            );
-            Err(raise(py, "KeyFormError", (message,)))
-        }
+        _ => Err(without_form(&kind, py)),
     }
+}
+
+fn without_form(kind: &str, py: Python<'_>) -> PyErr {
+    let message = format!(
+        "a key of type '{kind}' has no canonical form: use a str, int, tuple or another plain key, give a \
+         key_serializer, or (if it and all in it define what equal means) allow pickled keys"
+    );
+    raise(py, "KeyFormError", (message,))
 }
 
 fn unpicklable(kind: &str, py: Python<'_>, cause: PyErr) -> PyErr {

@@ -2,12 +2,13 @@
 
 use std::mem::take;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{
-    ByteCache, Condition, Durability, Known, LoadGuard, Maintenance, Payload, RawEntry, ScanPosition, Secret,
-    Zstd,
+    ByteCache, Condition, Durability, Error, Known, LoadGuard, Maintenance, Payload, RawEntry, ScanPosition,
+    Secret, Zstd,
 };
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -45,6 +46,8 @@ struct Settings {
 pub(crate) struct Store {
     settings: Settings,
     cache: OnceLock<ByteCache>,
+    /// Also of a store that was closed before it was opened, which must not open then.
+    is_closed: AtomicBool,
     policy: Policy,
     residents: Residents,
 }
@@ -195,7 +198,8 @@ impl Store {
         };
         let policy =
             Policy { pack, unpack, canonical, pickle, values, keys, pickle_keys, names: Names::default() };
-        Ok(Store { settings, cache: OnceLock::new(), policy, residents: Residents::new(py, memory_bytes) })
+        let residents = Residents::new(py, memory_bytes);
+        Ok(Store { settings, cache: OnceLock::new(), is_closed: AtomicBool::new(false), policy, residents })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -540,6 +544,7 @@ impl Store {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.is_closed.store(true, SeqCst);
         self.residents.clear(py);
         match self.cache.get() {
             Some(cache) => detached(py, || cache.close()),
@@ -567,13 +572,20 @@ impl Store {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
+        if self.is_closed.load(SeqCst) {
+            return Err(from_engine(Error::Closed));
+        }
         // Opening is when there is most to tell, of a recovery for example.
         logging::look_at_level(py, Duration::ZERO)?;
         let opened = py.detach(|| self.settings.open());
         logging::hand_on(py)?;
         let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
-        // Another thread can have been faster; then its handle is used.
-        Ok(self.cache.get_or_init(|| opened))
+        // Another thread can have been faster; then its handle is used. Or it has closed the store meanwhile.
+        let cache = self.cache.get_or_init(|| opened);
+        if self.is_closed.load(SeqCst) {
+            detached(py, || cache.close())?;
+        }
+        Ok(cache)
     }
 
     fn key(&self, key: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Exact)> {

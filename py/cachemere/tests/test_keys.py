@@ -8,6 +8,7 @@ import fractions
 import pathlib
 import zoneinfo
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -333,12 +334,35 @@ class Money:
         return hash(self.amount)
 
 
+class Unequal:
+    """Equal to nothing but itself."""
+
+
+@dataclass(frozen=True)
+class Envelope:
+    inside: Any
+
+
 def test_other_keys_can_be_pickled_if_that_is_allowed(path: Path) -> None:
     with PersistDict[Any, int](path) as d:
         d[Money(1)] = 1
         assert d[Money(1)] == 1
         assert Money(2) not in d
-        assert list(d) == [Money(1)]
+        d[(1, Money(1))] = 2
+        assert d[(1, Money(1))] == 2 and (1, Money(2)) not in d
+        assert list(d) == [Money(1), (1, Money(1))]
+        # Of two that are different the pickles are the same.
+        for unlike in (
+            Unequal(),
+            (1, Unequal()),
+            frozenset({Unequal()}),
+            (Money(1), (Unequal(),)),
+            Envelope(Unequal()),
+        ):
+            with pytest.raises(KeyFormError, match="define what equal means"):
+                d[unlike] = 1
+            with pytest.raises(KeyFormError, match="define what equal means"):
+                d.get(unlike)
         with pytest.raises(KeyFormError):
             d[object()] = 1
         with pytest.raises(KeyFormError, match="pickled"):

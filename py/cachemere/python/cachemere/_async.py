@@ -141,9 +141,10 @@ class AsyncTwins:
             scanner = self._sync._store.scanner(False, keys_only)
             while chunk := await asyncio.to_thread(scanner.chunk):
                 for met in chunk:
-                    if isinstance(met, Exception):
+                    if not isinstance(met, Exception):
+                        yield met[0], met[1]
+                    elif not self._sync._bypass(met):
                         raise met
-                    yield met[0], met[1]
         except CacheError as error:
             if not self._sync._bypass(error):
                 raise

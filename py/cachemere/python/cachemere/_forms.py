@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from pickle import PickleBuffer
 from typing import Any
 
+from ._checks import shown
 from .errors import DecodeError, InvalidOptionError, UnsafeValueError
 
 Packed = tuple[str, Any]
@@ -325,7 +326,7 @@ class Forms:
         self._by_name: dict[str, _Registered] = {}
         for kind in self.types:
             if not isinstance(kind, type):
-                raise InvalidOptionError(f"types: {kind!r} is not a class")
+                raise InvalidOptionError(f"types: {shown(kind)} is not a class")
             registered = _register(kind)
             self._by_type[kind] = registered
             self._by_name[registered.name] = registered

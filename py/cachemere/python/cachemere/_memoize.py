@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
+from . import _checks
 from ._call_key import PLAIN, STREAM, CallKeys
 from ._engine import BoundMemo
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
-from ._options import check_duration, check_tags
+from ._options import check_tags
 from ._results import Results
 from .errors import InvalidOptionError
 
@@ -110,11 +111,17 @@ def memoize(
         1
         >>> cache.close()
     """
-    if isinstance(ignore, str):
-        raise InvalidOptionError("memoize: ignore takes a collection of str: ('client',)")
-    if ttl is not None:
-        check_duration("memoize: ttl", ttl)
-    made_tags = check_tags(tags)
+    lifetime, made_tags = _checks.seconds("memoize: ttl", ttl), check_tags(tags)
+    ignored = _checks.items("memoize: ignore", ignore, "str, ('client',) for example")
+    if not all(isinstance(parameter, str) for parameter in ignored):
+        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {_checks.shown(ignore)}")
+    if not isinstance(version, (str, int)):
+        raise InvalidOptionError(f"memoize: version must be a str or int, not {_checks.shown(version)}")
+    _checks.function("memoize: key", key)
+    _checks.function("memoize: cache_if", cache_if)
+    _checks.flag("memoize: typed", typed)
+    if cache is not None and not _is_cache(cache):
+        raise InvalidOptionError(f"memoize: cache must be a Cache, not an object of type '{type(cache).__name__}'")
 
     def decorate(function: Any) -> Any:
         if isinstance(function, staticmethod):
@@ -126,14 +133,20 @@ def memoize(
             function,
             kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
             version=str(version),
-            ignore=tuple(ignore),
+            ignore=ignored,
             key=key,
             typed=typed,
         )
         find_cache = _default_cache if cache is None else lambda: cache
-        return kind(Results(keys, find_cache, ttl=ttl, tags=made_tags, cache_if=cache_if), function)
+        return kind(Results(keys, find_cache, ttl=lifetime, tags=made_tags, cache_if=cache_if), function)
 
     return decorate if function is None else decorate(function)
+
+
+def _is_cache(it: object) -> bool:
+    from .cache import Cache
+
+    return isinstance(it, Cache)
 
 
 def _kind(function: Any) -> Any:

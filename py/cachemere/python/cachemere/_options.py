@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import _checks
 from ._engine import Store
 from ._forms import Forms
 from .errors import InvalidOptionError
@@ -20,6 +21,9 @@ Serializers = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 #: Bytes of decoded objects that a handle keeps in memory unless told otherwise.
 MEMORY_BYTES = 128 << 20
+
+#: The least limit of the files' size that the engine can keep.
+LEAST_MAX_BYTES = 4 << 20
 
 _secrets: dict[Path, Secret] = {}
 _secrets_lock = threading.Lock()
@@ -51,22 +55,18 @@ class Options:
     encrypted: bool = False
 
     def __post_init__(self) -> None:
-        if self.durability not in ("checkpoint", "sync"):
-            raise InvalidOptionError(f"durability must be 'checkpoint' or 'sync', not {self.durability!r}")
-        for name in ("max_bytes", "max_entries", "map_size"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or not 0 < value < 1 << 63):
-                raise InvalidOptionError(f"{name} must be a positive int, not {value!r}")
-        if type(self.memory_bytes) is not int or not 0 <= self.memory_bytes < 1 << 63:
-            raise InvalidOptionError(f"memory_bytes must be an int, 0 or more, not {self.memory_bytes!r}")
+        _checks.namespace(self.namespace)
+        _checks.choice("durability", self.durability, ("checkpoint", "sync"))
         for name in ("ttl", "idle", "checkpoint_interval"):
-            value = getattr(self, name)
-            if value is not None:
-                check_duration(name, value)
-        if not isinstance(self.namespace, str):
-            raise InvalidOptionError(f"namespace must be a str, not {self.namespace!r}")
-        if self.compression not in (None, True, False):
-            raise InvalidOptionError(f"compression must be True, False or None, not {self.compression!r}")
+            _checks.seconds(name, getattr(self, name))
+        for name, least in (("max_bytes", LEAST_MAX_BYTES), ("max_entries", 1), ("map_size", 1)):
+            if getattr(self, name) is not None:
+                _checks.count(name, getattr(self, name), least)
+        _checks.count("memory_bytes", self.memory_bytes, 0)
+        if self.compression is not None:
+            _checks.flag("compression", self.compression)
+        for name in ("read_only", "allow_pickle"):
+            _checks.flag(name, getattr(self, name))
 
     @property
     def serializer(self) -> str:
@@ -117,12 +117,6 @@ def _dumps(value: Any, protocol: int = 5) -> bytes:
     return pickle.dumps(value, protocol)
 
 
-def check_duration(name: str, seconds: object) -> None:
-    """A duration, as given by the user."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 1e-6 <= seconds < 1e18:
-        raise InvalidOptionError(f"{name} must be a positive number of seconds, not {seconds!r}")
-
-
 def check_secret(secret: object) -> Secret | None:
     """A key of 32 bytes or a passphrase, as given by the user."""
     if secret is None:
@@ -130,6 +124,7 @@ def check_secret(secret: object) -> Secret | None:
     if isinstance(secret, str):
         if not secret:
             raise InvalidOptionError("encryption_key: a passphrase must not be empty")
+        _checks.utf8("encryption_key", secret)
         return secret
     if isinstance(secret, (bytes, bytearray)):
         if len(secret) != 32:
@@ -163,9 +158,11 @@ def known_secret(path: Path) -> Secret | None:
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...] | None:
     """The tags of an entry, as given by the user; `None` for none."""
-    made = (tags,) if isinstance(tags, str) else tuple(tags)
-    if isinstance(tags, str) or not all(type(tag) is str for tag in made):
-        raise InvalidOptionError(f"tags must be a collection of str, ('a tag',) for example, not {tags!r}")
+    if type(tags) is tuple and not tags:
+        return None
+    made = _checks.items("tags", tags, "str, ('a tag',) for example")
+    if not all(type(tag) is str for tag in made):
+        raise InvalidOptionError(f"tags must be a collection of str, ('a tag',) for example, not {_checks.shown(tags)}")
     return made or None
 
 
@@ -177,11 +174,19 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         raise InvalidOptionError(f"path must be a str or path, not {type(path).__name__}") from None
     if isinstance(text, bytes):
         text = os.fsdecode(text)
+    if not text or "\0" in text:
+        # Python would take an empty one for the working directory.
+        raise InvalidOptionError(f"path must name a directory, {_checks.shown(text)} does not")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InvalidOptionError(f"path {text!r} cannot be the name of a file") from error
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
 def change_secret(store: Store, options: Options, old: object, new: object, everything: bool) -> None:
     """Gives a store another secret, and notes it for handles that come by pickle."""
+    _checks.flag("reencrypt", everything)
     before, after = check_secret(old), check_secret(new)
     if before is None or after is None or options.path is None:
         raise InvalidOptionError("both the present and the new encryption_key must be given")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from ._call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from ._engine import Calls, Lead
 from ._task_flights import Flight, Found, take_off
-from .errors import CacheError, ReplayMissError
+from .errors import CacheError, DamagedError, ReplayMissError, TamperedError
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -124,11 +124,16 @@ class Results:
             lead.release()
             return found
         except CacheError as error:
-            self._failed(error)
+            self._failed(error, key)
 
     def recall(self, key: CallKey) -> Found | None:
-        """What is stored. Counts a hit."""
-        found = self.cache._store.recall(key)
+        """What is stored. Counts a hit. A damaged entry is an error, or if that is bypassed nothing: it is replaced."""
+        try:
+            found = self.cache._store.recall(key)
+        except (DamagedError, TamperedError) as error:
+            if not self.cache._bypass(error):
+                raise
+            return None
         if found is None:
             return None
         self.calls.hit(found[1])
@@ -158,9 +163,11 @@ class Results:
             self._is_attached = True
         return mode
 
-    def _failed(self, error: CacheError) -> NoReturn:
+    def _failed(self, error: CacheError, key: CallKey) -> NoReturn:
         if isinstance(error, ReplayMissError) or not self.cache._bypass(error):
             raise error
+        if self.cache.mode == "replay":
+            self._refuse(key)
         self.calls.miss()
         raise Bypassed from error
 
@@ -190,7 +197,7 @@ class Results:
                 self._refuse(key)
             return await take_off(store, key, self.recall)
         except CacheError as error:
-            self._failed(error)
+            self._failed(error, key)
 
     async def akeep(self, flight: Flight, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """As :meth:`keep`, and lands the flight. Cancelled, it lets the write end before somebody else computes."""

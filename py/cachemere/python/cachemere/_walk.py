@@ -1,8 +1,8 @@
-"""Walks over the entries of a store."""
+"""Walks over the entries of a store, and over pairs that are to be written into one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ._engine import Store, Version
@@ -23,3 +23,11 @@ def entries(store: Store, reverse: bool, keys_only: bool) -> Iterator[Entry]:
         if isinstance(entry, Exception):
             raise entry
         yield entry
+
+
+def pairs_of(given: Mapping[Any, Any] | Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Pairs of key and value, in all the ways that `dict` takes them. Whether the keys can be keys is not looked at."""
+    mapping: Any = given if hasattr(given, "keys") else None
+    if mapping is not None:
+        return [(key, mapping[key]) for key in mapping.keys()]
+    return [(key, value) for key, value in given]

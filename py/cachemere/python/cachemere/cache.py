@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import platformdirs
 
+from . import _checks
 from ._async import AsyncTwins
 from ._engine import Store, Version
 from ._handle import Handle, Path
@@ -19,7 +20,7 @@ from ._info import EntryInfo, entry_info
 from ._memoize import Decorator, memoize
 from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
-from ._walk import Entry, entries
+from ._walk import Entry, met, pairs_of
 from .errors import (
     BusyError,
     CacheError,
@@ -73,7 +74,8 @@ class Cache(AsyncTwins, Handle):
         namespace: Which of the mappings in the store.
         ttl: Seconds an entry lives from its last write. `None`: for ever.
         idle: Seconds an entry lives from its last read or write. `None`: for ever.
-        max_bytes: A limit of the files' size; what was read least recently is evicted to keep it. No limit by default.
+        max_bytes: A limit of the files' size, 4 MiB or more; what was read least recently is evicted to keep it. No
+            limit by default.
         max_entries: A limit of the number of entries in the namespace.
         compression: Whether to compress values with Zstandard. `None`: as the namespace was made; no for a new one.
         encryption_key: 32 random bytes, or a passphrase.
@@ -123,8 +125,7 @@ class Cache(AsyncTwins, Handle):
         on_error: str = "raise",
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        if on_error not in ("raise", "bypass"):
-            raise InvalidOptionError(f"on_error must be 'raise' or 'bypass', not {on_error!r}")
+        _checks.choice("on_error", on_error, ("raise", "bypass"))
         secret = check_secret(encryption_key)
         if path is None and secret is not None:
             raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
@@ -141,7 +142,7 @@ class Cache(AsyncTwins, Handle):
             "memory_bytes": memory_bytes,
             "allow_pickle": allow_pickle,
             "pickle_keys": allow_pickle,
-            "types": tuple(types),
+            "types": _checks.items("types", types, "classes"),
         }
         self._build(remember(options, secret), on_error, secret)
 
@@ -238,7 +239,8 @@ class Cache(AsyncTwins, Handle):
     def _put(
         self, key: Hashable, value: Any, ttl: float | None, tags: Iterable[str], expect: str | Version | None
     ) -> bool:
-        return self._ask(True, lambda store: store.put(key, value, ttl=ttl, tags=check_tags(tags), expect=expect))
+        lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags)
+        return self._ask(True, lambda store: store.put(key, value, ttl=lifetime, tags=marks, expect=expect))
 
     def __delitem__(self, key: Hashable) -> None:
         if not self.delete(key):
@@ -267,11 +269,14 @@ class Cache(AsyncTwins, Handle):
 
         Raises:
             ValueFormError: The value is not a number.
+            InvalidOptionError: `delta` or `default` is not one.
         """
+        _checks.number("delta", delta)
+        _checks.number("default", default)
         while True:
             found = self._ask(None, lambda store: store.fetch(key))
             value = default if found is None else found[0]
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if not _checks.is_number(value):
                 raise ValueFormError(
                     f"the value of {key!r} is of type '{type(value).__name__}', not a number to add to"
                 )
@@ -281,11 +286,13 @@ class Cache(AsyncTwins, Handle):
 
     def decr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
         """As :meth:`incr`, taking away."""
+        _checks.number("delta", delta)
         return self.incr(key, -delta, default, ttl)
 
     def touch(self, key: Hashable, ttl: float | None = None) -> bool:
         """Lets an entry live from now on as if just written; whether there is one."""
-        return self._ask(False, lambda store: store.touch(key, ttl))
+        lifetime = _checks.seconds("ttl", ttl)
+        return self._ask(False, lambda store: store.touch(key, lifetime))
 
     def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
@@ -308,10 +315,12 @@ class Cache(AsyncTwins, Handle):
             if lead is None:
                 continue
             try:
+                # Before the value is made, which can cost much.
+                lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags) or ()
                 found = self.get(key, _MISSING)
                 if found is _MISSING:
                     found = make()
-                    self.set(key, found, ttl, tags)
+                    self.set(key, found, lifetime, marks)
                 return found  # type: ignore[no-any-return]
             finally:
                 lead.release()
@@ -372,24 +381,48 @@ class Cache(AsyncTwins, Handle):
         tags: Iterable[str] = (),
     ) -> None:
         """Writes all pairs in one transaction: all of them, or on an error none. Much cheaper than one by one."""
-        items: list[tuple[Any, Any]] = list(dict(pairs).items())
+        lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags)
+        items = pairs_of(pairs)
         if items:
-            self._ask(None, lambda store: store.put_many(items, ttl=ttl, tags=check_tags(tags)))
+            self._ask(None, lambda store: store.put_many(items, ttl=lifetime, tags=marks))
 
     def delete_many(self, keys: Iterable[Hashable]) -> int:
-        """Removes keys, one after the other; how many were there."""
-        return sum(self.delete(key) for key in keys)
+        """Removes keys, one after the other; how many were there.
+
+        Raises:
+            KeyFormError: One of them cannot be a key. None was removed.
+        """
+        unwanted = list(keys)
+
+        def check(store: Store) -> None:
+            for key in unwanted:
+                store.key_bytes(key)
+
+        self._ask(None, check)
+        return sum(self.delete(key) for key in unwanted)
 
     def evict(self, tag: str) -> int:
         """Removes all entries with this tag; how many.
 
         There is no index of tags: it reads every entry of the namespace, some microseconds each.
+
+        Raises:
+            DamagedError, TamperedError: For an entry that cannot be read, after all others were looked at.
         """
+        if not isinstance(tag, str):
+            raise InvalidOptionError(f"tag must be a str, not {_checks.shown(tag)}")
+        if self.disabled:
+            return 0
         removed = 0
+        unreadable: Exception | None = None
         try:
-            for key, _, version, tags in self._entries(reverse=False, keys_only=True):
-                if tag in tags and self._store.remove(key, version):
+            for entry in met(self._store, reverse=False, keys_only=True):
+                if isinstance(entry, Exception):
+                    unreadable = unreadable or entry
+                elif tag in entry[3] and self._store.remove(entry[0], entry[2]):
                     removed += 1
+            if unreadable is not None:
+                raise unreadable
         except CacheError as error:
             if not self._bypass(error):
                 raise
@@ -403,7 +436,11 @@ class Cache(AsyncTwins, Handle):
         if self.disabled:
             return
         try:
-            yield from entries(self._store, reverse, keys_only)
+            for entry in met(self._store, reverse, keys_only):
+                if not isinstance(entry, Exception):
+                    yield entry
+                elif not self._bypass(entry):
+                    raise entry
         except CacheError as error:
             if not self._bypass(error):
                 raise
@@ -455,8 +492,7 @@ class Cache(AsyncTwins, Handle):
 
     def close(self) -> None:
         """Writes what is in memory (access times), makes everything safe and closes this handle."""
-        if self._made is not None:
-            self._made.close()
+        self._store.close()
 
     def __repr__(self) -> str:
         return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"

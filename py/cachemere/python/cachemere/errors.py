@@ -56,7 +56,7 @@ class DecodeError(CacheError, ValueError):
 
 
 class InvalidOptionError(CacheError, ValueError):
-    """An option or argument has a value it cannot have."""
+    """An option or argument has a value or type it cannot have. The message names it. Nothing was done."""
 
 
 class WrongSecretError(CacheError):

@@ -9,12 +9,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
+from . import _checks
 from ._engine import DictBase, Store
 from ._handle import Handle
 from ._info import EntryInfo, entry_info
-from ._options import MEMORY_BYTES, Options, Secret, check_duration, check_secret, remember, resolve, serializers
+from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
 from ._views import DictItems, DictKeys, DictValues
-from ._walk import entries, met
+from ._walk import entries, met, pairs_of
 from .errors import CacheError, InvalidOptionError, MissingKeyError
 
 if sys.version_info >= (3, 11):
@@ -48,11 +49,11 @@ class PersistDict(Handle, DictBase[K, V]):
     `type(name, bases, d)`, `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
 
     Args:
-        database_path: The store's directory; made if it is missing (its parent must exist).
+        database_path: The store's directory; made if it is missing, with its parents.
         expiration_days: Entries that were not read or written for so many days are gone. 0: never.
         key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
             key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
-            Decimal, paths; others are pickled, if their type defines what equal means.
+            Decimal, paths; others are pickled, if they define what equal means: a copy must be equal.
         key_size_limit: Kept for compatibility: keys of any size fit.
         value_serializer, value_unserializer: Functions from a value to plain data (bytes, say) and back. By default
             plain data is stored in a safe form, and only what has none is pickled.
@@ -66,7 +67,8 @@ class PersistDict(Handle, DictBase[K, V]):
         ttl: Seconds that an entry lives from its last write, however often it is read.
         encryption_key: 32 random bytes, or a passphrase.
         compression: Whether to compress values with Zstandard. `None`: as the store was made; no for a new one.
-        max_bytes: A limit of the files' size; what was read least recently is evicted to keep it. No limit by default.
+        max_bytes: A limit of the files' size, 4 MiB or more; what was read least recently is evicted to keep it. No
+            limit by default.
         max_entries: A limit of the number of entries.
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
         namespace: Which of the mappings in the store.
@@ -119,17 +121,16 @@ class PersistDict(Handle, DictBase[K, V]):
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        if expiration_days != 0:
-            check_duration("expiration_days", expiration_days)
-        for option, value in (("key_size_limit", key_size_limit), ("background_timeout", background_timeout)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InvalidOptionError(f"{option} must be a positive number, not {value!r}")
+        _checks.count("key_size_limit", key_size_limit)
+        _checks.duration("background_timeout", background_timeout)
+        if name is not None and not isinstance(name, str):
+            raise InvalidOptionError(f"name must be a str, not {_checks.shown(name)}")
         secret = check_secret(encryption_key)
         options = {
             "path": resolve(database_path),
             "namespace": namespace,
             "ttl": ttl,
-            "idle": expiration_days * _DAY or None,
+            "idle": _idle(expiration_days),
             "max_bytes": max_bytes,
             "max_entries": max_entries,
             "compression": compression,
@@ -140,7 +141,7 @@ class PersistDict(Handle, DictBase[K, V]):
             "pickle_keys": allow_pickle,
             "value_serializers": serializers("value", value_serializer, value_unserializer),
             "key_serializers": serializers("key", key_serializer, key_unserializer),
-            "types": tuple(types),
+            "types": _checks.items("types", types, "classes"),
         }
         self._open(remember(options, secret), secret, bool(verbose), name)
         # What is wrong with the path, the secret or the pipeline is told here and not by a later read.
@@ -166,7 +167,6 @@ class PersistDict(Handle, DictBase[K, V]):
         Raises:
             CacheError: It was done before, by whichever process. Use :meth:`update`.
         """
-        given = dict(*args, **kwargs)
         marks = Options(
             path=self._options.path, namespace=f"{self._options.namespace}/cachemere", encrypted=self._options.encrypted
         )
@@ -175,7 +175,7 @@ class PersistDict(Handle, DictBase[K, V]):
             if not store.put("called", True, expect="absent"):
                 raise CacheError("this store was filled by a call before, which is allowed once: use update() instead")
             try:
-                self.update(given)
+                self.update(*args, **kwargs)
             except BaseException:
                 store.remove("called")
                 raise
@@ -216,6 +216,7 @@ class PersistDict(Handle, DictBase[K, V]):
 
     def to_dict(self, *, skip_damaged: bool = False) -> dict[K, V]:
         """A plain dict of all entries, for code that looks into dicts without asking them (`json.dumps`, say)."""
+        _checks.flag("skip_damaged", skip_damaged)
         found: dict[K, V] = {}
         for entry in met(self._store, reverse=False, keys_only=False):
             if not isinstance(entry, Exception):
@@ -281,7 +282,7 @@ class PersistDict(Handle, DictBase[K, V]):
 
     def set(self, key: K, value: V, ttl: float | None = None) -> None:
         """As `d[key] = value`, for an entry that expires `ttl` seconds from now."""
-        self._store.put(key, value, ttl=ttl)
+        self._store.put(key, value, ttl=_checks.seconds("ttl", ttl))
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
         """The key's value; if it has none, `default`, which is then its value. Atomic among processes."""
@@ -319,12 +320,12 @@ class PersistDict(Handle, DictBase[K, V]):
         """Adds all pairs in one transaction: all of them, or on an error none."""
         if len(args) > 1:
             raise TypeError(f"update expected at most 1 argument, got {len(args)}")
-        pairs: dict[Any, Any] = {}
+        pairs: list[tuple[Any, Any]] = []
         if args:
-            pairs.update(args[0].walk() if isinstance(args[0], PersistDict) else args[0])
-        pairs.update(kwargs)
+            pairs += args[0].walk() if isinstance(args[0], PersistDict) else pairs_of(args[0])
+        pairs += kwargs.items()
         if pairs:
-            self._store.put_many(list(pairs.items()))
+            self._store.put_many(pairs)
             self._note("updated %d entries", len(pairs))
 
     def clear(self) -> None:
@@ -391,6 +392,12 @@ def _reopen(kind: type[PersistDict[Any, Any]], options: Options, verbose: bool, 
     made = kind.__new__(kind)
     made._open(options, None, verbose, name)
     return made
+
+
+def _idle(expiration_days: float) -> float | None:
+    if type(expiration_days) in (int, float) and expiration_days == 0:
+        return None
+    return _checks.duration("expiration_days", expiration_days, "days (or 0: never)", _DAY)
 
 
 def _maintenance(background_thread: bool | str) -> str | None:
