@@ -367,10 +367,17 @@ impl ByteCache {
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this
     /// process has just finished; look again.
     pub fn lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
+        self.lead_unless(key, || false)
+    }
+
+    /// As [`lead`](Self::lead), but also returns `None` when `gives_up` does so while it waits: it is asked every 100 ms
+    /// while another thread has the right, and at each signal this thread gets while another process has it. No lock of
+    /// the store is held then.
+    pub fn lead_unless(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
-        Ok(match flights.enter(hash)? {
+        Ok(match flights.enter(hash, &gives_up)? {
             Turn::Lead(lead) => Some(LoadGuard { _lead: lead }),
-            Turn::Waited => None,
+            Turn::Waited | Turn::GivenUp => None,
         })
     }
 

@@ -364,7 +364,7 @@ where
             }
             let _lead = match self.enter_flight(key)? {
                 Turn::Lead(lead) => lead,
-                Turn::Waited => continue,
+                Turn::Waited | Turn::GivenUp => continue,
             };
             // Another process can have landed just before. (Looked up without being counted again.)
             if let Some(value) = self.peek(key)? {
@@ -392,7 +392,7 @@ where
             let hash = scratch.key.hash(&live.unlocked.hasher, inner.entries.namespace.last_id());
             Ok::<_, Error>((live.flights.clone(), hash))
         })?;
-        flights.enter(hash)
+        flights.enter(hash, &|| false)
     }
 
     /// The value, without counting a hit or an access.

@@ -19,7 +19,7 @@ use super::boot::BootId;
 use super::env::{EnvSlot, lmdb_error};
 use super::keeper::Keeper;
 use super::lmdb_file::{MetaBody, meta_of};
-use super::process_lock::ProcessLock;
+use super::process_lock::{Locked, ProcessLock};
 use super::record::{Record, RecordFile, State as RecordState};
 use super::sync::{lock, wait};
 use crate::error::{Error, Result};
@@ -201,7 +201,7 @@ impl Checkpoints {
     fn with_lock<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         // No deadlock is possible: the holder of this lock waits for nothing but the disk. The kernel can see one where
         // other threads of the two processes wait for each other's single flights.
-        while !self.lock.lock(0)? {
+        while self.lock.lock(0, &|| false)? != Locked::Yes {
             std::thread::sleep(Duration::from_millis(1));
         }
         let result = work();

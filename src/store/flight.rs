@@ -11,14 +11,17 @@ use std::time::{Duration, Instant};
 
 use super::fork;
 use super::layout::KeyHash;
-use super::process_lock::ProcessLock;
-use super::sync::{lock, wait};
+use super::process_lock::{Locked, ProcessLock};
+use super::sync::{lock, wait_timeout};
 use crate::error::Result;
 
 /// How long a lead waits for the lock after the kernel saw a deadlock that can be one. The kernel's search is by process,
 /// so between processes with several threads it can be wrong; after this time it is taken to be right, and the function
 /// runs twice rather than never.
 const DEADLOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a thread that waits for another one asks whether to give up.
+const ASKING_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Flights {
     table: Mutex<Table>,
@@ -44,6 +47,23 @@ impl Flight {
     fn of(leader: Option<ThreadId>) -> Flight {
         Flight { leader, landed: Mutex::new(false), landing: Condvar::new() }
     }
+
+    /// Waits until it has landed; `false` if that was given up.
+    fn wait(&self, gives_up: &dyn Fn() -> bool) -> bool {
+        let mut landed = lock(&self.landed);
+        while !*landed {
+            landed = wait_timeout(&self.landing, landed, ASKING_INTERVAL);
+            if !*landed {
+                // Not under the lock, which the leader needs to land.
+                drop(landed);
+                if gives_up() {
+                    return false;
+                }
+                landed = lock(&self.landed);
+            }
+        }
+        true
+    }
 }
 
 pub(crate) enum Turn {
@@ -51,6 +71,8 @@ pub(crate) enum Turn {
     Lead(Lead),
     /// Another thread of this process has finished: look whether it succeeded.
     Waited,
+    /// The caller did not want to wait any longer.
+    GivenUp,
 }
 
 /// The right to run the function for one key, until dropped.
@@ -72,8 +94,8 @@ impl Flights {
         Arc::new(Flights { table: Mutex::default(), lock: None })
     }
 
-    /// Waits for the flight of this key to land, or takes the lead.
-    pub(crate) fn enter(self: &Arc<Self>, hash: KeyHash) -> Result<Turn> {
+    /// Waits for the flight of this key to land, or takes the lead, or gives up.
+    pub(crate) fn enter(self: &Arc<Self>, hash: KeyHash, gives_up: &dyn Fn() -> bool) -> Result<Turn> {
         let me = std::thread::current().id();
         let mut table = lock(&self.table);
         if let Some(flight) = table.flights.get(&hash).cloned() {
@@ -82,19 +104,19 @@ impl Flights {
             }
             table.waiting.insert(me, hash);
             drop(table);
-            let mut landed = lock(&flight.landed);
-            while !*landed {
-                landed = wait(&flight.landing, landed);
-            }
-            drop(landed);
+            let has_landed = flight.wait(gives_up);
             lock(&self.table).waiting.remove(&me);
-            return Ok(Turn::Waited);
+            return Ok(if has_landed { Turn::Waited } else { Turn::GivenUp });
         }
         let flight = Arc::new(Flight::of(Some(me)));
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));
-        lead.locked = self.lock_process(hash)?;
+        match self.lock_process(hash, gives_up)? {
+            Some(locked) => lead.locked = locked,
+            // Dropping the lead lands the flight: those who wait for it look again, and one of them leads.
+            None => return Ok(Turn::GivenUp),
+        }
         Ok(Turn::Lead(lead))
     }
 
@@ -120,24 +142,30 @@ impl Flights {
         Lead { flights: self.clone(), hash, flight, locked: false, forks: fork::epoch() }
     }
 
-    fn lock_process(&self, hash: KeyHash) -> Result<bool> {
-        let Some(lock) = &self.lock else { return Ok(false) };
-        if lock.lock(offset(hash))? {
-            return Ok(true);
+    /// Whether the lock was taken; `None` if that was given up.
+    fn lock_process(&self, hash: KeyHash, gives_up: &dyn Fn() -> bool) -> Result<Option<bool>> {
+        let Some(lock) = &self.lock else { return Ok(Some(false)) };
+        match lock.lock(offset(hash), gives_up)? {
+            Locked::Yes => return Ok(Some(true)),
+            Locked::GivenUp => return Ok(None),
+            Locked::Deadlock => {}
         }
         let mut suspicious: Option<Instant> = None;
         while !lock.try_lock(offset(hash))? {
             match self.can_be_waited_for(hash) {
                 true if suspicious.get_or_insert_with(Instant::now).elapsed() > DEADLOCK_PATIENCE => {
-                    return Ok(false);
+                    return Ok(Some(false));
                 }
                 true => {}
                 // The kernel saw other threads of this process; the function may take as long as it likes.
                 false => suspicious = None,
             }
+            if gives_up() {
+                return Ok(None);
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Whether another process can be waiting, however indirectly, for the flight that this thread is about to lead: if
@@ -210,11 +238,11 @@ mod tests {
     fn one_thread_leads_and_the_others_wait() {
         let flights = Flights::local();
         let led = AtomicUsize::new(0);
-        let Turn::Lead(first) = flights.enter(A).unwrap() else { panic!("nobody else is there") };
+        let Turn::Lead(first) = flights.enter(A, &|| false).unwrap() else { panic!("nobody else is there") };
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    if let Turn::Lead(_) = flights.enter(A).unwrap() {
+                    if let Turn::Lead(_) = flights.enter(A, &|| false).unwrap() {
                         led.fetch_add(1, Ordering::SeqCst);
                     }
                 });
@@ -229,8 +257,8 @@ mod tests {
     #[test]
     fn a_lead_inside_its_own_lead_does_not_wait_for_itself() {
         let flights = Flights::local();
-        let outer = flights.enter(A).unwrap();
-        let inner = flights.enter(A).unwrap();
+        let outer = flights.enter(A, &|| false).unwrap();
+        let inner = flights.enter(A, &|| false).unwrap();
         assert!(matches!((&outer, &inner), (Turn::Lead(_), Turn::Lead(_))));
         drop(inner);
         assert!(lock(&flights.table).flights.contains_key(&A));
@@ -246,10 +274,10 @@ mod tests {
             for (mine, other) in [(A, B), (B, A)] {
                 let (flights, barrier) = (&flights, &barrier);
                 scope.spawn(move || {
-                    let lead = flights.enter(mine).unwrap();
+                    let lead = flights.enter(mine, &|| false).unwrap();
                     assert!(matches!(lead, Turn::Lead(_)));
                     barrier.wait();
-                    drop(flights.enter(other).unwrap());
+                    drop(flights.enter(other, &|| false).unwrap());
                 });
             }
         });
@@ -260,17 +288,17 @@ mod tests {
     fn only_a_thread_inside_a_lead_or_waited_for_by_one_can_be_in_a_deadlock_between_processes() {
         const C: KeyHash = KeyHash([3; 16]);
         let flights = Flights::local();
-        let lead = |hash| match flights.enter(hash).unwrap() {
+        let lead = |hash| match flights.enter(hash, &|| false).unwrap() {
             Turn::Lead(lead) => lead,
-            Turn::Waited => panic!("nobody else is there"),
+            Turn::Waited | Turn::GivenUp => panic!("nobody else is there"),
         };
         let a = lead(A);
         assert!(!flights.can_be_waited_for(A));
         std::thread::scope(|scope| {
             let inner = flights.clone();
             scope.spawn(move || {
-                let _b = inner.enter(B).unwrap();
-                assert!(matches!(inner.enter(A).unwrap(), Turn::Waited));
+                let _b = inner.enter(B, &|| false).unwrap();
+                assert!(matches!(inner.enter(A, &|| false).unwrap(), Turn::Waited));
             });
             // The other thread leads B and waits for A.
             while !lock(&flights.table).waiting.values().any(|hash| *hash == A) {
@@ -291,7 +319,7 @@ mod tests {
         assert!(flights.try_enter(A).unwrap().is_none(), "not even in the thread that leads");
         assert!(flights.try_enter(B).unwrap().is_some());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| matches!(flights.enter(A).unwrap(), Turn::Waited));
+            let waiter = scope.spawn(|| matches!(flights.enter(A, &|| false).unwrap(), Turn::Waited));
             while lock(&flights.table).waiting.is_empty() {
                 std::thread::yield_now();
             }
@@ -299,7 +327,7 @@ mod tests {
             assert!(waiter.join().unwrap());
         });
         assert!(lock(&flights.table).flights.is_empty());
-        let thread = flights.enter(A).unwrap();
+        let thread = flights.enter(A, &|| false).unwrap();
         assert!(flights.try_enter(A).unwrap().is_none());
         drop(thread);
         assert!(flights.try_enter(A).unwrap().is_some());
@@ -310,10 +338,27 @@ mod tests {
         let flights = Flights::local();
         let inner = flights.clone();
         let thread = std::thread::spawn(move || {
-            let _lead = inner.enter(A).unwrap();
+            let _lead = inner.enter(A, &|| false).unwrap();
             panic!("as a loader might");
         });
         assert!(thread.join().is_err());
-        assert!(matches!(flights.enter(A).unwrap(), Turn::Lead(_)));
+        assert!(matches!(flights.enter(A, &|| false).unwrap(), Turn::Lead(_)));
+    }
+
+    #[test]
+    fn who_waits_can_give_up_and_is_not_counted_as_waiting_then() {
+        let flights = Flights::local();
+        let Turn::Lead(_lead) = flights.enter(A, &|| false).unwrap() else { panic!("nobody else is there") };
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let asked = AtomicUsize::new(0);
+                let gives_up = || asked.fetch_add(1, Ordering::SeqCst) == 1;
+                assert!(matches!(flights.enter(A, &gives_up).unwrap(), Turn::GivenUp));
+                asked.into_inner()
+            });
+            assert_eq!(other.join().unwrap(), 2);
+        });
+        assert!(lock(&flights.table).waiting.is_empty());
+        assert!(lock(&flights.table).flights.contains_key(&A));
     }
 }

@@ -19,6 +19,15 @@ pub(crate) struct ProcessLock {
     pub(super) file: File,
 }
 
+/// What came of waiting for a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Locked {
+    Yes,
+    GivenUp,
+    /// The kernel sees somebody who waits for a byte that this process holds.
+    Deadlock,
+}
+
 impl ProcessLock {
     pub(crate) fn open(dir: &Path, name: &str) -> Result<ProcessLock> {
         let mut options = OpenOptions::new();
@@ -27,15 +36,17 @@ impl ProcessLock {
         Ok(ProcessLock { file })
     }
 
-    /// Waits for the lock on the byte at `offset`.
-    ///
-    /// `Ok(false)`: the kernel sees a deadlock, that is, somebody who waits for a byte this process holds.
-    pub(crate) fn lock(&self, offset: u64) -> Result<bool> {
+    /// Waits for the lock on the byte at `offset`. Asks whether to give up when a signal comes.
+    pub(crate) fn lock(&self, offset: u64, gives_up: &dyn Fn() -> bool) -> Result<Locked> {
         loop {
             match self.set(libc::F_SETLKW, libc::F_WRLCK, offset) {
-                Ok(()) => return Ok(true),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.raw_os_error() == Some(libc::EDEADLK) => return Ok(false),
+                Ok(()) => return Ok(Locked::Yes),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                    if gives_up() {
+                        return Ok(Locked::GivenUp);
+                    }
+                }
+                Err(e) if e.raw_os_error() == Some(libc::EDEADLK) => return Ok(Locked::Deadlock),
                 Err(e) => return Err(Error::io("waiting for a lock", e)),
             }
         }

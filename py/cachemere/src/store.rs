@@ -396,8 +396,20 @@ impl Store {
     fn lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
-        let lead = detached(key.py(), || cache.lead(&bytes))?;
-        Ok(lead.map(Lead::new))
+        // Ctrl-C ends the wait, and whatever a handler of a signal raises.
+        let raised = Mutex::new(None);
+        let gives_up = || match Python::try_attach(|py| py.check_signals()) {
+            Some(Err(error)) => {
+                *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                true
+            }
+            _ => false,
+        };
+        let lead = detached(key.py(), || cache.lead_unless(&bytes, gives_up))?;
+        match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(lead.map(Lead::new)),
+        }
     }
 
     /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.

@@ -71,7 +71,8 @@ def memoize(
     variables of an enclosing function, and the function's code. Change `version` when they change.
 
     Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
-    killed, the next one takes over; exceptions are not kept. No lock of the store is held while the function runs, and
+    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is the `result` of the
+    error. No lock of the store is held while the function runs, and
     coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
     for ever.
 

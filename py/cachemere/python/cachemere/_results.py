@@ -153,6 +153,7 @@ class Results:
             self.cache._store.put(key, value, ttl=self._ttl, tags=self._tags, cost=cost)
         except CacheError as error:
             if not self.cache._bypass(error):
+                error.result = value
                 raise
 
     def _prepare(self) -> str:

@@ -298,7 +298,8 @@ class Cache(AsyncTwins, Handle):
         """The key's value; if it has none, that of `make`, which is then its value.
 
         Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, or
-        its process is killed, another takes over. No lock of the store is held meanwhile.
+        its process is killed, another takes over. No lock of the store is held meanwhile. A value that
+        cannot be stored is the `result` of the error.
         """
         while True:
             found = self.get(key, _MISSING)
@@ -320,7 +321,11 @@ class Cache(AsyncTwins, Handle):
                 found = self.get(key, _MISSING)
                 if found is _MISSING:
                     found = make()
-                    self.set(key, found, lifetime, marks)
+                    try:
+                        self.set(key, found, lifetime, marks)
+                    except CacheError as error:
+                        error.result = found
+                        raise
                 return found  # type: ignore[no-any-return]
             finally:
                 lead.release()

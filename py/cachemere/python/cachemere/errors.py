@@ -6,6 +6,8 @@ type), the class is that too. Each message says what to do next. A write that fa
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BusyError",
     "CacheError",
@@ -33,6 +35,10 @@ __all__ = [
 
 class CacheError(Exception):
     """Root of all errors of this package."""
+
+    #: What a memoized function or the function of `get_or_set` returned, if the error is that it could not be stored:
+    #: it may have cost much.
+    result: Any = None
 
 
 class MissingKeyError(CacheError, KeyError):

@@ -181,3 +181,16 @@ def test_what_fits_is_made_room_for(path: Path) -> None:
             cache[number] = LARGE[:100_000]
         assert cache[199] == LARGE[:100_000] and 5 < len(cache) < 200
         assert cache.stats().evictions == 200 - len(cache) and cache.stats().file_bytes <= 4 << 20
+
+
+def test_what_was_computed_and_cannot_be_stored_is_in_the_error(path: Path) -> None:
+    with Cache(path, max_bytes=4 << 20) as cache:
+        with pytest.raises(StoreFullError) as caught:
+            cache.memoize(computed)(LARGE)
+        assert caught.value.result is LARGE
+        with pytest.raises(StoreFullError) as caught:
+            cache.get_or_set("k", lambda: LARGE)
+        assert caught.value.result is LARGE
+    with Cache(path) as cache, pytest.raises(UnsafeValueError) as unsafe:
+        cache.get_or_set("k", Unfit)
+    assert isinstance(unsafe.value.result, Unfit)
