@@ -7,11 +7,13 @@ use std::path::Path;
 
 use heed::CompactionOption;
 
+use super::backend::Lmdb;
+use super::backend::lmdb::data_path;
 use super::boot::BootId;
 use super::env::{EnvSlot, LmdbSync, Tree, lmdb_error};
 use super::fork::TRANSITIONS;
 use super::layout::STATE_KEY;
-use super::live::{Live, data_path};
+use super::live::Live;
 use super::lmdb_file::meta_of;
 use super::opening::{self, Exclusive};
 use super::record::{Record, RecordFile, State as RecordState};
@@ -41,7 +43,7 @@ impl Store {
                 // So that the copy knows as well as this store when its entries were last read.
                 super::sweep::flush_accesses(&live)?;
             }
-            copy_into(&live, &partial)
+            copy_into(live.lmdb()?, &partial)
         };
         let placed = copied.and_then(|()| {
             fs::rename(&partial, to).map_err(|e| Error::io("putting the backup in place", e))?;
@@ -55,7 +57,7 @@ impl Store {
 
     /// Rewrites the data file without its free pages. Needs the store to be open in this process only.
     pub(crate) fn compact(&self) -> Result<()> {
-        self.replace("compact.tmp", copy_into)
+        self.replace("compact.tmp", |live, dir| copy_into(live.lmdb()?, dir))
     }
 
     /// Puts the data file that `make` writes into a directory in place of the present one.
@@ -96,7 +98,8 @@ fn replace_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Resu
     }
     super::sweep::flush_accesses(live)?;
     make(live, tmp)?;
-    live.writable()?.mark_replaceable(live.target())
+    live.writable()?;
+    live.lmdb()?.mark_replaceable()
 }
 
 fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
@@ -107,7 +110,7 @@ fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
 }
 
 /// Writes a compacted copy of the newest snapshot, as a store of its own that is marked clean.
-fn copy_into(live: &Live, dir: &Path) -> Result<()> {
+fn copy_into(from: &Lmdb, dir: &Path) -> Result<()> {
     make_directory(dir)?;
     let path = data_path(dir);
     let open = || {
@@ -116,19 +119,19 @@ fn copy_into(live: &Live, dir: &Path) -> Result<()> {
         file.map_err(|e| Error::io("making the copy", e))
     };
     let context = "copying the store";
-    let compacted = live.env.copy_to_file(&mut open()?, CompactionOption::Enabled);
+    let compacted = from.env().copy_to_file(&mut open()?, CompactionOption::Enabled);
     match compacted.map_err(|e| lmdb_error(e, context)) {
         Ok(()) => {}
         Err(full @ Error::DiskFull { .. }) => return Err(full),
         // LMDB refuses to compact a file that has lost track of some pages; a plain copy is as good.
         Err(_) => {
-            live.env
+            from.env()
                 .copy_to_file(&mut open()?, CompactionOption::Disabled)
                 .map_err(|e| lmdb_error(e, context))?;
         }
     }
-    let newest = live.last_txn();
-    let (env, tree) = EnvSlot::open(dir, live.env.info().map_size, LmdbSync::Never, false)?;
+    let newest = from.last_txn();
+    let (env, tree) = EnvSlot::open(dir, from.map_size(), LmdbSync::Never, false)?;
     // The copy counts transactions anew. Stamps must not repeat.
     let mut txn = env.write_txn().map_err(|e| lmdb_error(e, context))?;
     let state = tree.get(&txn, STATE_KEY).map_err(|e| lmdb_error(e, context))?;

@@ -115,11 +115,7 @@ impl Rounds {
         };
         if self.readers_checked.elapsed() >= STALE_READERS_INTERVAL || live.is_pressed() {
             self.readers_checked = Instant::now();
-            let checked = live.env.clear_stale_readers();
-            report(
-                "clearing stale readers",
-                checked.map(drop).map_err(|e| super::env::lmdb_error(e, "checking readers")),
-            );
+            report("clearing stale readers", live.backend.tidy());
         }
         report("a checkpoint", checkpoint_if_due(live));
         if !live.access.is_empty()
@@ -135,7 +131,7 @@ impl Rounds {
     pub(crate) fn pause(&self, live: &Live) -> Duration {
         let interval = live.config.checkpoint_interval;
         let mut pause = LONGEST_SLEEP;
-        if live.checkpoints().is_some_and(|checkpoints| checkpoints.is_joined()) {
+        if live.backend.is_joined() {
             // Under a limit, old pins of this process must not keep others from reusing pages.
             pause =
                 pause.min(if live.max_bytes.is_some() { Duration::from_millis(20) } else { interval / 4 });
@@ -158,22 +154,21 @@ fn flush_interval(live: &Live) -> Duration {
 }
 
 fn checkpoint_if_due(live: &Live) -> Result<()> {
-    let Some(checkpoints) = live.checkpoints() else { return Ok(()) };
     let (soft, _) = live.volume_limits();
-    let pressed = checkpoints.volume() >= soft || live.is_in_the_way();
-    match checkpoints.due(live.target(), live.config.checkpoint_interval, pressed) {
+    let pressed = live.backend.volume() >= soft || live.is_in_the_way();
+    match live.backend.checkpoint_due(live.config.checkpoint_interval, pressed) {
         Due::Nothing => Ok(()),
         Due::Checkpoint => live.checkpoint(),
         Due::Leave => {
             let _gate = live.gate();
-            checkpoints.leave()
+            live.backend.leave()
         }
     }
 }
 
 /// Starts the background thread of a store that wants one and has none.
 pub(crate) fn ensure(live: &Arc<Live>) -> Result<()> {
-    if live.config.maintenance != Maintenance::Background || live.is_lock_free() {
+    if live.config.maintenance != Maintenance::Background || live.is_read_only() {
         return Ok(());
     }
     let mut housekeeper = lock(&live.housekeeper);

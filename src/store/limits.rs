@@ -4,6 +4,7 @@
 //! arranged is that there is always room for the next write: entries may take three quarters; the rest is for the copies
 //! that copy-on-write makes until a checkpoint lets LMDB reuse the old pages.
 
+use super::backend::Lmdb;
 use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use super::live::Live;
 use super::records::Recency;
@@ -15,6 +16,8 @@ pub(crate) const MAP_UNIT: u64 = 64 << 10;
 /// The smallest size limit a store works well with: below it, the quarter kept free for copies is used up by a few commits of
 /// several processes before their slowest has synced.
 pub(crate) const MIN_MAX_BYTES: u64 = 4 << 20;
+/// What counts as a page where there are none.
+const PAGE: u64 = 4096;
 /// Expired entries removed on the way before anything is evicted.
 const EXPIRED_FIRST: usize = 64;
 /// Records looked at for one eviction, where this process has read entries since their access was written down.
@@ -40,15 +43,20 @@ pub(crate) fn largest_entry(max_bytes: u64) -> u64 {
 }
 
 impl Live {
+    pub(super) fn page_size(&self) -> u64 {
+        self.backend.lmdb().map_or(PAGE, Lmdb::page_size)
+    }
+
     /// Pages that entries may take under the limit, if there is one.
     fn target_pages(&self) -> Option<u64> {
-        let pages = self.max_bytes? / self.page_size;
+        let pages = self.max_bytes? / self.page_size();
         Some(pages - (pages / 4).max(48).min(pages / 2))
     }
 
     /// Whether the file is so near its limit that old snapshots are in the way.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.target_pages().is_some_and(|target| self.env.info().last_page_number as u64 >= target)
+        let (Some(target), Some(lmdb)) = (self.target_pages(), self.backend.lmdb()) else { return false };
+        lmdb.last_page() >= target
     }
 }
 

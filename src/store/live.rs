@@ -1,17 +1,13 @@
 //! One opened environment and everything that must not be carried over a fork: locks, pins, tables of waiting threads.
 
-use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use heed::{RoTxn, WithTls};
-
 use super::access::AccessLog;
-use super::checkpoint::{Checkpoints, Target};
+use super::backend::{Backend, Lmdb};
 use super::config::{Config, Durability, Maintenance};
-use super::env::{EnvSlot, LmdbSync, Tree, explain_short_write, lmdb_error};
 use super::flight::Flights;
 use super::housekeeper::{Housekeeper, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
@@ -45,14 +41,11 @@ impl Unlocked {
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) struct Live {
-    // Dropped in this order: the thread, then the pins, then the environment they are of, then the proof of use.
+    // Dropped in this order: the thread, then what it works on, then the proof of use.
     pub(super) housekeeper: Mutex<Option<Housekeeper>>,
-    checkpoints: Option<Checkpoints>,
-    pub(super) env: EnvSlot,
+    pub(super) backend: Backend,
     pub(super) users: LockFile,
 
-    pub(super) tree: Tree,
-    pub(super) data: File,
     /// Held from before a write transaction until the front knows of its commit.
     gate: Mutex<()>,
     pub(crate) unlocked: Arc<Unlocked>,
@@ -62,10 +55,6 @@ pub(crate) struct Live {
     /// Tells this opened environment from any other in this process.
     pub(crate) generation: u64,
     pid: u32,
-    /// Set when this process cannot write to the directory: then LMDB's lock file is not used, and any commit of
-    /// another process since the open makes reading unsafe.
-    lock_free: Option<u64>,
-    pub(super) page_size: u64,
     /// The size limit in force, in bytes: also the size of the map.
     pub(crate) max_bytes: Option<u64>,
     /// Mirrors the state record, for reads.
@@ -87,35 +76,27 @@ pub(crate) struct Live {
 
 /// The parts a [`Live`] is made of by whoever opens it.
 pub(crate) struct Parts {
-    pub(crate) env: EnvSlot,
-    pub(crate) tree: Tree,
-    pub(crate) data: File,
+    pub(crate) backend: Backend,
     pub(crate) users: LockFile,
     pub(crate) unlocked: Arc<Unlocked>,
     pub(crate) config: Arc<Config>,
     pub(crate) dir: PathBuf,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) lock_free: bool,
     pub(crate) state: StateRecord,
 }
 
 impl Live {
     /// Behind its `Arc` from the start: the threads that hold pins know the environment by its address.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Live>> {
-        let Parts { env, tree, data, users, unlocked, config, dir, flights, lock_free, state } = parts;
-        let (checkpoints, sweeper) = match lock_free {
-            true => (None, None),
-            false => (Some(Checkpoints::open(&dir)?), Some(ProcessLock::open(&dir, "sweeper.lock")?)),
+        let Parts { backend, users, unlocked, config, dir, flights, state } = parts;
+        let sweeper = match backend.is_read_only() {
+            true => None,
+            false => Some(ProcessLock::open(&dir, "sweeper.lock")?),
         };
-        let lock_free = lock_free.then(|| env.info().last_txn_id as u64);
-        let page_size = u64::from(env.unnamed_database_stat().page_size).max(1);
         Ok(Arc::new(Live {
             housekeeper: Mutex::new(None),
-            checkpoints,
-            env,
+            backend,
             users,
-            tree,
-            data,
             gate: Mutex::new(()),
             unlocked,
             config,
@@ -123,8 +104,6 @@ impl Live {
             forks: super::fork::epoch(),
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
             pid: std::process::id(),
-            lock_free,
-            page_size,
             max_bytes: (state.max_bytes != 0).then_some(state.max_bytes),
             recency: AtomicU8::new(recency_code(state.recency)),
             stamp_base: state.stamp_base,
@@ -150,9 +129,9 @@ impl Live {
         self.quiet.standing(self.token())
     }
 
-    /// The oldest snapshot known to have the values that commit `token` finds.
-    pub(super) fn standing_before(&self, token: u64) -> u64 {
-        self.quiet.standing(token.saturating_sub(1)).since
+    /// The oldest snapshot known to have the values that the one of `token` has.
+    pub(super) fn standing_at(&self, token: u64) -> u64 {
+        self.quiet.standing(token).since
     }
 
     /// The token as of a transaction. LMDB numbers the transactions of a compacted file anew; tokens do not come again.
@@ -160,26 +139,14 @@ impl Live {
         self.stamp_base.saturating_add(txn)
     }
 
-    /// The last committed transaction as LMDB numbers it.
+    /// The last committed transaction as the backend numbers it.
     pub(super) fn last_txn(&self) -> u64 {
-        self.env.info().last_txn_id as u64
+        self.backend.last_txn()
     }
 
     /// Opens a read transaction for `look`, which must not run code of the user's: a thread can have one only.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadView<'_>) -> Result<T>) -> Result<T> {
-        let txn: RoTxn<'_, WithTls> =
-            super::env::snapshot(&self.env).map_err(|e| lmdb_error(e, "opening a read transaction"))?;
-        let result = look(&ReadView::new(&txn, self.tree));
-        drop(txn);
-        match self.lock_free {
-            Some(opened_at) if opened_at != self.last_txn() => Err(Error::Busy {
-                path: self.dir.clone(),
-                detail: "it was written to while read without locks, from a directory this process cannot write to; \
-                         open it again when the writers have closed it"
-                    .into(),
-            }),
-            _ => result,
-        }
+        self.backend.read(&self.dir, |txn| look(&ReadView::new(txn)))
     }
 
     /// Runs `work` in a write transaction and commits it, unless `work` changed nothing.
@@ -200,18 +167,18 @@ impl Live {
         mut work: impl FnMut(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
-        let checkpoints = self.writable()?;
+        self.writable()?;
         let mut committed = Some(committed);
         let mut room = MakeRoom::new(self, in_turn);
         loop {
             room.let_others_first()?;
             let gate = lock(&self.gate);
-            self.watch_pin(checkpoints.join(self.target())?);
+            self.watch_pin(self.backend.join()?);
             let attempt = self.attempt(&mut work);
             match attempt {
                 Ok((done, None)) => return Ok(done),
                 Ok((done, Some(commit))) => {
-                    let volume = checkpoints.committed(commit.pages);
+                    let volume = self.backend.committed(commit.pages);
                     self.recency.store(recency_code(commit.recency), Ordering::Relaxed);
                     if let Some(committed) = committed.take() {
                         committed(&commit);
@@ -241,20 +208,19 @@ impl Live {
     }
 
     fn attempt<T>(&self, work: &mut impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<(T, Option<Commit>)> {
-        let txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
-        let mut writer = Writer::new(txn, self)?;
+        let mut writer = Writer::new(self.backend.write_txn()?, self)?;
         let attempt = work(&mut writer).and_then(|done| Ok((done, writer.commit()?)));
-        attempt.map_err(|error| explain_short_write(error, &self.data))
+        attempt.map_err(|error| self.backend.explain(error))
     }
 
     /// [`write`](Self::write) without a second try when the map is full.
     pub(super) fn write_once<T>(&self, mut work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        let checkpoints = self.writable()?;
+        self.writable()?;
         let _gate = lock(&self.gate);
-        self.watch_pin(checkpoints.join(self.target())?);
+        self.watch_pin(self.backend.join()?);
         let (done, commit) = self.attempt(&mut work)?;
         if let Some(commit) = commit {
-            checkpoints.committed(commit.pages);
+            self.backend.committed(commit.pages);
         }
         Ok(done)
     }
@@ -266,13 +232,12 @@ impl Live {
     }
 
     fn after_commit(&self, commit: &Commit, volume: u64) -> Result<()> {
-        let checkpoints = self.writable()?;
         if self.config.durability == Durability::Sync {
-            return checkpoints.wait_durable(self.target(), commit.txn);
+            return self.backend.wait_durable(commit.txn);
         }
         let (soft, hard) = self.volume_limits();
         if volume >= hard {
-            self.watch_pin(checkpoints.checkpoint(self.target())?);
+            self.checkpoint()?;
         } else if volume >= soft && volume.saturating_sub(commit.pages) < soft {
             // Once is enough: the thread stays awake until it has made the checkpoint.
             self.nudge();
@@ -292,26 +257,18 @@ impl Live {
         match self.max_bytes {
             None => (16 << 10, 128 << 10),
             Some(max) => {
-                let pages = max / self.page_size;
+                let pages = max / self.page_size();
                 ((pages / 16).max(16), (pages / 8).max(32))
             }
         }
-    }
-
-    pub(crate) fn target(&self) -> Target<'_> {
-        Target { env: &self.env, data: &self.data }
     }
 
     pub(crate) fn gate(&self) -> std::sync::MutexGuard<'_, ()> {
         lock(&self.gate)
     }
 
-    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
-        self.checkpoints.as_ref()
-    }
-
-    /// The checkpoints, or the error for a process that cannot write.
-    pub(crate) fn writable(&self) -> Result<&Checkpoints> {
+    /// The error for a process that cannot write, if this is one.
+    pub(crate) fn writable(&self) -> Result<()> {
         if std::process::id() != self.pid {
             // Forked without the C library's knowledge. Using the parent's environment would corrupt it.
             return Err(Error::Busy {
@@ -320,18 +277,16 @@ impl Live {
                     .into(),
             });
         }
-        self.checkpoints.as_ref().ok_or_else(|| Error::ReadOnly { path: self.dir.clone() })
+        match self.backend.is_read_only() {
+            true => Err(Error::ReadOnly { path: self.dir.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Brings everything committed so far safely to the disk.
     pub(crate) fn checkpoint(&self) -> Result<()> {
-        match &self.checkpoints {
-            Some(checkpoints) => {
-                self.watch_pin(checkpoints.checkpoint(self.target())?);
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        self.watch_pin(self.backend.checkpoint()?);
+        Ok(())
     }
 
     /// Wakes the background thread where there is a pin again: it sleeps for seconds when there is none, while other
@@ -358,9 +313,9 @@ impl Live {
         })
     }
 
-    /// The size of the data file.
+    /// Bytes that the store takes on the disk.
     pub(crate) fn file_bytes(&self) -> Result<u64> {
-        Ok(self.data.metadata().map_err(|e| Error::io("looking at the data file", e))?.len())
+        self.backend.file_bytes()
     }
 
     /// Wakes the background thread, if there is one.
@@ -370,8 +325,14 @@ impl Live {
         }
     }
 
-    pub(crate) fn is_lock_free(&self) -> bool {
-        self.lock_free.is_some()
+    /// For what only LMDB can do.
+    pub(super) fn lmdb(&self) -> Result<&Lmdb> {
+        self.backend.lmdb().ok_or(Error::Closed)
+    }
+
+    /// Whether this process was let in for reading only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.backend.is_read_only()
     }
 
     /// Takes everything inherited over a fork out of use.
@@ -384,12 +345,11 @@ impl Live {
         if let Ok(mut housekeeper) = self.housekeeper.try_lock() {
             std::mem::forget(housekeeper.take());
         }
-        let mut inherited = vec![self.users.as_raw_fd(), self.data.as_raw_fd()];
-        inherited.extend(self.checkpoints.as_ref().map(Checkpoints::abandon).unwrap_or_default());
+        let mut inherited = vec![self.users.as_raw_fd()];
         inherited.extend(self.sweeper.as_ref().map(|lock| lock.file.as_raw_fd()));
         inherited.extend(self.flights.as_raw_fd());
         // SAFETY: passed on to the caller.
-        unsafe { self.env.abandon() };
+        inherited.extend(unsafe { self.backend.abandon() });
         for descriptor in inherited {
             // SAFETY: the owners of these descriptors are never dropped: the caller leaks `self`.
             unsafe { libc::close(descriptor) };
@@ -417,17 +377,4 @@ fn recency_code(recency: Recency) -> u8 {
         Recency::Building => 1,
         Recency::On => 2,
     }
-}
-
-/// How LMDB syncs by itself, given whether a power loss can be recognised.
-pub(crate) fn lmdb_sync(boot_known: bool) -> LmdbSync {
-    match boot_known {
-        true => LmdbSync::Never,
-        false => LmdbSync::Data,
-    }
-}
-
-/// The path of the data file in a store's directory.
-pub(crate) fn data_path(dir: &Path) -> PathBuf {
-    dir.join("data.mdb")
 }

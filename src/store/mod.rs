@@ -5,6 +5,7 @@
 //! and times: nothing here knows of value types or of the front.
 
 mod access;
+mod backend;
 pub(crate) mod body;
 mod boot;
 mod checkpoint;
@@ -200,9 +201,7 @@ impl Store {
             drop(transition);
             let live = LiveRef::wrap(self.shared.current.load()).filter(|live| live.forks == fork::epoch());
             return match live {
-                Some(live) if live.checkpoints().is_some_and(|all| all.has_unrecorded_writes()) => {
-                    live.checkpoint()
-                }
+                Some(live) if live.backend.has_unrecorded_writes() => live.checkpoint(),
                 _ => Ok(()),
             };
         }

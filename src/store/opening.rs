@@ -1,6 +1,6 @@
 //! Opening and closing: what is checked, recovered and recorded before and after LMDB has the files.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwapOption;
 
+use super::backend::Backend;
+use super::backend::lmdb::{Lmdb, data_path};
 use super::boot::BootId;
 use super::config::{Config, Request};
-use super::env::{EnvSlot, Tree};
+use super::env::LmdbSync;
 use super::filesystem::{check_file_system, check_owner};
 use super::flight::Flights;
 use super::fork::ForkLockGuard;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::{MAP_UNIT, MIN_MAX_BYTES};
-use super::live::{Live, Parts, Unlocked, data_path, lmdb_sync};
+use super::live::{Live, Parts, Unlocked};
 use super::lmdb_file::DataFile;
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
@@ -162,7 +164,7 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
         }
         _ => {}
     }
-    if live.is_lock_free() && !request.read_only {
+    if live.is_read_only() && !request.read_only {
         return Err(Error::ReadOnly { path: shared.dir.clone() });
     }
     let record = live.read(store_record)?;
@@ -178,11 +180,11 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
 /// Begins what limits need, once the store is open.
 pub(super) fn apply_limits(store: &Store, request: &Request) -> Result<()> {
     let live = store.live()?;
-    if live.max_bytes.is_some() && !request.read_only && !live.is_lock_free() {
+    if live.max_bytes.is_some() && !request.read_only && !live.is_read_only() {
         live.build_recency()?;
     }
     let anything_expires = sweep::time_to_next(&live).is_some();
-    if (live.max_bytes.is_some() || anything_expires) && !live.is_lock_free() {
+    if (live.max_bytes.is_some() || anything_expires) && !live.is_read_only() {
         drop(live);
         store.need_maintenance()?;
     }
@@ -215,9 +217,7 @@ struct Opening {
     gate: Option<LockFile>,
     users: LockFile,
     alone: bool,
-    data: File,
-    env: EnvSlot,
-    tree: Tree,
+    backend: Backend,
     record: StoreRecord,
     state: StateRecord,
     is_new: bool,
@@ -269,18 +269,14 @@ impl Opening {
             }
         }
         users.shared()?;
-        let map = config.map_size;
-        let (env, tree) = EnvSlot::open(dir, map, lmdb_sync(BootId::current().is_some()), lock_free)?;
-        let data = File::open(data_path(dir)).map_err(|e| Error::io("opening the data file", e))?;
-        let found = {
-            let txn = super::env::snapshot(&env)
-                .map_err(|e| super::env::lmdb_error(e, "opening a read transaction"))?;
-            let view = ReadView::new(&txn, tree);
+        let backend = Backend::Lmdb(Lmdb::open(dir, config.map_size, lmdb_sync(), lock_free)?);
+        let found = backend.read(dir, |txn| {
+            let view = ReadView::new(txn);
             match view.get(STORE_KEY)? {
-                Some(bytes) => Some((StoreRecord::decode(bytes)?, read_state(&view)?)),
-                None => None,
+                Some(bytes) => Ok(Some((StoreRecord::decode(bytes)?, read_state(&view)?))),
+                None => Ok(None),
             }
-        };
+        })?;
         let is_new = found.is_none();
         let (record, state) = match found {
             Some(found) => found,
@@ -295,19 +291,7 @@ impl Opening {
                 StateRecord::NEW,
             ),
         };
-        Ok(Opening {
-            dir: dir.to_owned(),
-            config,
-            gate,
-            users,
-            alone,
-            data,
-            env,
-            tree,
-            record,
-            state,
-            is_new,
-        })
+        Ok(Opening { dir: dir.to_owned(), config, gate, users, alone, backend, record, state, is_new })
     }
 
     fn flights(&self) -> Result<Arc<Flights>> {
@@ -330,23 +314,20 @@ impl Opening {
     ) -> Result<Arc<Live>> {
         let limit = self.settle_limit(request)?;
         let wanted_map = limit.map(|max| (max / MAP_UNIT * MAP_UNIT) as usize);
-        if let Some(map) = wanted_map.filter(|map| *map != self.env.info().map_size) {
-            drop(self.env);
-            let sync = lmdb_sync(BootId::current().is_some());
-            (self.env, self.tree) = EnvSlot::open(&self.dir, map, sync, self.gate.is_none())?;
+        let has_map = self.backend.lmdb().map(Lmdb::map_size);
+        if let Some(map) = wanted_map.filter(|map| has_map.is_some_and(|has| has != *map)) {
+            drop(self.backend);
+            self.backend = Backend::Lmdb(Lmdb::open(&self.dir, map, lmdb_sync(), self.gate.is_none())?);
         }
         let state_changes = limit.unwrap_or(0) != self.state.max_bytes;
         self.state.max_bytes = limit.unwrap_or(0);
         let live = Live::new(Parts {
-            env: self.env,
-            tree: self.tree,
-            data: self.data,
+            backend: self.backend,
             users: self.users,
             unlocked,
             config: self.config,
             dir: self.dir,
             flights,
-            lock_free: self.gate.is_none(),
             state: self.state,
         })?;
         let (is_new, record, state) = (self.is_new, self.record, self.state);
@@ -416,6 +397,14 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// How LMDB syncs by itself: not at all where a power loss can be recognised.
+fn lmdb_sync() -> LmdbSync {
+    match BootId::current() {
+        Some(_) => LmdbSync::Never,
+        None => LmdbSync::Data,
+    }
+}
+
 enum Locks {
     Writable(LockFile, LockFile),
     ReadOnly(LockFile),
@@ -471,7 +460,7 @@ pub(super) fn drain(live: &Arc<Live>) {
 /// nothing that was committed is lost by it.
 pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
     drain(&live);
-    if live.is_lock_free() || !may_write {
+    if live.is_read_only() || !may_write {
         return Ok(());
     }
     let flushed = sweep::flush_accesses(&live);
@@ -481,17 +470,16 @@ pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
 
 /// Makes what this process wrote durable, and marks the store clean if nobody else has it open.
 fn settle(live: &Live) -> Result<()> {
-    let Some(checkpoints) = live.checkpoints() else { return Ok(()) };
-    if !checkpoints.is_joined() {
+    if !live.backend.is_joined() {
         return Ok(());
     }
-    if checkpoints.has_unrecorded_writes() {
+    if live.backend.has_unrecorded_writes() {
         live.checkpoint()?;
     }
     let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? else { return Ok(()) };
     gate.exclusive()?;
     if live.users.try_exclusive()? {
-        checkpoints.mark_clean(live.target())?;
+        live.backend.mark_clean()?;
     }
     Ok(())
 }

@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::backend::ReadTxn;
+use super::backend::lmdb::data_path;
 use super::boot::BootId;
 use super::config::Request;
 use super::env::{EnvSlot, LmdbSync, lmdb_error};
 use super::layout::STORE_KEY;
-use super::live::data_path;
 use super::lmdb_file::{self, DataFile, MetaBody};
 use super::record::{Record, RecordFile, State as RecordState};
 use super::transaction::ReadView;
@@ -25,7 +26,7 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<()> {
         DataFile::Lmdb { .. } => {
             let (env, tree) = EnvSlot::open(dir, Request::MAP_SIZE, LmdbSync::Never, true)?;
             let txn = env.read_txn().map_err(|e| lmdb_error(e, "opening a read transaction"))?;
-            match ReadView::new(&txn, tree).get(STORE_KEY)? {
+            match ReadView::new(ReadTxn::Lmdb { txn: &txn, tree }).get(STORE_KEY)? {
                 Some(_) => Ok(()),
                 None => Err(Error::Foreign {
                     path: dir.to_owned(),

@@ -1,6 +1,7 @@
 //! Changing the secret of a store, and the data key under it.
 
 use super::Store;
+use super::backend::ReadTxn;
 use super::body;
 use super::copy::{finish_copy, make_directory};
 use super::env::{EnvSlot, LmdbSync, lmdb_error};
@@ -66,13 +67,14 @@ fn with_envelope(record: StoreRecord, secret: &Secret, data_key: &DataKey) -> Re
 fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &Unlocked) -> Result<()> {
     let context = "writing the store anew";
     make_directory(dir)?;
-    let (env, tree) = EnvSlot::open(dir, live.env.info().map_size, LmdbSync::Never, false)?;
+    let source = live.lmdb()?;
+    let (env, tree) = EnvSlot::open(dir, source.map_size(), LmdbSync::Never, false)?;
     let put = |txn: &mut heed::RwTxn<'_>, key: &[u8], value: &[u8]| {
         tree.put(txn, key, value).map_err(|e| lmdb_error(e, context))
     };
     let begin = || env.write_txn().map_err(|e| lmdb_error(e, context));
-    let from = live.env.read_txn().map_err(|e| lmdb_error(e, context))?;
-    let from = ReadView::new(&from, live.tree);
+    let from = source.env().read_txn().map_err(|e| lmdb_error(e, context))?;
+    let from = ReadView::new(ReadTxn::Lmdb { txn: &from, tree: source.tree() });
     let state = from.get(STATE_KEY)?.map(StateRecord::decode).transpose()?.unwrap_or(StateRecord::NEW);
     let (mut key, mut plain, mut sealed) = (KeyBuffer::default(), Vec::new(), Vec::new());
     let mut txn = begin()?;

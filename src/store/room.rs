@@ -8,6 +8,7 @@
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::backend::Lmdb;
 use super::config::Maintenance;
 use super::live::Live;
 use super::sync::{lock, wait_timeout};
@@ -98,8 +99,7 @@ impl<'a> MakeRoom<'a> {
         if self.tries > 0 {
             // Other processes let go of theirs within their next round of maintenance.
             std::thread::sleep(Duration::from_millis(5 << self.tries.min(4)));
-            let cleared = self.live.env.clear_stale_readers();
-            cleared.map_err(|e| super::env::lmdb_error(e, "checking readers"))?;
+            self.live.backend.tidy()?;
         }
         if self.live.max_bytes.is_some() && self.tries > 2 {
             // Where old snapshots keep the pages, eviction frees none, and would only empty the store. It helps where a
@@ -115,8 +115,9 @@ impl<'a> MakeRoom<'a> {
     }
 
     fn full(&self) -> Error {
-        let readers = self.live.env.info().number_of_readers;
-        let limit = self.live.env.info().map_size as u64;
+        let lmdb = self.live.backend.lmdb();
+        let readers = lmdb.map_or(0, Lmdb::reader_slots);
+        let limit = lmdb.map_or(0, |lmdb| lmdb.map_size() as u64);
         let detail = match self.live.max_bytes {
             Some(_) => format!(
                 "eviction frees nothing that can be reused, because a snapshot is kept open by one of {readers} \
@@ -167,9 +168,8 @@ impl Live {
 
     /// Whether this process's pin keeps pages that a writer of another process may be waiting for.
     pub(super) fn is_in_the_way(&self) -> bool {
-        let Some(checkpoints) = self.checkpoints() else { return false };
         // While somebody waits for pages there may be no commits, so that the lag does not grow.
-        let lag = checkpoints.lag(self.target());
+        let lag = self.backend.lmdb().map_or(0, Lmdb::lag);
         lag > 0 && self.is_pressed() && (lag > MOST_LAG || !self.turn_is_free().unwrap_or(true))
     }
 

@@ -197,7 +197,7 @@ pub(crate) fn saw_idle(live: &Live, idle: Span) {
 
 /// Writes the access times collected by this process.
 pub(crate) fn flush_accesses(live: &Live) -> Result<()> {
-    if live.is_lock_free() {
+    if live.is_read_only() {
         return Ok(());
     }
     let _flush = live.access.begin_flush();

@@ -1,8 +1,6 @@
 //! Reading and writing records in one transaction, with the indexes kept in step.
 
-use heed::{RoTxn, RwTxn};
-
-use super::env::{Tree, lmdb_error};
+use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{HEADER_SIZE, Header, Stamp, due};
 use super::layout::{
     KeyHash, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, order_key,
@@ -13,10 +11,10 @@ use super::records::{Counters, Recency, StateRecord};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 
-/// A snapshot of the tree.
+/// A snapshot of the store.
+#[derive(Clone, Copy)]
 pub(crate) struct ReadView<'t> {
-    txn: &'t RoTxn<'t>,
-    tree: Tree,
+    txn: ReadTxn<'t>,
 }
 
 /// An entry as it lies in the tree.
@@ -29,17 +27,17 @@ pub(crate) struct Found<'t> {
 }
 
 impl<'t> ReadView<'t> {
-    pub(crate) fn new(txn: &'t RoTxn<'t>, tree: Tree) -> ReadView<'t> {
-        ReadView { txn, tree }
+    pub(crate) fn new(txn: ReadTxn<'t>) -> ReadView<'t> {
+        ReadView { txn }
     }
 
     /// The snapshot: the id of the last transaction it contains.
     pub(crate) fn id(&self) -> u64 {
-        self.txn.id() as u64
+        self.txn.id()
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
-        self.tree.get(self.txn, key).map_err(|e| lmdb_error(e, "reading"))
+        self.txn.get(key)
     }
 
     pub(crate) fn entry(&self, hash: KeyHash) -> Result<Option<Found<'t>>> {
@@ -47,25 +45,13 @@ impl<'t> ReadView<'t> {
     }
 
     /// Records from `from` on upwards, up to but without `to`.
-    pub(crate) fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
-        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
-        let records = self.tree.range(self.txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
-        Ok(records.map(|record| record.map_err(|e| lmdb_error(e, "reading"))))
+    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
+        self.txn.range(from, to)
     }
 
     /// Records from just below `to` on downwards, down to and with `from`.
-    pub(crate) fn range_back(
-        &self,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
-        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
-        let records = self.tree.rev_range(self.txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
-        Ok(records.map(|record| record.map_err(|e| lmdb_error(e, "reading"))))
+    pub(crate) fn range_back(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
+        self.txn.range_back(from, to)
     }
 
     pub(crate) fn counters(&self, namespace: NamespaceId) -> Result<Counters> {
@@ -77,8 +63,7 @@ impl<'t> ReadView<'t> {
 
     /// Pages the tree takes, not counting free ones.
     pub(crate) fn used_pages(&self) -> Result<u64> {
-        let stat = self.tree.stat(self.txn).map_err(|e| lmdb_error(e, "reading"))?;
-        Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64)
+        self.txn.used_pages()
     }
 }
 
@@ -105,8 +90,7 @@ pub(crate) enum Inserted {
 }
 
 pub(crate) struct Writer<'a> {
-    txn: RwTxn<'a>,
-    tree: Tree,
+    txn: WriteTxn<'a>,
     live: &'a Live,
     state: StateRecord,
     dirty: bool,
@@ -118,9 +102,8 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(txn: RwTxn<'a>, live: &'a Live) -> Result<Writer<'a>> {
-        let tree = live.tree;
-        let state = match tree.get(&txn, STATE_KEY).map_err(|e| lmdb_error(e, "reading"))? {
+    pub(crate) fn new(txn: WriteTxn<'a>, live: &'a Live) -> Result<Writer<'a>> {
+        let state = match txn.view().get(STATE_KEY)? {
             Some(bytes) => StateRecord::decode(bytes)?,
             // Only while the store is being made.
             None => StateRecord::NEW,
@@ -128,7 +111,6 @@ impl<'a> Writer<'a> {
         let now = live.config.clock.now();
         Ok(Writer {
             txn,
-            tree,
             live,
             state,
             dirty: false,
@@ -141,7 +123,7 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn view(&self) -> ReadView<'_> {
-        ReadView::new(&self.txn, self.tree)
+        ReadView::new(self.txn.view())
     }
 
     pub(crate) fn live(&self) -> &'a Live {
@@ -167,16 +149,16 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp(self.state.stamp_base.saturating_add(self.txn.id() as u64))
+        Stamp(self.state.stamp_base.saturating_add(self.txn.id()))
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.touched(value.len());
-        self.tree.put(&mut self.txn, key, value).map_err(|e| lmdb_error(e, "writing"))
+        self.txn.put(key, value, &[])
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let was_there = self.tree.delete(&mut self.txn, key).map_err(|e| lmdb_error(e, "writing"))?;
+        let was_there = self.txn.delete(key)?;
         if was_there {
             self.touched(0);
         }
@@ -194,18 +176,18 @@ impl<'a> Writer<'a> {
         if !self.dirty {
             return Ok(None);
         }
-        let token = self.live.token_of(self.txn.id() as u64);
+        let live = self.live;
+        let found = live.standing_at(live.token_of(self.txn.base()));
+        let (expired, evicted) = (self.expired, self.evicted);
+        let txn = self.txn.commit()?;
         let commit = Commit {
-            txn: self.txn.id() as u64,
-            token,
-            found: self.live.standing_before(token),
+            txn,
+            token: live.token_of(txn),
+            found,
             written: self.written,
             pages: self.pages,
             recency: self.state.recency,
         };
-        let live = self.live;
-        let (expired, evicted) = (self.expired, self.evicted);
-        self.txn.commit().map_err(|e| lmdb_error(e, "committing"))?;
         live.expirations.fetch_add(expired, std::sync::atomic::Ordering::Relaxed);
         live.evictions.fetch_add(evicted, std::sync::atomic::Ordering::Relaxed);
         Ok(Some(commit))
@@ -285,12 +267,7 @@ impl<'a> Writer<'a> {
         self.written.push(hash);
         self.touched(HEADER_SIZE + body.len());
         let head = header.encode(body_checksum);
-        self.tree
-            .put_reserved(&mut self.txn, &entry_key(hash), HEADER_SIZE + body.len(), |space| {
-                std::io::Write::write_all(space, &head)?;
-                std::io::Write::write_all(space, body)
-            })
-            .map_err(|e| lmdb_error(e, "writing"))
+        self.txn.put(&entry_key(hash), &head, body)
     }
 
     /// Gives the entry the next insertion number and lists it in the order.

@@ -10,7 +10,6 @@ use super::layout::{
     parse_order_key, parse_recency_key, recency_key,
 };
 use super::live::Live;
-use super::lmdb_file;
 use super::records::{Counters, NamespaceRecord, Recency, StateRecord};
 use super::transaction::{Found, ReadView};
 use crate::error::{Error, Result};
@@ -49,12 +48,7 @@ impl Store {
         let mut findings = Findings::default();
         live.read(|view| {
             // The snapshot pins the pages that are about to be walked.
-            let pages = match lmdb_file::meta_of(&live.data, view.id())? {
-                Some(meta) => lmdb_file::check_trees(&live.data, &meta),
-                // Two commits since the snapshot was opened: its meta page is gone, its pages are not.
-                None => Ok(()),
-            };
-            match pages {
+            match live.backend.lmdb().map_or(Ok(()), |lmdb| lmdb.check_pages(view.id())) {
                 Ok(()) => verify_view(&live, view, &mut findings),
                 Err(Error::Damaged { detail }) => {
                     findings.problem(|| detail.into_owned());

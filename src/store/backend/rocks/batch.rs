@@ -1,0 +1,65 @@
+//! A write transaction: changes are kept in memory, where the transaction sees them, and written as one batch.
+
+use std::collections::BTreeMap;
+
+use bumpalo::Bump;
+use rocksdb::{Snapshot, WriteBatch};
+
+use super::records::View;
+use super::{Rocks, rocks_error};
+use crate::error::Result;
+
+/// What a transaction has written (`Some`) and removed (`None`).
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+pub(crate) struct Batch<'a> {
+    rocks: &'a Rocks,
+    snapshot: Snapshot<'a>,
+    changes: Changes,
+    arena: Bump,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins a transaction. The caller sees to it that there is only one.
+    pub(super) fn new(rocks: &'a Rocks) -> Batch<'a> {
+        let snapshot = Snapshot::new(&rocks.db);
+        Batch { rocks, snapshot, changes: Changes::new(), arena: Bump::new() }
+    }
+
+    /// The last commit before this one.
+    pub(crate) fn base(&self) -> u64 {
+        self.snapshot.sequence_number()
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        View::new(&self.rocks.db, Some(&self.snapshot), Some(&self.changes), &self.arena, self.base())
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) {
+        self.changes.insert(key.to_vec(), Some([head, body].concat()));
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let was_there = self.view().get(key)?.is_some();
+        if was_there {
+            self.changes.insert(key.to_vec(), None);
+        }
+        Ok(was_there)
+    }
+
+    /// Appends the changes to the log and makes them seen. A killed process loses nothing of it from then on.
+    pub(crate) fn commit(self) -> Result<u64> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in &self.changes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        self.rocks.db.write(batch).map_err(|e| rocks_error(e, "committing"))?;
+        let committed = self.rocks.db.latest_sequence_number();
+        // The commit stands whether or not this can be written: on a full disk those eight bytes have their room.
+        self.rocks.token.write(committed)?;
+        Ok(committed)
+    }
+}

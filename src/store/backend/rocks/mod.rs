@@ -1,0 +1,249 @@
+//! RocksDB as the backend: one process writes, others follow it, and writes are appended instead of put in place.
+//!
+//! The database lies in the directory `rocksdb` of the store. The writing process has it open as the primary; the others
+//! have *secondaries*, which read the primary's files and log. After each commit the primary writes its sequence number
+//! to the file `token`, and a secondary that finds a newer one there than it has seen catches up before it reads: so
+//! a read that starts after a write has returned sees it, at the price of a system call.
+
+mod batch;
+mod options;
+mod records;
+mod token;
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use bumpalo::Bump;
+use rocksdb::{DB, Snapshot};
+
+pub(crate) use self::batch::Batch;
+pub(crate) use self::records::{Direction, Records, View};
+use self::token::Token;
+use super::{ReadTxn, WriteTxn};
+use crate::clock::ClockSource;
+use crate::error::{Error, Result};
+use crate::store::checkpoint::Due;
+use crate::store::locks::LockFile;
+use crate::store::sync::lock;
+
+/// Held exclusively by the process that writes.
+const WRITER_LOCK: &str = "writer.lock";
+
+pub(crate) struct Rocks {
+    role: Role,
+    db: DB,
+    token: Token,
+    dir: PathBuf,
+}
+
+enum Role {
+    Primary {
+        writer: LockFile,
+        /// Whether anything was committed since the log was last synced.
+        written: AtomicBool,
+        synced: Mutex<Instant>,
+    },
+    Secondary {
+        /// The newest token that this process has caught up with. The lock keeps readers and catching up apart: a
+        /// secondary has no snapshots.
+        seen: AtomicU64,
+        reading: RwLock<()>,
+        /// RocksDB's own log of this process. Removed at the end.
+        _scratch: tempfile::TempDir,
+    },
+}
+
+impl Rocks {
+    /// Opens the database of the store in `dir` as the only one that writes, and makes it if there is none.
+    pub(crate) fn open(dir: &Path, clock: ClockSource) -> Result<Rocks> {
+        let busy = || Error::Busy {
+            path: dir.to_owned(),
+            detail: "another process has it open for writing, and a store in RocksDB has one writer; open it read-only, \
+                     or use the backend LMDB, which has many"
+                .into(),
+        };
+        let writer = LockFile::open(dir, WRITER_LOCK, true)?.ok_or_else(busy)?;
+        if !writer.try_exclusive()? {
+            return Err(busy());
+        }
+        let path = database_path(dir);
+        crate::store::copy::make_directory(&path)?;
+        let db = DB::open(&options::primary(clock), &path).map_err(|e| rocks_error(e, "opening the store"))?;
+        let token = Token::open(dir, true)?;
+        token.write(db.latest_sequence_number())?;
+        let role =
+            Role::Primary { writer, written: AtomicBool::new(false), synced: Mutex::new(Instant::now()) };
+        Ok(Rocks { role, db, token, dir: dir.to_owned() })
+    }
+
+    /// Opens the database to follow whoever writes it.
+    pub(crate) fn follow(dir: &Path) -> Result<Rocks> {
+        let token = Token::open(dir, false)?;
+        let seen = token.read()?;
+        let scratch = tempfile::Builder::new().prefix("cachemere-secondary-").tempdir();
+        let scratch = scratch.map_err(|e| Error::io("making a directory for RocksDB's log", e))?;
+        let opened = DB::open_as_secondary(&options::secondary(), database_path(dir), scratch.path());
+        let db = opened.map_err(|e| rocks_error(e, "opening the store"))?;
+        let role =
+            Role::Secondary { seen: AtomicU64::new(seen), reading: RwLock::new(()), _scratch: scratch };
+        Ok(Rocks { role, db, token, dir: dir.to_owned() })
+    }
+
+    pub(super) fn last_txn(&self) -> u64 {
+        match &self.role {
+            Role::Primary { .. } => self.db.latest_sequence_number(),
+            // What cannot be read makes every value in memory doubtful, and the read that follows tells why.
+            Role::Secondary { .. } => self.token.read().unwrap_or(u64::MAX),
+        }
+    }
+
+    pub(super) fn read<T>(&self, look: impl FnOnce(ReadTxn<'_>) -> Result<T>) -> Result<T> {
+        let arena = Bump::new();
+        match &self.role {
+            Role::Primary { .. } => {
+                let snapshot = Snapshot::new(&self.db);
+                let id = snapshot.sequence_number();
+                look(ReadTxn::Rocks(View::new(&self.db, Some(&snapshot), None, &arena, id)))
+            }
+            Role::Secondary { seen, reading, .. } => {
+                let (_reading, id) = self.caught_up(seen, reading)?;
+                look(ReadTxn::Rocks(View::new(&self.db, None, None, &arena, id)))
+            }
+        }
+    }
+
+    /// Waits until this secondary has what the token promises, and keeps it there while the guard lives.
+    fn caught_up<'a>(
+        &self,
+        seen: &AtomicU64,
+        reading: &'a RwLock<()>,
+    ) -> Result<(RwLockReadGuard<'a, ()>, u64)> {
+        let promised = self.token.read()?;
+        if seen.load(Ordering::Acquire) < promised {
+            let _alone = reading.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if seen.load(Ordering::Acquire) < promised {
+                self.db.try_catch_up_with_primary().map_err(|e| rocks_error(e, "catching up with the writer"))?;
+                seen.store(promised, Ordering::Release);
+            }
+        }
+        let guard = reading.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // What another thread has caught up with meanwhile is newer still: then the snapshot is called older than it is.
+        Ok((guard, promised))
+    }
+
+    pub(super) fn write_txn(&self) -> Result<WriteTxn<'_>> {
+        match &self.role {
+            Role::Primary { .. } => Ok(WriteTxn::Rocks(Batch::new(self))),
+            Role::Secondary { .. } => Err(Error::ReadOnly { path: self.dir.clone() }),
+        }
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self.role, Role::Secondary { .. })
+    }
+
+    /// Whether there is something to sync from now on that was not before.
+    pub(super) fn join(&self) -> bool {
+        !self.has_unsynced_writes()
+    }
+
+    pub(super) fn committed(&self) {
+        if let Role::Primary { written, .. } = &self.role {
+            written.store(true, Ordering::Release);
+        }
+    }
+
+    /// Syncs the log. Writers that wait for it at the same time share one sync.
+    pub(super) fn sync(&self) -> Result<()> {
+        let Role::Primary { written, synced, .. } = &self.role else { return Ok(()) };
+        let had_written = written.swap(false, Ordering::AcqRel);
+        match self.db.flush_wal(true) {
+            Ok(()) => {
+                *lock(synced) = Instant::now();
+                Ok(())
+            }
+            Err(error) => {
+                written.fetch_or(had_written, Ordering::AcqRel);
+                Err(rocks_error(error, "syncing the store"))
+            }
+        }
+    }
+
+    pub(super) fn sync_due(&self, interval: Duration) -> Due {
+        match &self.role {
+            Role::Primary { synced, .. }
+                if self.has_unsynced_writes() && lock(synced).elapsed() >= interval =>
+            {
+                Due::Checkpoint
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    pub(super) fn has_unsynced_writes(&self) -> bool {
+        match &self.role {
+            Role::Primary { written, .. } => written.load(Ordering::Acquire),
+            Role::Secondary { .. } => false,
+        }
+    }
+
+    /// The tables and the log, as far as they are on the disk.
+    pub(super) fn file_bytes(&self) -> Result<u64> {
+        let path = database_path(&self.dir);
+        let files = std::fs::read_dir(&path).map_err(|e| Error::io("looking at the store's files", e))?;
+        // A file that a compaction removes meanwhile takes no room any more.
+        Ok(files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
+    }
+
+    pub(crate) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    /// Rewrites all tables into the lowest level, without what was overwritten, removed or has expired.
+    pub(crate) fn compact(&self) -> Result<()> {
+        self.db.flush().map_err(|e| rocks_error(e, "writing a table"))?;
+        let mut options = rocksdb::CompactOptions::default();
+        // Without this the lowest level stays as it is, and the filter does not see it.
+        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
+        self.db.compact_range_opt::<&[u8], &[u8]>(None, None, &options);
+        Ok(())
+    }
+
+    /// Copies the database as it is now into `to`, which must not exist; files are linked where they can be.
+    pub(crate) fn copy_to(&self, to: &Path) -> Result<()> {
+        let made = rocksdb::checkpoint::Checkpoint::new(&self.db).and_then(|copy| copy.create_checkpoint(to));
+        made.map_err(|e| rocks_error(e, "copying the store"))
+    }
+
+    /// The descriptors to close in a forked child, where RocksDB's threads do not exist. The rest is leaked: it cannot
+    /// be closed without them.
+    pub(super) fn abandon(&self) -> Vec<RawFd> {
+        let mut inherited = vec![self.token.as_raw_fd()];
+        if let Role::Primary { writer, .. } = &self.role {
+            inherited.push(writer.as_raw_fd());
+        }
+        inherited
+    }
+}
+
+/// The directory of the database in that of the store.
+pub(crate) fn database_path(dir: &Path) -> PathBuf {
+    dir.join("rocksdb")
+}
+
+/// Turns RocksDB's errors into ours.
+pub(crate) fn rocks_error(error: rocksdb::Error, context: &'static str) -> Error {
+    use rocksdb::ErrorKind;
+    match error.kind() {
+        ErrorKind::Corruption => Error::damaged(format!("RocksDB, while {context}: {error}")),
+        // RocksDB tells the system's error in words only.
+        _ if error.as_ref().contains("No space left on device") => Error::DiskFull { context },
+        ErrorKind::IOError if error.as_ref().contains("File too large") => Error::DiskFull { context },
+        _ => {
+            Error::Io { context: format!("{context}: RocksDB").into(), source: std::io::Error::other(error) }
+        }
+    }
+}
