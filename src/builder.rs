@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::secret::Secret;
 use crate::store::{
-    Durability, Maintenance, Namespace, NamespaceRequest, Request, Store, check_namespace_name,
+    BackendKind, Durability, Maintenance, Namespace, NamespaceRequest, Request, Store, check_namespace_name,
 };
 
 /// The namespace of a cache that names none.
@@ -167,6 +167,13 @@ macro_rules! common_options {
             self
         }
 
+        /// What keeps the store's records (LMDB unless set). Chosen when the store is made; one that was made with another
+        /// is [`Error::Incompatible`].
+        pub fn backend(mut self, backend: BackendKind) -> Self {
+            self.common.request.backend = Some(backend);
+            self
+        }
+
         /// The key or passphrase of an encrypted store. A new store opened with a secret is encrypted.
         pub fn encryption(mut self, secret: Secret) -> Self {
             self.common.request.secret = Some(secret);
@@ -266,6 +273,7 @@ impl Common {
     fn new(path: PathBuf) -> Common {
         Common {
             request: Request {
+                backend: None,
                 path,
                 secret: None,
                 cipher: None,

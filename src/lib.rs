@@ -100,4 +100,4 @@ pub use iter::Iter;
 pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
 pub use secret::{Argon2Params, Secret};
-pub use store::{Durability, Maintenance};
+pub use store::{BackendKind, Durability, Maintenance};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backend::BackendKind;
 use crate::clock::ClockSource;
 use crate::pipeline::Cipher;
 use crate::secret::Secret;
@@ -36,6 +37,7 @@ pub enum Maintenance {
 
 /// The options that concern a store as a whole. All handles of one store in a process share them.
 pub(crate) struct Config {
+    pub(crate) backend: BackendKind,
     pub(crate) durability: Durability,
     pub(crate) maintenance: Maintenance,
     pub(crate) checkpoint_interval: Duration,
@@ -47,6 +49,7 @@ pub(crate) struct Config {
 /// What one `open` asks for; `None` is "whatever it has", or the default for a new store.
 pub(crate) struct Request {
     pub(crate) path: PathBuf,
+    pub(crate) backend: Option<BackendKind>,
     pub(crate) secret: Option<Secret>,
     pub(crate) cipher: Option<Arc<dyn Cipher>>,
     pub(crate) durability: Option<Durability>,

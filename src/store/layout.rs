@@ -178,7 +178,7 @@ pub(crate) fn parse_order_key(key: &[u8]) -> Option<(NamespaceId, Number)> {
         .then(|| (NamespaceId(u32::from_be_bytes([n0, n1, n2, n3])), Number(u64::from_be_bytes(number))))
 }
 
-/// Lists entries by when they are due to expire; the value is the namespace id.
+/// Lists entries by when they are due to expire; the value is a [`DueEntry`].
 pub(crate) fn expiry_key(due: u64, hash: KeyHash) -> [u8; 25] {
     let head: [u8; 9] = join([kind::EXPIRY], due.to_be_bytes());
     join(head, hash.0)
@@ -189,6 +189,33 @@ pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(u64, KeyHash)> {
     let due = key.get(1..9)?.try_into().ok().map(u64::from_be_bytes)?;
     let hash = key.get(9..)?.try_into().ok().map(KeyHash)?;
     (key.first() == Some(&kind::EXPIRY)).then_some((due, hash))
+}
+
+/// What an expiry record tells of its entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DueEntry {
+    pub(crate) namespace: NamespaceId,
+    /// Its place in the order, in a backend that removes expired entries by itself: what else lists the entry must be
+    /// found without it then.
+    pub(crate) number: Option<Number>,
+}
+
+impl DueEntry {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut value = self.namespace.0.to_le_bytes().to_vec();
+        value.extend(self.number.into_iter().flat_map(|number| number.0.to_le_bytes()));
+        value
+    }
+
+    /// A value that cannot be read is of namespace 0, which no entry is of.
+    pub(crate) fn decode(value: &[u8]) -> DueEntry {
+        let namespace = value.first_chunk::<4>().map_or(0, |id| u32::from_le_bytes(*id));
+        let number = value.get(4..).and_then(|rest| rest.try_into().ok());
+        DueEntry {
+            namespace: NamespaceId(namespace),
+            number: number.map(|number| Number(u64::from_le_bytes(number))),
+        }
+    }
 }
 
 /// Lists a namespace's entries by last access, least recent first; the value is empty. Kept only in stores with a limit.

@@ -327,7 +327,8 @@ impl Live {
 
     /// For what only LMDB can do.
     pub(super) fn lmdb(&self) -> Result<&Lmdb> {
-        self.backend.lmdb().ok_or(Error::Closed)
+        let reason = "only a store in LMDB can do this";
+        self.backend.lmdb().ok_or_else(|| Error::invalid("backend", reason))
     }
 
     /// Whether this process was let in for reading only.

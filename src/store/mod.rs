@@ -45,6 +45,7 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub(crate) use self::access::{Access, granularity};
+pub use self::backend::BackendKind;
 use self::config::Config;
 pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};

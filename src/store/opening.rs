@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwapOption;
 
-use super::backend::Backend;
+#[cfg(feature = "rocksdb")]
+use super::backend::Rocks;
 use super::backend::lmdb::{Lmdb, data_path};
+use super::backend::{Backend, BackendKind, rocks_path};
 use super::boot::BootId;
 use super::config::{Config, Request};
 use super::env::LmdbSync;
@@ -54,7 +56,7 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
             "it must not be zero; for no loss at all use Durability::Sync",
         ));
     }
-    if let Some(secret) = request.secret.as_ref().filter(|_| !data_path(path).exists()) {
+    if let Some(secret) = request.secret.as_ref().filter(|_| BackendKind::found(path).is_none()) {
         secret.check()?;
     }
     match fs::metadata(path) {
@@ -79,8 +81,8 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
     }
     check_file_system(path, request.allow_unsupported_file_system)?;
     check_owner(path, request.allow_foreign_owner)?;
-    if data_path(path).exists() {
-        check_owner(&data_path(path), request.allow_foreign_owner)?;
+    for data in data_paths(path).iter().filter(|data| data.exists()) {
+        check_owner(data, request.allow_foreign_owner)?;
     }
     path.canonicalize().map_err(|e| Error::io("resolving the store's path", e))
 }
@@ -90,9 +92,47 @@ fn nearest_existing(path: &Path) -> &Path {
     existing.unwrap_or_else(|| Path::new("."))
 }
 
+/// The file or directory that holds the records, of each backend.
+fn data_paths(dir: &Path) -> [PathBuf; 2] {
+    [data_path(dir), rocks_path(dir)]
+}
+
+/// The backend that the store has, or is to be made with. Refuses what it cannot do.
+fn settle_backend(dir: &Path, request: &Request) -> Result<BackendKind> {
+    let asked = request.backend;
+    let kind = BackendKind::found(dir).or(asked).unwrap_or_default();
+    let differs = |asked: String| Error::Incompatible {
+        path: dir.to_owned(),
+        what: "backend",
+        stored: kind.name().into(),
+        asked,
+    };
+    if let Some(asked) = asked.filter(|asked| *asked != kind) {
+        return Err(differs(asked.name().into()));
+    }
+    if kind == BackendKind::RocksDb {
+        if cfg!(not(feature = "rocksdb")) {
+            return Err(differs("a build without the feature \"rocksdb\"".into()));
+        }
+        if request.max_bytes.flatten().is_some() {
+            let reason =
+                "a store in RocksDB has no limit in bytes; limit its entries, or use the backend LMDB";
+            return Err(Error::invalid("max_bytes", reason));
+        }
+        if request.map_size.is_some() {
+            return Err(Error::invalid(
+                "map_size",
+                "a store in RocksDB is not mapped into memory; leave it out",
+            ));
+        }
+    }
+    Ok(kind)
+}
+
 /// Opens a store that this process does not have open.
 pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
     let config = Arc::new(Config {
+        backend: settle_backend(&dir, request)?,
         durability: request.durability.unwrap_or_default(),
         maintenance: request.maintenance.unwrap_or_default(),
         checkpoint_interval: request.checkpoint_interval.unwrap_or(Request::CHECKPOINT_INTERVAL),
@@ -127,7 +167,10 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
 
 /// Opens the environment of a known store again, in a forked child or after a compaction.
 pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
-    let opened = Opening::start(&shared.dir, shared.config.clone(), false)?;
+    // A handle that only reads goes on following the writer.
+    let follows = shared.config.backend == BackendKind::RocksDb
+        && !shared.may_write.load(std::sync::atomic::Ordering::Relaxed);
+    let opened = Opening::start(&shared.dir, shared.config.clone(), follows)?;
     let unlocked = lock(&shared.unlocked).clone();
     let mut kept = lock(&shared.flights);
     let flights = match &*kept {
@@ -163,6 +206,17 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
             return differs("max_bytes", format!("{:?}", live.max_bytes), format!("{asked:?}"));
         }
         _ => {}
+    }
+    if let Some(asked) = request.backend.filter(|asked| *asked != config.backend) {
+        return differs("backend", config.backend.name().into(), asked.name().into());
+    }
+    if live.is_read_only() && !request.read_only && config.backend == BackendKind::RocksDb {
+        return Err(Error::Busy {
+            path: shared.dir.clone(),
+            detail: "this process has it open read-only already, and so follows its writer; close those handles first, \
+                     or open it for writing before them"
+                .into(),
+        });
     }
     if live.is_read_only() && !request.read_only {
         return Err(Error::ReadOnly { path: shared.dir.clone() });
@@ -213,7 +267,7 @@ fn unlock(record: &StoreRecord, config: &Config, secret: Option<&Secret>, dir: &
 struct Opening {
     dir: PathBuf,
     config: Arc<Config>,
-    /// `None`: this process cannot write here, and reads without LMDB's locks.
+    /// `None`: this process cannot write here.
     gate: Option<LockFile>,
     users: LockFile,
     alone: bool,
@@ -225,6 +279,37 @@ struct Opening {
 
 impl Opening {
     fn start(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
+        match config.backend {
+            BackendKind::Lmdb => Opening::lmdb(dir, config, read_only),
+            #[cfg(feature = "rocksdb")]
+            BackendKind::RocksDb => Opening::rocks(dir, config, read_only),
+            #[cfg(not(feature = "rocksdb"))]
+            BackendKind::RocksDb => Err(Error::Closed),
+        }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn rocks(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
+        if read_only && !rocks_path(dir).exists() {
+            return Err(Error::NotFound { path: dir.to_owned() });
+        }
+        let (gate, users) = match open_locks(dir, read_only)? {
+            Locks::Writable(gate, users) => (Some(gate), users),
+            Locks::ReadOnly(users) => (None, users),
+        };
+        if let Some(gate) = &gate {
+            gate.exclusive()?;
+        }
+        let alone = users.try_exclusive()?;
+        users.shared()?;
+        let rocks = match read_only {
+            true => Rocks::follow(dir)?,
+            false => Rocks::open(dir, config.clock.clone())?,
+        };
+        Opening::with(dir, config, read_only, gate, users, alone, Backend::Rocks(rocks))
+    }
+
+    fn lmdb(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
         refuse_foreign(dir)?;
         if read_only && fs::metadata(data_path(dir)).map_or(0, |file| file.len()) == 0 {
             // LMDB would make a database of an empty file.
@@ -270,6 +355,18 @@ impl Opening {
         }
         users.shared()?;
         let backend = Backend::Lmdb(Lmdb::open(dir, config.map_size, lmdb_sync(), lock_free)?);
+        Opening::with(dir, config, read_only, gate, users, alone, backend)
+    }
+
+    fn with(
+        dir: &Path,
+        config: Arc<Config>,
+        read_only: bool,
+        gate: Option<LockFile>,
+        users: LockFile,
+        alone: bool,
+        backend: Backend,
+    ) -> Result<Opening> {
         let found = backend.read(dir, |txn| {
             let view = ReadView::new(txn);
             match view.get(STORE_KEY)? {
@@ -412,7 +509,7 @@ enum Locks {
 
 fn open_locks(dir: &Path, read_only: bool) -> Result<Locks> {
     // In a read-only open a missing store must stay missing.
-    let may_create = !read_only || data_path(dir).exists();
+    let may_create = !read_only || BackendKind::found(dir).is_some();
     if may_create && can_write(dir) {
         let gate = LockFile::open(dir, OPEN_LOCK, true)?;
         let users = LockFile::open(dir, USERS_LOCK, true)?;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::layout::{
-    KeyHash, NamespaceId, Number, expiry_key, kind, order_key, parse_expiry_key, parse_hash, parse_order_key,
+    DueEntry, KeyHash, NamespaceId, Number, counters_key, expiry_key, kind, order_key, parse_expiry_key,
+    parse_hash, parse_order_key,
 };
 use super::limits::most_rewritten;
 use super::live::Live;
-use super::transaction::{ReadView, Writer};
+use super::transaction::{ReadView, Writer, is_expired};
 use crate::clock::{Span, Time};
 use crate::error::Result;
 
@@ -17,15 +18,14 @@ const BATCH: usize = 256;
 const FLUSH_BATCH: usize = 512;
 
 /// The due times up to `now`, with the entries they are of.
-fn expired(view: &ReadView<'_>, now: Time, most: usize) -> Result<Vec<(Time, KeyHash, NamespaceId)>> {
+fn expired(view: &ReadView<'_>, now: Time, most: usize) -> Result<Vec<(Time, KeyHash, DueEntry)>> {
     let from = expiry_key(0, KeyHash([0; 16]));
     let to = expiry_key(now.0.saturating_add(1), KeyHash([0; 16]));
     let mut found = Vec::new();
     for record in view.range(&from, &to)?.take(most) {
         let (key, value) = record?;
-        let namespace = value.try_into().map_or(NamespaceId(0), |id| NamespaceId(u32::from_le_bytes(id)));
         if let Some((due, hash)) = parse_expiry_key(key) {
-            found.push((Time(due), hash, namespace));
+            found.push((Time(due), hash, DueEntry::decode(value)));
         }
     }
     Ok(found)
@@ -39,16 +39,29 @@ pub(crate) fn count_expired(
     now: Time,
 ) -> Result<u64> {
     let mut count = 0;
-    for (_, hash, of) in expired(view, now, usize::MAX)? {
-        if of != namespace {
+    for (_, hash, listed) in expired(view, now, usize::MAX)? {
+        if listed.namespace != namespace {
             continue;
         }
         // One that cannot be read counts as there, until it is removed.
-        if let Ok(Some(found)) = view.entry(hash) {
-            count += u64::from(super::transaction::is_expired(live, hash, &found.header, now));
-        }
+        let Ok(found) = view.entry(hash) else { continue };
+        let expired = found.is_some_and(|found| is_expired(live, hash, &found.header, now));
+        let vanished = has_vanished(view, hash, listed, found.map(|found| found.header.number))?;
+        count += u64::from(expired || vanished);
     }
     Ok(count)
+}
+
+/// Whether the backend removed the entry that is listed, and there is no other or a newer one (at the place `now_at`) under
+/// its hash: then its place in the order is still taken, and it is still counted.
+fn has_vanished(
+    view: &ReadView<'_>,
+    hash: KeyHash,
+    listed: DueEntry,
+    now_at: Option<Number>,
+) -> Result<bool> {
+    let Some(number) = listed.number.filter(|number| now_at != Some(*number)) else { return Ok(false) };
+    Ok(view.get(&order_key(listed.namespace, number))?.and_then(parse_hash) == Some(hash))
 }
 
 impl Writer<'_> {
@@ -57,7 +70,7 @@ impl Writer<'_> {
         let now = self.now();
         let due = expired(&self.view(), now, most)?;
         let mut rewritten = 0;
-        for (listed, hash, _) in &due {
+        for (listed, hash, entry) in &due {
             match self.header_to_remove(*hash)? {
                 Some(header) if header.due() == Some(*listed) => {
                     if self.is_expired(*hash, &header) {
@@ -71,11 +84,28 @@ impl Writer<'_> {
                         }
                     }
                 }
-                // A record without its entry, left by damage: nothing to remove but itself.
-                _ => drop(self.delete(&expiry_key(listed.0, *hash))?),
+                // A record without its entry, left by the backend or by damage.
+                other => {
+                    let now_at = other.map(|header| header.number);
+                    if let Some(number) = entry.number
+                        && has_vanished(&self.view(), *hash, *entry, now_at)?
+                    {
+                        self.unlist_vanished(entry.namespace, number)?;
+                        self.expired += 1;
+                    }
+                    self.delete(&expiry_key(listed.0, *hash))?;
+                }
             }
         }
         Ok(due.len())
+    }
+
+    /// Gives up the place of an entry that the backend has removed.
+    fn unlist_vanished(&mut self, namespace: NamespaceId, number: Number) -> Result<()> {
+        self.delete(&order_key(namespace, number))?;
+        let mut counters = self.view().counters(namespace)?;
+        counters.entries = counters.entries.saturating_sub(1);
+        self.put(&counters_key(namespace), &counters.encode())
     }
 
     /// Removes up to `most` entries of cleared namespaces; returns how many it removed.

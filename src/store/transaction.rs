@@ -3,8 +3,8 @@
 use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{HEADER_SIZE, Header, Stamp, due};
 use super::layout::{
-    KeyHash, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, order_key,
-    parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyHash, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key, grave_key, kind,
+    order_key, parse_hash, parse_order_key, recency_key,
 };
 use super::live::{Commit, Live};
 use super::records::{Counters, Recency, StateRecord};
@@ -47,6 +47,38 @@ impl<'t> ReadView<'t> {
     /// Records from `from` on upwards, up to but without `to`.
     pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
         self.txn.range(from, to)
+    }
+
+    /// Goes upwards through a range that may be the whole store. What `each` reads by the view it is given is kept in
+    /// memory for a part of the way only, in a backend that keeps it there at all.
+    pub(crate) fn for_each(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        mut each: impl FnMut(&ReadView<'_>, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        const PART: usize = 1000;
+        const PART_BYTES: usize = 1 << 20;
+        let mut from = from.to_vec();
+        loop {
+            let last = self.txn.nested(|txn| {
+                let view = ReadView { txn };
+                let (mut records, mut bytes) = (0, 0);
+                for record in view.range(&from, to)? {
+                    let (key, value) = record?;
+                    each(&view, key, value)?;
+                    records += 1;
+                    bytes += value.len();
+                    if records == PART || bytes > PART_BYTES {
+                        return Ok(Some(key.to_vec()));
+                    }
+                }
+                Ok(None)
+            })?;
+            let Some(mut next) = last else { return Ok(()) };
+            next.push(0);
+            from = next;
+        }
     }
 
     /// Records from just below `to` on downwards, down to and with `from`.
@@ -348,7 +380,9 @@ impl<'a> Writer<'a> {
 
     fn list_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
         if let Some(due) = header.due() {
-            self.put(&expiry_key(due.0, hash), &header.namespace.0.to_le_bytes())?;
+            let number = self.live.backend.removes_expired().then_some(header.number);
+            let listed = DueEntry { namespace: header.namespace, number };
+            self.put(&expiry_key(due.0, hash), &listed.encode())?;
         }
         if self.tracks_recency() {
             self.put(&recency_key(header.namespace, header.accessed.0, hash), &[])?;

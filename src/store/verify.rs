@@ -77,8 +77,7 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
     let mut counted: HashMap<NamespaceId, Counters> = HashMap::new();
     let mut known: HashSet<NamespaceId> = HashSet::new();
     let mut scratch = Scratch::default();
-    for record in view.range(&[0], &[u8::MAX])? {
-        let (key, value) = record?;
+    view.for_each(&[0], &[u8::MAX], |view, key, value| {
         match key.first() {
             Some(&kind::ENTRY) => {
                 findings.entries += 1;
@@ -133,7 +132,8 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
             Some(&(kind::STORE | kind::STATE)) => {}
             _ => findings.problem(|| "a record of an unknown kind".into()),
         }
-    }
+        Ok(())
+    })?;
     for namespace in &known {
         findings.check(namespace.0 < state.next_namespace, || {
             format!(

@@ -9,7 +9,7 @@ pub(crate) mod rocks;
 
 use std::ops::Bound;
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heed::types::Bytes;
@@ -21,6 +21,45 @@ pub(crate) use self::rocks::Rocks;
 use super::checkpoint::Due;
 use super::env::{Tree, lmdb_error};
 use crate::error::{Error, Result};
+
+/// The engine that keeps a store's records. Chosen when the store is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// LMDB: many processes write at once, and reads are the fastest.
+    #[default]
+    Lmdb,
+    /// RocksDB: one process writes, and others that open the store read-only follow it. For stores that are written in
+    /// bulk, or are much larger than memory. Needs the feature `rocksdb`.
+    ///
+    /// What is different: there is no limit in bytes ([`max_bytes`](crate::Builder::max_bytes) is refused, and
+    /// [`map_size`](crate::Builder::map_size) has no meaning), [`reencrypt`](crate::Cache::reencrypt) is refused,
+    /// [`compact`](crate::Cache::compact) works while other processes read, and the handles of a forked child can only
+    /// read, after it has opened the store anew.
+    RocksDb,
+}
+
+impl BackendKind {
+    /// What the store in a directory was made with; `None` if there is no store.
+    pub(crate) fn found(dir: &Path) -> Option<BackendKind> {
+        if lmdb::data_path(dir).exists() {
+            return Some(BackendKind::Lmdb);
+        }
+        rocks_path(dir).exists().then_some(BackendKind::RocksDb)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            BackendKind::Lmdb => "LMDB",
+            BackendKind::RocksDb => "RocksDB",
+        }
+    }
+}
+
+/// The directory of a RocksDB database in that of its store. Known also without the feature, to tell such a store.
+pub(crate) fn rocks_path(dir: &Path) -> PathBuf {
+    dir.join("rocksdb")
+}
 
 pub(crate) enum Backend {
     Lmdb(Lmdb),
@@ -180,6 +219,19 @@ impl Backend {
             Backend::Lmdb(lmdb) => lmdb.clear_stale_readers(),
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(_) => Ok(()),
+        }
+    }
+
+    /// Whether an entry whose time to live is over can vanish before the sweeper finds it.
+    pub(crate) fn removes_expired(&self) -> bool {
+        self.kind() == BackendKind::RocksDb
+    }
+
+    pub(crate) fn kind(&self) -> BackendKind {
+        match self {
+            Backend::Lmdb(_) => BackendKind::Lmdb,
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(_) => BackendKind::RocksDb,
         }
     }
 

@@ -22,7 +22,7 @@ use rocksdb::{DB, Snapshot};
 pub(crate) use self::batch::Batch;
 pub(crate) use self::records::{Direction, Records, View};
 use self::token::Token;
-use super::{ReadTxn, WriteTxn};
+use super::{ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::store::checkpoint::Due;
@@ -59,19 +59,22 @@ enum Role {
 impl Rocks {
     /// Opens the database of the store in `dir` as the only one that writes, and makes it if there is none.
     pub(crate) fn open(dir: &Path, clock: ClockSource) -> Result<Rocks> {
-        let busy = || Error::Busy {
+        let busy = || {
+            Error::Busy {
             path: dir.to_owned(),
             detail: "another process has it open for writing, and a store in RocksDB has one writer; open it read-only, \
                      or use the backend LMDB, which has many"
                 .into(),
+        }
         };
         let writer = LockFile::open(dir, WRITER_LOCK, true)?.ok_or_else(busy)?;
         if !writer.try_exclusive()? {
             return Err(busy());
         }
-        let path = database_path(dir);
+        let path = rocks_path(dir);
         crate::store::copy::make_directory(&path)?;
-        let db = DB::open(&options::primary(clock), &path).map_err(|e| rocks_error(e, "opening the store"))?;
+        let db =
+            DB::open(&options::primary(clock), &path).map_err(|e| rocks_error(e, "opening the store"))?;
         let token = Token::open(dir, true)?;
         token.write(db.latest_sequence_number())?;
         let role =
@@ -85,7 +88,8 @@ impl Rocks {
         let seen = token.read()?;
         let scratch = tempfile::Builder::new().prefix("cachemere-secondary-").tempdir();
         let scratch = scratch.map_err(|e| Error::io("making a directory for RocksDB's log", e))?;
-        let opened = DB::open_as_secondary(&options::secondary(), database_path(dir), scratch.path());
+        let opened =
+            DB::open_as_secondary(&options::secondary(), &rocks_path(dir), &scratch.path().to_path_buf());
         let db = opened.map_err(|e| rocks_error(e, "opening the store"))?;
         let role =
             Role::Secondary { seen: AtomicU64::new(seen), reading: RwLock::new(()), _scratch: scratch };
@@ -125,7 +129,9 @@ impl Rocks {
         if seen.load(Ordering::Acquire) < promised {
             let _alone = reading.write().unwrap_or_else(|poisoned| poisoned.into_inner());
             if seen.load(Ordering::Acquire) < promised {
-                self.db.try_catch_up_with_primary().map_err(|e| rocks_error(e, "catching up with the writer"))?;
+                self.db
+                    .try_catch_up_with_primary()
+                    .map_err(|e| rocks_error(e, "catching up with the writer"))?;
                 seen.store(promised, Ordering::Release);
             }
         }
@@ -192,7 +198,7 @@ impl Rocks {
 
     /// The tables and the log, as far as they are on the disk.
     pub(super) fn file_bytes(&self) -> Result<u64> {
-        let path = database_path(&self.dir);
+        let path = rocks_path(&self.dir);
         let files = std::fs::read_dir(&path).map_err(|e| Error::io("looking at the store's files", e))?;
         // A file that a compaction removes meanwhile takes no room any more.
         Ok(files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
@@ -227,11 +233,6 @@ impl Rocks {
         }
         inherited
     }
-}
-
-/// The directory of the database in that of the store.
-pub(crate) fn database_path(dir: &Path) -> PathBuf {
-    dir.join("rocksdb")
 }
 
 /// Turns RocksDB's errors into ours.

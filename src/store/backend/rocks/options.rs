@@ -3,8 +3,8 @@
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
 
 use crate::clock::ClockSource;
-use crate::store::layout::kind;
 use crate::store::Header;
+use crate::store::layout::kind;
 
 /// Bytes of blocks kept in memory.
 const BLOCK_CACHE: usize = 32 << 20;
@@ -20,9 +20,11 @@ pub(super) fn primary(clock: ClockSource) -> Options {
     options.increase_parallelism(2);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
-    options.set_compaction_filter("cachemere.expired", move |_level, key, value| match is_expired(&clock, key, value) {
-        true => rocksdb::CompactionDecision::Remove,
-        false => rocksdb::CompactionDecision::Keep,
+    options.set_compaction_filter("cachemere.expired", move |_level, key, value| {
+        match is_expired(&clock, key, value) {
+            true => rocksdb::CompactionDecision::Remove,
+            false => rocksdb::CompactionDecision::Keep,
+        }
     });
     options
 }

@@ -21,7 +21,9 @@ impl Token {
         options.read(true).write(writable).create(writable).truncate(false).mode(0o600);
         let opened = options.custom_flags(libc::O_CLOEXEC).open(dir.join(NAME));
         let file = opened.map_err(|e| match e.kind() {
-            ErrorKind::NotFound => Error::damaged("the file \"token\" is missing; open the store once for writing"),
+            ErrorKind::NotFound => {
+                Error::damaged("the file \"token\" is missing; open the store once for writing")
+            }
             _ => Error::io("opening the file \"token\"", e),
         })?;
         Ok(Token { file })
