@@ -2,6 +2,8 @@
 //! written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "support/backend.rs"]
+mod backend;
 #[path = "bad_input/closed.rs"]
 mod closed;
 #[path = "bad_input/messages.rs"]

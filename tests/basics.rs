@@ -1,8 +1,12 @@
 //! The operations of one process, one at a time.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/backend.rs"]
+mod backend;
+
 use std::time::Duration;
 
+use backend::backend;
 use cachemere::{ByteCache, Cache, Error, Known, Maintenance, Secret, Zstd};
 
 fn store() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -14,12 +18,12 @@ fn store() -> (tempfile::TempDir, std::path::PathBuf) {
 #[test]
 fn values_survive_a_reopen() {
     let (_dir, path) = store();
-    let cache: Cache<str, String> = Cache::builder(&path).open().unwrap();
+    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).open().unwrap();
     cache.insert("a", &"1".to_owned()).unwrap();
     assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
     cache.close().unwrap();
     assert!(cache.get("a").unwrap_err().is_closed());
-    let cache: Cache<str, String> = Cache::builder(&path).open().unwrap();
+    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).open().unwrap();
     assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
     assert_eq!(cache.get("b").unwrap(), None);
     let report = cache.verify().unwrap();
@@ -32,7 +36,7 @@ fn every_pipeline_round_trips() {
     for (compress, encrypt) in [(false, false), (true, false), (false, true), (true, true)] {
         let (_dir, path) = store();
         let open = || {
-            let mut builder = Cache::<u64, Vec<String>>::builder(&path);
+            let mut builder = Cache::<u64, Vec<String>>::builder(&path).backend(backend());
             if compress {
                 builder = builder.compression(Zstd::default());
             }
@@ -75,7 +79,7 @@ fn every_pipeline_round_trips() {
 #[test]
 fn entries_expire_and_are_swept() {
     let (_dir, path) = store();
-    let cache: Cache<str, u32> = Cache::builder(&path).open().unwrap();
+    let cache: Cache<str, u32> = Cache::builder(&path).backend(backend()).open().unwrap();
     cache.insert_with_ttl("short", &1, Duration::from_millis(30)).unwrap();
     cache.insert("long", &2).unwrap();
     assert_eq!(cache.get("short").unwrap(), Some(1));
@@ -90,7 +94,7 @@ fn entries_expire_and_are_swept() {
 #[test]
 fn limits_evict_the_least_recently_read() {
     let (_dir, path) = store();
-    let cache: Cache<u32, u32> = Cache::builder(&path).max_entries(3).open().unwrap();
+    let cache: Cache<u32, u32> = Cache::builder(&path).backend(backend()).max_entries(3).open().unwrap();
     for n in 0..3 {
         cache.insert(&n, &n).unwrap();
         std::thread::sleep(Duration::from_millis(12));
@@ -107,7 +111,8 @@ fn limits_evict_the_least_recently_read() {
 fn compaction_backup_and_rekeying_keep_everything() {
     let (dir, path) = store();
     let (one, two, three) = (Secret::key([1; 32]), Secret::key([2; 32]), Secret::key([3; 32]));
-    let cache: Cache<u32, Vec<u8>> = Cache::builder(&path).encryption(one.clone()).open().unwrap();
+    let cache: Cache<u32, Vec<u8>> =
+        Cache::builder(&path).backend(backend()).encryption(one.clone()).open().unwrap();
     for n in 0..2000 {
         cache.insert(&n, &vec![n as u8; 500]).unwrap();
     }
@@ -123,7 +128,7 @@ fn compaction_backup_and_rekeying_keep_everything() {
     assert_eq!(cache.get(&1950).unwrap(), Some(vec![9]));
     cache.backup(dir.path().join("copy")).unwrap();
     let copy: Cache<u32, Vec<u8>> =
-        Cache::builder(dir.path().join("copy")).encryption(one.clone()).open().unwrap();
+        Cache::builder(dir.path().join("copy")).backend(backend()).encryption(one.clone()).open().unwrap();
     assert_eq!(copy.len().unwrap(), 100);
     assert!(copy.verify().unwrap().is_clean());
 
@@ -134,15 +139,23 @@ fn compaction_backup_and_rekeying_keep_everything() {
     let report = cache.verify().unwrap();
     assert!(report.is_clean() && report.entries == 100, "{report:?}");
     cache.close().unwrap();
-    assert!(Cache::<u32, Vec<u8>>::builder(&path).encryption(two).open().unwrap_err().is_wrong_secret());
-    let cache: Cache<u32, Vec<u8>> = Cache::builder(&path).encryption(three).open().unwrap();
+    assert!(
+        Cache::<u32, Vec<u8>>::builder(&path)
+            .backend(backend())
+            .encryption(two)
+            .open()
+            .unwrap_err()
+            .is_wrong_secret()
+    );
+    let cache: Cache<u32, Vec<u8>> =
+        Cache::builder(&path).backend(backend()).encryption(three).open().unwrap();
     assert_eq!(cache.iter().count(), 100);
 }
 
 #[test]
 fn updates_and_comparisons_are_atomic() {
     let (_dir, path) = store();
-    let cache: Cache<str, u64> = Cache::builder(&path).open().unwrap();
+    let cache: Cache<str, u64> = Cache::builder(&path).backend(backend()).open().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -165,12 +178,12 @@ fn updates_and_comparisons_are_atomic() {
 fn a_read_only_handle_writes_nothing_not_even_at_close() {
     let (_dir, path) = store();
     let cache: Cache<str, u32> =
-        Cache::builder(&path).time_to_idle(Duration::from_millis(800)).open().unwrap();
+        Cache::builder(&path).backend(backend()).time_to_idle(Duration::from_millis(800)).open().unwrap();
     cache.insert("a", &1).unwrap();
     cache.close().unwrap();
     let before = std::fs::read(path.join("data.mdb")).unwrap();
     std::thread::sleep(Duration::from_millis(200));
-    let reader: Cache<str, u32> = Cache::builder(&path).read_only(true).open().unwrap();
+    let reader: Cache<str, u32> = Cache::builder(&path).backend(backend()).read_only(true).open().unwrap();
     assert_eq!(reader.get("a").unwrap(), Some(1));
     reader.close().unwrap();
     assert_eq!(std::fs::read(path.join("data.mdb")).unwrap(), before);
@@ -179,21 +192,21 @@ fn a_read_only_handle_writes_nothing_not_even_at_close() {
 #[test]
 fn a_backup_knows_when_its_entries_were_read() {
     let (dir, path) = store();
-    let cache: Cache<str, u32> = Cache::builder(&path).max_entries(10).open().unwrap();
+    let cache: Cache<str, u32> = Cache::builder(&path).backend(backend()).max_entries(10).open().unwrap();
     cache.insert("a", &1).unwrap();
     let written = cache.info("a").unwrap().unwrap().accessed;
     std::thread::sleep(Duration::from_millis(5));
     cache.get("a").unwrap();
     cache.backup(dir.path().join("copy")).unwrap();
-    let copy: Cache<str, u32> = Cache::builder(dir.path().join("copy")).open().unwrap();
+    let copy: Cache<str, u32> = Cache::builder(dir.path().join("copy")).backend(backend()).open().unwrap();
     assert!(copy.info("a").unwrap().unwrap().accessed > written);
 }
 
 #[test]
 fn a_claim_to_a_payload_is_confirmed_or_answered_with_the_payload() {
     let (_dir, path) = store();
-    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
-    let other = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache = ByteCache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
+    let other = ByteCache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     cache.insert(b"key", b"1", 0, None).unwrap();
     let found = cache.get(b"key").unwrap().unwrap();
     let first = cache.hold(&found).unwrap();

@@ -6,6 +6,8 @@
 //! longer cases.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/backend.rs"]
+mod backend;
 #[path = "model/list.rs"]
 mod list;
 #[path = "model/rare.rs"]
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backend::backend;
 use cachemere::{BoxError, Codec, Error, Maintenance, Secret, Zstd};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -210,6 +213,7 @@ impl Run {
         let setup = &self.setup;
         let handle = setup.handles[index];
         let mut builder = Handle::builder(path)
+            .backend(backend())
             .namespace(["first", "second"][handle.space])
             .clock(self.clock.clone())
             .front_bytes(if handle.front { 1 << 20 } else { 0 });

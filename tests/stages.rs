@@ -1,6 +1,8 @@
 //! Stages of the user's own take part in everything as the built-in ones do, and what goes wrong in one stays there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/backend.rs"]
+mod backend;
 #[path = "../examples/custom_stage.rs"]
 pub mod custom_stage;
 
@@ -8,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use backend::backend;
 use cachemere::{
     BoxError, Cache, Cipher, Codec, Compressor, Error, Maintenance, Secret, XChaCha20Poly1305, Zstd,
 };
@@ -117,6 +120,7 @@ fn value(n: u32) -> String {
 
 fn open_custom(path: &Path, secret: Secret) -> Cache<u32, String> {
     Cache::builder(path)
+        .backend(backend())
         .key_serializer(BigEndian)
         .serializer(Complement)
         .compression(Trim)
@@ -169,15 +173,22 @@ fn a_namespace_is_bound_to_the_names_of_its_stages() {
     let secret = || Secret::key([1; 32]);
     open_custom(&path, secret()).close().unwrap();
     let refused = [
-        Cache::<u32, String>::builder(&path).encryption(secret()).open().unwrap_err(),
-        Cache::<u32, String>::builder(&path).cipher(Reversed).encryption(secret()).open().unwrap_err(),
+        Cache::<u32, String>::builder(&path).backend(backend()).encryption(secret()).open().unwrap_err(),
         Cache::<u32, String>::builder(&path)
+            .backend(backend())
+            .cipher(Reversed)
+            .encryption(secret())
+            .open()
+            .unwrap_err(),
+        Cache::<u32, String>::builder(&path)
+            .backend(backend())
             .cipher(Reversed)
             .encryption(secret())
             .key_serializer(BigEndian)
             .open()
             .unwrap_err(),
         Cache::<u32, String>::builder(&path)
+            .backend(backend())
             .cipher(Reversed)
             .encryption(secret())
             .key_serializer(BigEndian)
@@ -200,6 +211,7 @@ fn a_namespace_is_bound_to_the_names_of_its_stages() {
     }
     // The compressor alone can be left out where it is a built-in one.
     let unknown = Cache::<u32, String>::builder(&path)
+        .backend(backend())
         .cipher(Reversed)
         .encryption(secret())
         .key_serializer(BigEndian)
@@ -334,7 +346,10 @@ fn fails_alone(
 fn a_failing_compressor_changes_nothing() {
     let (_dir, path) = store();
     let mood = Moody::default();
-    let builder = Cache::<str, Vec<u8>>::builder(&path).maintenance(Maintenance::Manual).front_bytes(0);
+    let builder = Cache::<str, Vec<u8>>::builder(&path)
+        .backend(backend())
+        .maintenance(Maintenance::Manual)
+        .front_bytes(0);
     let cache = builder.serializer(Plain).compression(mood.clone()).open().unwrap();
     fails_alone(
         &cache,
@@ -371,6 +386,7 @@ fn a_failing_cipher_changes_nothing() {
     let (_dir, path) = store();
     let mood = Moody::default();
     let cache: Cache<str, Vec<u8>> = Cache::builder(&path)
+        .backend(backend())
         .maintenance(Maintenance::Manual)
         .front_bytes(0)
         .cipher(mood.clone())
@@ -397,7 +413,7 @@ fn a_failing_or_panicking_serializer_changes_nothing() {
     let (_dir, path) = store();
     let mood = Moody::default();
     let cache: Cache<str, String> =
-        Cache::builder(&path).serializer(mood.clone()).front_bytes(0).open().unwrap();
+        Cache::builder(&path).backend(backend()).serializer(mood.clone()).front_bytes(0).open().unwrap();
     cache.insert("key", &"old".to_owned()).unwrap();
     let new = "new".to_owned();
     Moody::set(&mood.0.fails, true);
@@ -456,9 +472,10 @@ impl Counting {
 fn no_lock_is_held_while_a_serializer_runs() {
     let (_dir, path) = store();
     let counting = Counting::default();
-    let counts: Cache<str, u64> = Cache::builder(&path).namespace("counts").open().unwrap();
+    let counts: Cache<str, u64> =
+        Cache::builder(&path).backend(backend()).namespace("counts").open().unwrap();
     let cache: Cache<str, String> =
-        Cache::builder(&path).serializer(counting.clone()).front_bytes(0).open().unwrap();
+        Cache::builder(&path).backend(backend()).serializer(counting.clone()).front_bytes(0).open().unwrap();
     counting.0.set(counts.clone()).unwrap();
     let text = "text".to_owned();
     cache.insert("a", &text).unwrap();

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use heed::CompactionOption;
 
-use super::backend::Lmdb;
 use super::backend::lmdb::data_path;
+use super::backend::{Backend, Lmdb};
 use super::boot::BootId;
 use super::env::{EnvSlot, LmdbSync, Tree, lmdb_error};
 use super::fork::TRANSITIONS;
@@ -43,7 +43,7 @@ impl Store {
                 // So that the copy knows as well as this store when its entries were last read.
                 super::sweep::flush_accesses(&live)?;
             }
-            copy_into(live.lmdb()?, &partial)
+            copy_backend(&live, &partial)
         };
         let placed = copied.and_then(|()| {
             fs::rename(&partial, to).map_err(|e| Error::io("putting the backup in place", e))?;
@@ -55,8 +55,12 @@ impl Store {
         placed
     }
 
-    /// Rewrites the data file without its free pages. Needs the store to be open in this process only.
+    /// Rewrites the data without what is free, in LMDB as a new file: that needs the store to be open in this process only.
     pub(crate) fn compact(&self) -> Result<()> {
+        #[cfg(feature = "rocksdb")]
+        if let Backend::Rocks(rocks) = &self.live_for_writing()?.backend {
+            return rocks.compact();
+        }
         self.replace("compact.tmp", |live, dir| copy_into(live.lmdb()?, dir))
     }
 
@@ -107,6 +111,18 @@ fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
         .map_err(|e| Error::io("putting the new file in place", e))?;
     sync_directory(&shared.dir)?;
     fs::remove_dir_all(tmp).map_err(|e| Error::io("removing what is left of the copy", e))
+}
+
+fn copy_backend(live: &Live, dir: &Path) -> Result<()> {
+    match &live.backend {
+        Backend::Lmdb(lmdb) => copy_into(lmdb, dir),
+        #[cfg(feature = "rocksdb")]
+        Backend::Rocks(rocks) => {
+            make_directory(dir)?;
+            rocks.copy_to(dir)?;
+            sync_directory(dir)
+        }
+    }
 }
 
 /// Writes a compacted copy of the newest snapshot, as a store of its own that is marked clean.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cachemere::{ByteCache, Cache, Condition, Error, Maintenance, Result, ScanPosition, Secret};
 
+use crate::backend::backend;
 use crate::{contents, store};
 
 fn check<const N: usize>(results: [(&str, Result<()>); N]) {
@@ -16,7 +17,7 @@ fn check<const N: usize>(results: [(&str, Result<()>); N]) {
 fn a_closed_handle_refuses_every_operation() {
     let (dir, path) = store();
     let open = || {
-        let builder = Cache::<str, u32>::builder(&path).maintenance(Maintenance::Manual);
+        let builder = Cache::<str, u32>::builder(&path).backend(backend()).maintenance(Maintenance::Manual);
         builder.encryption(Secret::key([1; 32])).open().unwrap()
     };
     let cache = open();
@@ -76,7 +77,7 @@ fn a_closed_handle_refuses_every_operation() {
 #[test]
 fn a_closed_byte_level_handle_refuses_every_operation() {
     let (dir, path) = store();
-    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache = ByteCache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     cache.insert(b"key", b"1", 0, None).unwrap();
     let found = cache.get(b"key").unwrap().unwrap();
     let (version, held) = (found.version, cache.hold(&found).unwrap());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cachemere::{BoxError, ByteCache, Cache, Codec, Condition, Error, Maintenance};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::backend::backend;
 use crate::{contents, refused, store};
 
 /// A number that cannot be serialized when it is 13.
@@ -36,7 +37,8 @@ enum Nest {
 #[test]
 fn a_value_that_cannot_be_serialized_writes_nothing() {
     let (_dir, path) = store();
-    let cache: Cache<str, Picky> = Cache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache: Cache<str, Picky> =
+        Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     cache.insert("key", &Picky(1)).unwrap();
     let (good, bad) = (Picky(2), Picky(13));
     for error in [
@@ -59,7 +61,8 @@ fn a_value_that_cannot_be_serialized_writes_nothing() {
 #[test]
 fn a_key_that_cannot_be_serialized_is_refused_everywhere() {
     let (_dir, path) = store();
-    let cache: Cache<Picky, u32> = Cache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache: Cache<Picky, u32> =
+        Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     cache.insert(&Picky(1), &1).unwrap();
     let (good, bad) = (Picky(2), Picky(13));
     for error in [
@@ -87,7 +90,8 @@ fn a_key_that_cannot_be_serialized_is_refused_everywhere() {
 #[test]
 fn a_value_that_could_not_be_read_back_is_not_written() {
     let (_dir, path) = store();
-    let cache: Cache<str, Nest> = Cache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache: Cache<str, Nest> =
+        Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     let nest = |depth| (0..depth).fold(Nest::End, |inner, _| Nest::Deeper(Box::new(inner)));
     cache.insert("deep", &nest(100)).unwrap();
     let error = refused(&path, || cache.insert("deeper", &nest(1_000)));
@@ -114,7 +118,7 @@ impl Codec<BTreeMap<Vec<u8>, u32>> for Json {
 #[test]
 fn a_map_whose_keys_the_serializer_does_not_take_is_refused() {
     let (_dir, path) = store();
-    let builder = Cache::<str, _>::builder(&path).maintenance(Maintenance::Manual);
+    let builder = Cache::<str, _>::builder(&path).backend(backend()).maintenance(Maintenance::Manual);
     let cache = builder.serializer(Json).open().unwrap();
     cache.insert("empty", &BTreeMap::new()).unwrap();
     let map = BTreeMap::from([(vec![1, 2], 3)]);
@@ -126,7 +130,7 @@ fn a_map_whose_keys_the_serializer_does_not_take_is_refused() {
 #[test]
 fn an_entry_of_more_than_a_gibibyte_is_refused() {
     let (_dir, path) = store();
-    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache = ByteCache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     // Untouched zeros take no memory.
     let huge = vec![0; (1 << 30) + 1];
     for (key, payload, size) in [(&b"k"[..], &huge[..], huge.len() + 1), (b"k", &huge[1..], huge.len())] {
@@ -146,7 +150,12 @@ fn an_entry_of_more_than_a_gibibyte_is_refused() {
 #[test]
 fn an_entry_that_a_size_limit_leaves_no_room_for_is_refused() {
     let (_dir, path) = store();
-    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).max_bytes(4 << 20).open().unwrap();
+    let cache = ByteCache::builder(&path)
+        .backend(backend())
+        .maintenance(Maintenance::Manual)
+        .max_bytes(4 << 20)
+        .open()
+        .unwrap();
     cache.insert(b"key", b"value", 0, None).unwrap();
     let large = vec![7; 800_000];
     for error in [
@@ -182,7 +191,7 @@ impl Codec<str> for Verbatim {
 #[test]
 fn an_empty_key_is_refused() {
     let (_dir, path) = store();
-    let cache = ByteCache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let cache = ByteCache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     for error in [
         refused(&path, || cache.insert(b"", b"value", 0, None)),
         refused(&path, || cache.insert_if(b"", b"value", 0, None, Condition::Absent)),
@@ -196,13 +205,13 @@ fn an_empty_key_is_refused() {
     assert_eq!(cache.len().unwrap(), 0);
 
     let (_dir, path) = store();
-    let builder = Cache::<str, u32>::builder(&path).maintenance(Maintenance::Manual);
+    let builder = Cache::<str, u32>::builder(&path).backend(backend()).maintenance(Maintenance::Manual);
     let typed = builder.key_serializer(Verbatim).open().unwrap();
     let error = refused(&path, || typed.insert("", &1));
     assert!(matches!(error, Error::EmptyKey), "{error:?}");
     // MessagePack has bytes for an empty text.
     let (_dir, path) = store();
-    let typed: Cache<str, u32> = Cache::builder(path).open().unwrap();
+    let typed: Cache<str, u32> = Cache::builder(path).backend(backend()).open().unwrap();
     typed.insert("", &1).unwrap();
     assert_eq!(typed.get("").unwrap(), Some(1));
 }
@@ -210,7 +219,7 @@ fn an_empty_key_is_refused() {
 #[test]
 fn a_duration_of_nothing_is_refused() {
     let (_dir, path) = store();
-    let builder = || Cache::<str, u32>::builder(&path).maintenance(Maintenance::Manual);
+    let builder = || Cache::<str, u32>::builder(&path).backend(backend()).maintenance(Maintenance::Manual);
     let nothing = [Duration::ZERO, Duration::from_nanos(999)];
     for zero in nothing {
         for error in [
@@ -226,7 +235,7 @@ fn a_duration_of_nothing_is_refused() {
 
     let cache = builder().open().unwrap();
     cache.insert("key", &1).unwrap();
-    let bytes = ByteCache::builder(&path).namespace("bytes").open().unwrap();
+    let bytes = ByteCache::builder(&path).backend(backend()).namespace("bytes").open().unwrap();
     bytes.insert(b"key", b"1", 0, None).unwrap();
     for zero in nothing {
         for error in [
@@ -249,10 +258,11 @@ fn a_duration_of_nothing_is_refused() {
 #[test]
 fn a_value_of_another_type_is_an_error_and_stays() {
     let (_dir, path) = store();
-    let numbers: Cache<str, u32> = Cache::builder(&path).maintenance(Maintenance::Manual).open().unwrap();
+    let numbers: Cache<str, u32> =
+        Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
     numbers.insert("key", &7).unwrap();
     let before = contents(&path);
-    let texts: Cache<str, String> = Cache::builder(&path).open().unwrap();
+    let texts: Cache<str, String> = Cache::builder(&path).backend(backend()).open().unwrap();
     for error in [
         texts.get("key").unwrap_err(),
         texts.get_shared("key").unwrap_err(),
@@ -268,7 +278,7 @@ fn a_value_of_another_type_is_an_error_and_stays() {
         assert!(matches!(error, Error::Deserialize { what: "value", .. }), "{error:?}");
         assert!(error.is_serialization());
     }
-    let keys: Cache<u64, u32> = Cache::builder(&path).open().unwrap();
+    let keys: Cache<u64, u32> = Cache::builder(&path).backend(backend()).open().unwrap();
     let error = keys.iter().next().unwrap().unwrap_err();
     assert!(matches!(error, Error::Deserialize { what: "key", .. }), "{error:?}");
     assert!(before == contents(&path));

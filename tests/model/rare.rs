@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use cachemere::{ByteCache, Clock, Maintenance, Secret};
 
+use crate::backend::backend;
 use crate::list::{
     Handle, IDLE, KEYS, MockClock, SECOND, START, Value, fast_directory, key, micros, mock_clock, system,
     value,
 };
 
 fn manual(path: &std::path::Path, clock: &Arc<MockClock>) -> cachemere::Builder<str, Value> {
-    Handle::builder(path).clock(clock.clone()).maintenance(Maintenance::Manual)
+    Handle::builder(path).backend(backend()).clock(clock.clone()).maintenance(Maintenance::Manual)
 }
 
 /// A compaction makes LMDB count its transactions anew, so that snapshots have the same numbers as others before.
@@ -76,7 +77,11 @@ fn an_access_is_known_while_it_is_being_written() {
 #[test]
 fn a_token_does_not_come_again_after_a_compaction() {
     let dir = fast_directory();
-    let cache = ByteCache::builder(dir.path().join("store")).maintenance(Maintenance::Manual).open().unwrap();
+    let cache = ByteCache::builder(dir.path().join("store"))
+        .backend(backend())
+        .maintenance(Maintenance::Manual)
+        .open()
+        .unwrap();
     let mut seen = Vec::new();
     for round in 0..3u8 {
         for n in 0..10 {
@@ -140,6 +145,7 @@ fn an_entry_that_expires_while_it_is_replaced_does_not_hand_on_its_age() {
                 JumpingClock { time: AtomicU64::new(START), asked: AtomicU64::new(0), jump_at: never };
             let clock = Arc::new(clock);
             let mut builder = Handle::builder(dir.path().join("store"))
+                .backend(backend())
                 .clock(clock.clone())
                 .maintenance(Maintenance::Manual)
                 .time_to_live(Duration::from_secs(5));

@@ -7,8 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{
-    ByteCache, Condition, Durability, Error, Known, LoadGuard, Maintenance, Payload, RawEntry, ScanPosition,
-    Secret, Zstd,
+    BackendKind, ByteCache, Condition, Durability, Error, Known, LoadGuard, Maintenance, Payload, RawEntry,
+    ScanPosition, Secret, Zstd,
 };
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,6 +27,7 @@ use crate::values::{self, Aside, Sharing};
 struct Settings {
     path: PathBuf,
     namespace: String,
+    backend: Option<BackendKind>,
     ttl: Option<Duration>,
     idle: Option<Duration>,
     max_bytes: Option<u64>,
@@ -146,7 +147,7 @@ fn stamp(time: SystemTime) -> f64 {
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (path, *, namespace, ttl, idle, max_bytes, max_entries, compression, secret, sync,
+    #[pyo3(signature = (path, *, namespace, backend, ttl, idle, max_bytes, max_entries, compression, secret, sync,
         checkpoint_interval, maintenance, map_size, read_only, serializer, memory_bytes, pack, unpack, canonical,
         pickle, values, keys, pickle_keys))]
     #[allow(clippy::too_many_arguments)]
@@ -154,6 +155,7 @@ impl Store {
         py: Python<'_>,
         path: PathBuf,
         namespace: String,
+        backend: Option<&str>,
         ttl: Option<f64>,
         idle: Option<f64>,
         max_bytes: Option<u64>,
@@ -179,6 +181,11 @@ impl Store {
         let settings = Settings {
             path,
             namespace,
+            backend: match backend {
+                Some("rocksdb") => Some(BackendKind::RocksDb),
+                Some(_) => Some(BackendKind::Lmdb),
+                None => None,
+            },
             ttl: seconds("ttl", ttl)?,
             idle: seconds("idle", idle)?,
             max_bytes,
@@ -693,6 +700,9 @@ impl Settings {
             .namespace(&self.namespace)
             .read_only(self.read_only)
             .serializer_name(&self.serializer);
+        if let Some(backend) = self.backend {
+            builder = builder.backend(backend);
+        }
         if let Some(ttl) = self.ttl {
             builder = builder.time_to_live(ttl);
         }

@@ -30,6 +30,7 @@ class Store:
         path: Path,
         *,
         namespace: str,
+        backend: str | None,
         ttl: float | None,
         idle: float | None,
         max_bytes: int | None,

@@ -36,6 +36,7 @@ class Options:
     #: `None`: the default one, found at first use.
     path: Path | None
     namespace: str = "default"
+    backend: str | None = None
     ttl: float | None = None
     idle: float | None = None
     max_bytes: int | None = None
@@ -56,6 +57,8 @@ class Options:
 
     def __post_init__(self) -> None:
         _checks.namespace(self.namespace)
+        if self.backend is not None:
+            _checks.choice("backend", self.backend, ("lmdb", "rocksdb"))
         _checks.choice("durability", self.durability, ("checkpoint", "sync"))
         for name in ("ttl", "idle", "checkpoint_interval"):
             _checks.seconds(name, getattr(self, name))
@@ -88,6 +91,7 @@ class Options:
         store = Store(
             self.path,
             namespace=self.namespace,
+            backend=self.backend,
             ttl=self.ttl,
             idle=self.idle,
             max_bytes=self.max_bytes,

@@ -72,6 +72,10 @@ class Cache(AsyncTwins, Handle):
     Args:
         path: The store's directory. `None`: `$CACHEMERE_DIR`, or the platform's cache directory, as found at first use.
         namespace: Which of the mappings in the store.
+        backend: `"lmdb"`, which many processes write at once, or `"rocksdb"`, which one process writes while others that
+            open it `read_only` follow it: for stores that are filled in bulk or are much larger than memory. It takes
+            the distribution `cachemere-rocksdb`, and has no `max_bytes`. `None`: as the store was made; LMDB for a new
+            one.
         ttl: Seconds an entry lives from its last write. `None`: for ever.
         idle: Seconds an entry lives from its last read or write. `None`: for ever.
         max_bytes: A limit of the files' size, 4 MiB or more; what was read least recently is evicted to keep it. No
@@ -112,6 +116,7 @@ class Cache(AsyncTwins, Handle):
         path: Path | None = None,
         *,
         namespace: str = "default",
+        backend: str | None = None,
         ttl: float | None = None,
         idle: float | None = None,
         max_bytes: int | None = None,
@@ -132,6 +137,7 @@ class Cache(AsyncTwins, Handle):
         options = {
             "path": None if path is None else resolve(path),
             "namespace": namespace,
+            "backend": backend,
             "ttl": ttl,
             "idle": idle,
             "max_bytes": max_bytes,

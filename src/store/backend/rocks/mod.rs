@@ -218,10 +218,14 @@ impl Rocks {
         Ok(())
     }
 
-    /// Copies the database as it is now into `to`, which must not exist; files are linked where they can be.
-    pub(crate) fn copy_to(&self, to: &Path) -> Result<()> {
-        let made = rocksdb::checkpoint::Checkpoint::new(&self.db).and_then(|copy| copy.create_checkpoint(to));
-        made.map_err(|e| rocks_error(e, "copying the store"))
+    /// Copies the database as it is now into a store's directory that has none; tables, which never change, are linked
+    /// where they can be.
+    pub(crate) fn copy_to(&self, dir: &Path) -> Result<()> {
+        let token = self.last_txn();
+        let copied = rocksdb::checkpoint::Checkpoint::new(&self.db)
+            .and_then(|copy| copy.create_checkpoint(rocks_path(dir)));
+        copied.map_err(|e| rocks_error(e, "copying the store"))?;
+        Token::open(dir, true)?.write(token)
     }
 
     /// The descriptors to close in a forked child, where RocksDB's threads do not exist. The rest is leaked: it cannot
