@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use rocksdb::{DB, ReadOptions};
+use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, ReadOptions};
 
 use super::batch::Batch;
 use super::failure::{forked, tell};
-use super::live::{Live, Mode, Opening};
+use super::live::{Live, Mode, Open, Opening};
 use super::{Encoding, Options, Range};
 use crate::store::{TRANSITIONS, watch_forks};
 use crate::{Error, Result};
@@ -95,18 +95,18 @@ impl Database {
         Ok(self.shared.current.load())
     }
 
-    fn with<T>(&self, work: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
+    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
         let live = self.live()?;
         work(live.shared().as_ref().ok_or(Error::Closed)?)
     }
 
-    fn to_write<T>(&self, work: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
+    fn to_write<T>(&self, work: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
         self.may_write()?;
         self.with(work)
     }
 
     /// As [`to_write`](Self::to_write), while no other thread is at work with this database.
-    fn alone<T>(&self, work: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
+    fn alone<T>(&self, work: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
         self.may_write()?;
         let live = self.live()?;
         work(live.alone().as_ref().ok_or(Error::Closed)?)
@@ -137,13 +137,22 @@ impl Database {
 
     /// What is made of the value of a key, without copying it first. The function must not use this database.
     pub fn get_with<T>(&self, key: &[u8], make: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        self.with(|db| Ok(db.get_pinned(key).map_err(self.told("reading"))?.map(|value| make(&value))))
+        self.with(|open| {
+            Ok(open
+                .db
+                .get_pinned_opt(key, &open.read)
+                .map_err(self.told("reading"))?
+                .map(|value| make(&value)))
+        })
     }
 
     /// The values of keys, in their order. Cheaper than one after the other.
     pub fn get_many<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Option<Vec<u8>>>> {
-        self.with(|db| {
-            db.multi_get(keys).into_iter().map(|found| found.map_err(self.told("reading"))).collect()
+        self.with(|open| {
+            let Some(all) = open.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME) else { return Err(Error::Closed) };
+            let found = open.db.batched_multi_get_cf_opt(all, keys, false, &open.read);
+            let copied = |value: Option<rocksdb::DBPinnableSlice<'_>>| value.map(|value| value.to_vec());
+            found.into_iter().map(|value| value.map(copied).map_err(self.told("reading"))).collect()
         })
     }
 
@@ -157,28 +166,28 @@ impl Database {
     /// # Errors
     /// As all writes: [`ReadOnly`](Error::ReadOnly), [`DiskFull`](Error::DiskFull). Nothing was written then.
     pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.to_write(|db| db.put(key, value).map_err(self.told("writing")))
+        self.to_write(|open| open.db.put_opt(key, value, &open.write).map_err(self.told("writing")))
     }
 
     /// Makes all writes of a batch, or none.
     pub fn write(&self, batch: Batch) -> Result<()> {
-        self.to_write(|db| db.write(batch.0).map_err(self.told("writing")))
+        self.to_write(|open| open.db.write_opt(batch.0, &open.write).map_err(self.told("writing")))
     }
 
     /// Gives a key a value if it has none; otherwise what it has.
     pub fn put_if_absent(&self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.alone(|db| match db.get(key).map_err(self.told("reading"))? {
+        self.alone(|open| match open.db.get_opt(key, &open.read).map_err(self.told("reading"))? {
             Some(present) => Ok(Some(present)),
-            None => db.put(key, value).map_err(self.told("writing")).map(|()| None),
+            None => open.db.put_opt(key, value, &open.write).map_err(self.told("writing")).map(|()| None),
         })
     }
 
     /// Removes a key. Whether it was there, which costs a read.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
-        self.alone(|db| {
-            let is_there = db.get_pinned(key).map_err(self.told("reading"))?.is_some();
+        self.alone(|open| {
+            let is_there = open.db.get_pinned_opt(key, &open.read).map_err(self.told("reading"))?.is_some();
             if is_there {
-                db.delete(key).map_err(self.told("writing"))?;
+                open.db.delete_opt(key, &open.write).map_err(self.told("writing"))?;
             }
             Ok(is_there)
         })
@@ -186,11 +195,11 @@ impl Database {
 
     /// Removes a key if it still has a value. Whether it had.
     pub fn remove_if(&self, key: &[u8], value: &[u8]) -> Result<bool> {
-        self.alone(|db| {
-            let present = db.get_pinned(key).map_err(self.told("reading"))?;
+        self.alone(|open| {
+            let present = open.db.get_pinned_opt(key, &open.read).map_err(self.told("reading"))?;
             let is_it = present.is_some_and(|present| *present == *value);
             if is_it {
-                db.delete(key).map_err(self.told("writing"))?;
+                open.db.delete_opt(key, &open.write).map_err(self.told("writing"))?;
             }
             Ok(is_it)
         })
@@ -198,14 +207,14 @@ impl Database {
 
     /// Removes all that is there, in a time that does not depend on how much that is.
     pub fn clear(&self) -> Result<()> {
-        self.alone(|db| {
-            let mut last = db.raw_iterator_opt(whole_order());
+        self.alone(|open| {
+            let mut last = open.db.raw_iterator_opt(whole_order());
             last.seek_to_last();
             let Some(key) = last.key() else { return last.status().map_err(self.told("reading")) };
             let mut batch = rocksdb::WriteBatch::default();
             batch.delete_range(&[][..], key);
             batch.delete(key);
-            db.write(batch).map_err(self.told("writing"))
+            open.db.write_opt(batch, &open.write).map_err(self.told("writing"))
         })
     }
 
@@ -235,7 +244,7 @@ impl Database {
         if range.is_empty() {
             return Ok(true);
         }
-        self.with(|db| {
+        self.with(|open| {
             let mut options = whole_order();
             options.fill_cache(keep_in_cache);
             if let Some(start) = &range.start {
@@ -244,7 +253,7 @@ impl Database {
             if let Some(stop) = &range.stop {
                 options.set_iterate_upper_bound(stop.as_slice());
             }
-            let mut place = db.raw_iterator_opt(options);
+            let mut place = open.db.raw_iterator_opt(options);
             if is_back {
                 place.seek_to_last()
             } else {
@@ -262,30 +271,30 @@ impl Database {
 
     /// A property of RocksDB that is a number, such as `rocksdb.estimate-num-keys`; `None` if it has no such one.
     pub fn int_property(&self, name: &str) -> Result<Option<u64>> {
-        self.with(|db| db.property_int_value(name).map_err(self.told("reading a property")))
+        self.with(|open| open.db.property_int_value(name).map_err(self.told("reading a property")))
     }
 
     /// A property of RocksDB as text, such as `rocksdb.stats`; `None` if it has no such one.
     pub fn property(&self, name: &str) -> Result<Option<String>> {
-        self.with(|db| db.property_value(name).map_err(self.told("reading a property")))
+        self.with(|open| open.db.property_value(name).map_err(self.told("reading a property")))
     }
 
     /// Merges the files that have keys of a range, and gives the space of what was removed back.
     pub fn compact(&self, range: &Range) -> Result<()> {
-        self.to_write(|db| {
-            db.compact_range(range.start.as_deref(), range.stop.as_deref());
+        self.to_write(|open| {
+            open.db.compact_range(range.start.as_deref(), range.stop.as_deref());
             Ok(())
         })
     }
 
     /// Makes files of what is in memory.
     pub fn flush(&self) -> Result<()> {
-        self.to_write(|db| db.flush().map_err(self.told("flushing")))
+        self.to_write(|open| open.db.flush().map_err(self.told("flushing")))
     }
 
     /// Makes all that was written safe from a power loss.
     pub fn sync(&self) -> Result<()> {
-        self.to_write(|db| db.flush_wal(true).map_err(self.told("flushing")))
+        self.to_write(|open| open.db.flush_wal(true).map_err(self.told("flushing")))
     }
 
     /// Lets a secondary see what the primary wrote until now.
@@ -296,7 +305,9 @@ impl Database {
         if !matches!(self.mode(), Mode::Secondary { .. }) {
             return Err(Error::invalid("catch-up", "only a secondary can: open it as one"));
         }
-        self.with(|db| db.try_catch_up_with_primary().map_err(self.told("catching up with the primary")))
+        self.with(|open| {
+            open.db.try_catch_up_with_primary().map_err(self.told("catching up with the primary"))
+        })
     }
 
     /// Closes all handles of it, when what other threads do with it is done. Closing twice is fine.

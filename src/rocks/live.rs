@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use rocksdb::{DB, IteratorMode};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, ReadOptions, WriteOptions,
+};
 
 use super::existing::Existing;
 use super::failure::tell;
@@ -44,7 +46,14 @@ pub(super) struct Opening {
 pub(super) struct Live {
     epoch: u64,
     /// Operations read-lock it; those that must be alone, and closing, write-lock it.
-    database: RwLock<Option<DB>>,
+    database: RwLock<Option<Open>>,
+}
+
+/// RocksDB's own handle, and what each operation would have to make anew.
+pub(super) struct Open {
+    pub(super) db: DB,
+    pub(super) read: ReadOptions,
+    pub(super) write: WriteOptions,
 }
 
 impl Live {
@@ -52,11 +61,11 @@ impl Live {
         self.epoch == fork_epoch()
     }
 
-    pub(super) fn shared(&self) -> RwLockReadGuard<'_, Option<DB>> {
+    pub(super) fn shared(&self) -> RwLockReadGuard<'_, Option<Open>> {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, Option<DB>> {
+    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, Option<Open>> {
         self.database.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +98,8 @@ impl Opening {
         if self.mode == Mode::Primary {
             self.settle_mark(&database)?;
         }
-        Ok(Live { epoch: fork_epoch(), database: RwLock::new(Some(database)) })
+        let open = Open { db: database, read: ReadOptions::default(), write: WriteOptions::default() };
+        Ok(Live { epoch: fork_epoch(), database: RwLock::new(Some(open)) })
     }
 
     fn check_encoding(&self) -> Result<()> {
@@ -114,15 +124,19 @@ impl Opening {
     /// Its writer can delete a file between the reading of the list of files and the opening of them, so who only reads
     /// tries a few times.
     fn open_as_asked(&self, options: &rocksdb::Options) -> Result<DB> {
+        // By its name, since many keys can be asked for at once only of a named one.
+        let families = || [(DEFAULT_COLUMN_FAMILY_NAME, options.clone())];
         let mut tries = if self.mode == Mode::Primary { 1 } else { READER_TRIES };
         loop {
             tries -= 1;
             let opened = match &self.mode {
-                Mode::Primary => DB::open(options, &self.path),
-                Mode::ReadOnly => DB::open_for_read_only(options, &self.path, false),
+                Mode::Primary => DB::open_cf_with_opts(options, &self.path, families()),
+                Mode::ReadOnly => DB::open_cf_with_opts_for_read_only(options, &self.path, families(), false),
                 Mode::Secondary { path } => {
                     make_private(path)?;
-                    DB::open_as_secondary(options, &self.path, path)
+                    let families =
+                        families().map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
+                    DB::open_cf_descriptors_as_secondary(options, &self.path, path, families)
                 }
             };
             match opened.map_err(|error| tell(&self.path, "opening it", &error)) {

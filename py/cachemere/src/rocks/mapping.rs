@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use cachemere::Error;
 use cachemere::rocks::{Batch, Database, Encoding, Mode, Range};
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -226,13 +227,16 @@ impl MappingBase {
     }
 
     /// Writes all pairs, or on an error none.
-    fn _put_many(&self, py: Python<'_>, pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>) -> PyResult<()> {
+    fn _put_many(&self, py: Python<'_>, pairs: &Bound<'_, PyAny>) -> PyResult<()> {
         let inner = self.inner(py)?;
         let mut batch = Batch::new();
-        for (key, value) in &pairs {
-            let key = inner.key(key)?;
-            inner.values.encode(&inner.policy, value, |value| {
-                batch.put(&key, value);
+        let mut bytes = Vec::new();
+        for (place, pair) in pairs.try_iter()?.enumerate() {
+            let (key, value) = two_of(&pair?, place)?;
+            bytes.clear();
+            inner.keys.encode(&inner.policy, &key, &mut bytes)?;
+            inner.values.encode(&inner.policy, &value, |value| {
+                batch.put(&bytes, value);
                 Ok(())
             })?;
         }
@@ -405,6 +409,22 @@ impl MappingBase {
         inner.values.traverse(&visit)?;
         inner.policy.traverse(&visit)
     }
+}
+
+/// The key and the value of a pair, which can be anything with two items, as `dict` takes it.
+fn two_of<'py>(pair: &Bound<'py, PyAny>, place: usize) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    if let Ok(pair) = pair.cast_exact::<PyTuple>()
+        && pair.len() == 2
+    {
+        return Ok((pair.get_item(0)?, pair.get_item(1)?));
+    }
+    let items = pair.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    let count = items.len();
+    <[Bound<'_, PyAny>; 2]>::try_from(items).map(|[key, value]| (key, value)).map_err(|_| {
+        PyValueError::new_err(format!(
+            "element #{place} has {count} items, but it must have a key and a value"
+        ))
+    })
 }
 
 /// What went wrong at opening, with the arguments that could be given instead.

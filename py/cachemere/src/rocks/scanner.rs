@@ -1,11 +1,12 @@
 //! Walks over a mapping.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use cachemere::Error;
 use cachemere::rocks::{Chunk, Range, Scan};
 use pyo3::prelude::*;
 
-use super::mapping::MappingBase;
+use super::mapping::{Inner, MappingBase};
 use crate::errors::from_engine;
 
 /// What of each entry is wanted.
@@ -26,7 +27,7 @@ pub(crate) struct Scanner {
 
 struct Place {
     scan: Scan,
-    chunk: Chunk,
+    chunk: Arc<Chunk>,
     next: usize,
 }
 
@@ -39,7 +40,7 @@ impl Scanner {
         if wanted == Wanted::Keys {
             scan = scan.keys_only();
         }
-        Scanner { mapping, wanted, place: Mutex::new(Place { scan, chunk: Chunk::default(), next: 0 }) }
+        Scanner { mapping, wanted, place: Mutex::new(Place { scan, chunk: Arc::default(), next: 0 }) }
     }
 }
 
@@ -51,14 +52,15 @@ impl Scanner {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let inner = self.mapping.get().inner(py)?;
-        let Some((key, value)) = self.advance(py)? else { return Ok(None) };
+        let Some((chunk, next)) = self.advance(py, inner)? else { return Ok(None) };
+        let Some((key, value)) = chunk.get(next) else { return Ok(None) };
         // The user's functions run here, and the lock is not held.
         Ok(Some(match self.wanted {
-            Wanted::Keys => inner.keys.decode(py, &key)?,
-            Wanted::Values => inner.values.decode(py, &inner.policy, &value)?,
+            Wanted::Keys => inner.keys.decode(py, key)?,
+            Wanted::Values => inner.values.decode(py, &inner.policy, value)?,
             Wanted::Items => {
-                let key = inner.keys.decode(py, &key)?;
-                let value = inner.values.decode(py, &inner.policy, &value)?;
+                let key = inner.keys.decode(py, key)?;
+                let value = inner.values.decode(py, &inner.policy, value)?;
                 (key, value).into_pyobject(py)?.into_any()
             }
         }))
@@ -66,17 +68,18 @@ impl Scanner {
 }
 
 impl Scanner {
-    /// The bytes of the next entry. An entry that cannot be decoded is passed all the same.
-    fn advance(&self, py: Python<'_>) -> PyResult<Option<(Vec<u8>, Vec<u8>)>> {
-        let database = &self.mapping.get().inner(py)?.database;
+    /// Where the next entry is. One that cannot be decoded is passed all the same.
+    fn advance(&self, py: Python<'_>, inner: &Inner) -> PyResult<Option<(Arc<Chunk>, usize)>> {
+        let database = &inner.database;
         if database.is_closed() {
-            return Err(from_engine(cachemere::Error::Closed));
+            return Err(from_engine(Error::Closed));
         }
         let from_chunk = |place: &mut Place| {
-            let (key, value) = place.chunk.get(place.next)?;
-            let copied = (key.to_vec(), value.to_vec());
-            place.next += 1;
-            Some(copied)
+            let next = place.next;
+            (next < place.chunk.len()).then(|| {
+                place.next += 1;
+                (place.chunk.clone(), next)
+            })
         };
         // Mostly nobody else goes on with it, and the next entry is there.
         if let Ok(mut place) = self.place.try_lock()
@@ -89,7 +92,7 @@ impl Scanner {
             if let Some(entry) = from_chunk(&mut place) {
                 return Ok(Some(entry));
             }
-            place.chunk = place.scan.next_chunk(database)?;
+            place.chunk = Arc::new(place.scan.next_chunk(database)?);
             place.next = 0;
             Ok(from_chunk(&mut place))
         })

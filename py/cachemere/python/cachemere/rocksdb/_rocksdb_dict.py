@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar, cast, overload
@@ -18,7 +19,6 @@ from .. import _checks
 from .._forms import Forms
 from .._options import resolve
 from .._rocks import MappingBase
-from .._walk import pairs_of
 from ..errors import CacheError, InvalidOptionError, MissingKeyError
 from ..mappings import CacheDict, HugeMutableMapping
 from ._options import RocksDBOptions
@@ -262,7 +262,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Writes all pairs in one batch: all of them, or on an error none. The batch is held in memory."""
-        self._put_many([*pairs_of(other), *pairs_of(more)])
+        self._put_many(chain(_pairs(other), more.items()) if more else _pairs(other))
 
     @overload
     def pop(self, key: K, /) -> V: ...
@@ -337,6 +337,15 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
 def _range(start: Hashable, stop: Hashable, reverse: bool) -> KeyRange:
     _checks.flag("reverse", reverse)
     return KeyRange(() if start is _MISSING else (start,), () if stop is _MISSING else (stop,), reverse)
+
+
+def _pairs(given: Any) -> Iterable[Any]:
+    """Pairs of key and value, in all the ways that `dict` takes them."""
+    if isinstance(given, dict):
+        return given.items()
+    if hasattr(given, "keys"):
+        return ((key, given[key]) for key in given.keys())
+    return cast("Iterable[Any]", given)
 
 
 def _dumps(value: Any, protocol: int = 5) -> bytes:
