@@ -3,14 +3,27 @@
 # make torture runs the kill, power loss, damage, staleness and process tests in their long forms
 # make bench   compares the costs with raw heed, with other caches and, for Python, with other dicts and caches
 #
-# Each does all its set-up on a machine with a Rust toolchain, a C compiler and Python 3.10 or newer.
+# Each does all its set-up on a machine with a Rust toolchain, a C and C++ compiler and Python 3.10 or newer.
+#
+# RocksDB is compiled once, in the release profile: what is built with it is always built with `--release`.
 
 CARGO ?= cargo
 PYTHON ?= python3
 VENV = .venv
 PACKAGE = py/cachemere
+# Of the distribution with RocksDB, in an environment that has both.
+ROCKS_VENV = .venv-rocks
+ROCKS_PACKAGE = py/cachemere-rocksdb
+WHEELS = target/wheels
 
-.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture bench bench-rust bench-python clean
+FEATURES = --features tokio
+ROCKS_FEATURES = --release --features tokio,rocksdb
+# The tests of what every backend does.
+BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
+WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
+
+.PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
+	bench-rust bench-python clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -18,30 +31,45 @@ demo: $(VENV)/package
 demo-rust:
 	$(CARGO) run --release --example demo
 
-test: lint test-rust test-python
+test: lint test-rust test-python lint-rocks test-rocks
 
 test-rust:
-	$(CARGO) test --all-features
+	$(CARGO) test $(FEATURES)
 	$(CARGO) test --no-default-features --lib
 
 test-python: $(VENV)/package $(VENV)/tools
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
 
+test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --lib rocks::
+	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --test 'rocks*'
+	$(WITH_LIBCLANG) CACHEMERE_TEST_BACKEND=rocksdb $(CARGO) test $(ROCKS_FEATURES) $(BOTH_BACKENDS)
+	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks::
+	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m pytest
+
 lint: lint-rust lint-python
 
 lint-rust:
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --workspace --all-features --all-targets -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --all-features --no-deps
+	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 
 lint-python: $(VENV)/package $(VENV)/tools
 	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/ruff check .
 	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
 
-torture: $(VENV)/package $(VENV)/tools
-	CACHEMERE_TORTURE=1 $(CARGO) test --release --all-features -- --nocapture
+lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+	$(WITH_LIBCLANG) $(CARGO) clippy --workspace $(ROCKS_FEATURES) --all-targets -- --deny warnings
+	$(WITH_LIBCLANG) RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(ROCKS_FEATURES) --no-deps
+	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/ruff format --check . && ../../$(ROCKS_VENV)/bin/ruff check .
+	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend
+	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
+
+torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
+	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
 
 bench: bench-rust bench-python
 
@@ -57,23 +85,53 @@ bench-python:
 	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
 	.venv-bench/bin/python benches/python/run.py $(BENCH)
 
-# The package, built and installed as a user would, whenever one of its sources has changed.
-$(VENV)/package: $(VENV)/pip Cargo.toml Cargo.lock $(shell find src $(PACKAGE)/src $(PACKAGE)/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') $(PACKAGE)/Cargo.toml $(PACKAGE)/pyproject.toml
-	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
-	$(VENV)/bin/pip install --quiet ./$(PACKAGE)
+# The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
+# compiled for both packages and for the tests is compiled once.
+SOURCES = Cargo.toml Cargo.lock $(PACKAGE)/Cargo.toml $(PACKAGE)/pyproject.toml \
+	$(shell find src $(PACKAGE)/src $(PACKAGE)/python -name '*.rs' -o -name '*.py' -o -name '*.pyi')
+
+# With the build tools in the path, where maturin looks for itself.
+BUILD_WHEEL = PATH="$(abspath $(VENV))/bin:$$PATH" pip wheel --quiet --no-build-isolation --no-deps --wheel-dir $(WHEELS)
+
+$(VENV)/package: $(VENV)/build-tools $(SOURCES)
+	rm -f $(WHEELS)/cachemere-*.whl
+	$(BUILD_WHEEL) ./$(PACKAGE)
+	$(VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl
+	$(VENV)/bin/pip install --quiet $(WHEELS)/cachemere-*.whl
+	touch $@
+
+$(ROCKS_VENV)/package: $(VENV)/package $(ROCKS_VENV)/pip target/rocksdb $(shell find $(ROCKS_PACKAGE) -name '*.toml' -o -name '*.py')
+	rm -f $(WHEELS)/cachemere_rocksdb-*.whl
+	$(BUILD_WHEEL) ./$(ROCKS_PACKAGE)
+	$(ROCKS_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	$(ROCKS_VENV)/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	touch $@
+
+target/rocksdb: $(VENV)/build-tools Cargo.lock
+	@echo "compiling RocksDB, once: about 12 minutes on 2 cores"
+	@mkdir -p target
+	@began=$$(date +%s) && $(WITH_LIBCLANG) $(CARGO) build $(ROCKS_FEATURES) && \
+		echo "RocksDB is compiled, after $$(($$(date +%s) - began)) s"
+	touch $@
+
+# What builds the packages, as their pyproject.toml say.
+$(VENV)/build-tools: $(VENV)/pip $(ROCKS_PACKAGE)/pyproject.toml
+	$(VENV)/bin/pip install --quiet "maturin>=1.9.4,<2" "libclang>=16"
 	touch $@
 
 # What the tests and checks need beside it.
-$(VENV)/tools: $(VENV)/pip $(PACKAGE)/pyproject.toml
-	$(VENV)/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
+%/tools: %/pip $(PACKAGE)/pyproject.toml
+	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
 	touch $@
 
-$(VENV)/pip:
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade pip
+%/pip:
+	$(PYTHON) -m venv $*
+	$*/bin/pip install --quiet --upgrade pip
 	touch $@
+
+.PRECIOUS: %/pip %/tools
 
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
-	rm -rf $(VENV) .venv-bench
+	rm -rf $(VENV) $(ROCKS_VENV) .venv-bench

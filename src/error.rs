@@ -67,6 +67,16 @@ pub enum Error {
         /// What this open asked for.
         asked: String,
     },
+    /// A database of RocksDB has entries, but no mark that says how they are encoded. Nothing was touched.
+    #[error(
+        "the database at {path} does not say how its entries are encoded: another program made it, so name their encoding, or use another path (this open expected {asked})"
+    )]
+    Unmarked {
+        /// The database.
+        path: PathBuf,
+        /// What this open would have taken them for.
+        asked: String,
+    },
     /// The store, or an entry, names a pipeline stage that this program does not have.
     #[error("unknown {kind} stage {name:?}: register the stage with the builder before opening")]
     UnknownStage {
@@ -257,6 +267,7 @@ impl Error {
         matches!(
             self,
             Error::Incompatible { .. }
+                | Error::Unmarked { .. }
                 | Error::UnknownStage { .. }
                 | Error::NewerFormat { .. }
                 | Error::Foreign { .. }

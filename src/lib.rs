@@ -53,6 +53,8 @@
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //!
+//! Beside it stands `rocks` (feature `rocksdb`): ordered mappings in RocksDB.
+//!
 //! `docs/DESIGN.md` in the repository explains the decisions, `docs/FORMAT.md` the bytes, `docs/SECURITY.md` what is and
 //! what is not protected.
 
@@ -82,6 +84,8 @@ mod iter;
 mod mark;
 mod per_environment;
 mod pipeline;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
 mod secret;
 mod store;
 mod typed;

@@ -50,8 +50,10 @@ use self::config::Config;
 pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};
 pub(crate) use self::flight::{Flights, Lead, Turn};
-use self::fork::TRANSITIONS;
+pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
+#[cfg(feature = "rocksdb")]
+pub(crate) use self::fork::watch as watch_forks;
 pub(crate) use self::header::{Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
 pub(crate) use self::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,

@@ -12,6 +12,8 @@ mod memo;
 mod names;
 mod policy;
 mod residents;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod seen;
 mod store;
 mod turns;
@@ -31,5 +33,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<memo::Calls>()?;
     module.add_class::<memo::MemoBase>()?;
     module.add_class::<memo::BoundMemo>()?;
+    #[cfg(feature = "rocksdb")]
+    module.setattr("_rocks", rocks::module(module.py())?)?;
     Ok(())
 }

@@ -9,6 +9,13 @@ from __future__ import annotations
 
 import atexit
 
+from . import _which_engine
+
+__version__ = "0.1.0"
+
+#: Why there is no RocksDB; `None` if there is. Before anything else is imported: all of it uses the engine.
+_why_no_rocksdb = _which_engine.choose(__version__)
+
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
 from ._memoize import memoize
@@ -36,7 +43,5 @@ __all__ = [
     "open",
     "unlock",
 ]
-
-__version__ = "0.1.0"
 
 atexit.register(close_all)

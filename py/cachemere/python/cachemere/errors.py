@@ -19,6 +19,7 @@ __all__ = [
     "InvalidOptionError",
     "KeyFormError",
     "MissingKeyError",
+    "NotInstalledError",
     "ParallelError",
     "ReadOnlyError",
     "ReplayMissError",
@@ -107,6 +108,10 @@ class BusyError(CacheError):
 
 class StoreIOError(CacheError, OSError):
     """The operating system refused to read or write."""
+
+
+class NotInstalledError(CacheError, ImportError):
+    """What is asked for is in another distribution. The message has the line that installs it."""
 
 
 class ReplayMissError(CacheError, LookupError):

@@ -1,0 +1,41 @@
+"""Which engine this process has: that of the distribution `cachemere-rocksdb`, if it is installed, or the package's own.
+
+Both are built from the same sources, one with RocksDB. There is one of them in a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from types import ModuleType
+
+_logger = logging.getLogger(__name__)
+
+
+def choose(version: str) -> str | None:
+    """Makes the engine with RocksDB `cachemere._engine`; why not, if it does not."""
+    if "cachemere._engine" in sys.modules:
+        # Of an import of this package that failed later on.
+        return None if "cachemere._rocks" in sys.modules else "another engine was loaded before"
+    try:
+        distribution = import_module("cachemere_rocksdb")
+    except ModuleNotFoundError as error:
+        if error.name != "cachemere_rocksdb":
+            raise
+        return "it is not installed"
+    theirs = getattr(distribution, "__version__", "unknown")
+    if theirs != version:
+        return _ignored(f"its version is {theirs}, and that of cachemere is {version}")
+    try:
+        engine: ModuleType = import_module("cachemere_rocksdb._engine")
+    except ImportError as error:
+        return _ignored(f"its engine cannot be loaded: {error}")
+    sys.modules["cachemere._engine"] = engine
+    sys.modules["cachemere._rocks"] = engine._rocks
+    return None
+
+
+def _ignored(why: str) -> str:
+    _logger.warning("cachemere-rocksdb is ignored: %s", why)
+    return why
