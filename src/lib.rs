@@ -79,6 +79,8 @@ mod error;
 mod front;
 mod held;
 mod iter;
+#[cfg(feature = "load")]
+pub mod load;
 mod mark;
 mod per_environment;
 mod pipeline;
