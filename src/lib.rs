@@ -94,6 +94,8 @@ pub use builder::{Builder, ByteBuilder};
 pub use bytes::{ByteCache, Condition, Known, LoadGuard, Payload, RawEntry, ScanPosition, Version};
 pub use cache::Cache;
 pub use clock::Clock;
+#[cfg(feature = "load")]
+pub use entries::ByteEntry;
 pub use entries::{EntryInfo, Stats, VerifyReport};
 pub use error::{BoxError, Error, Result};
 pub use held::Held;

@@ -11,14 +11,19 @@ mod collected;
 mod files;
 #[path = "load/formats.rs"]
 mod formats;
+#[path = "load/killed.rs"]
+mod killed;
 #[path = "load/memory.rs"]
 mod memory;
 #[path = "load/sorting.rs"]
 mod sorting;
+#[path = "load/store.rs"]
+mod store;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let tests = [formats::TESTS, files::TESTS, sorting::TESTS, memory::TESTS].concat();
-    support::run(memory::ROLES, &tests)
+    let tests =
+        [formats::TESTS, files::TESTS, sorting::TESTS, memory::TESTS, store::TESTS, killed::TESTS].concat();
+    support::run(&[memory::ROLES, killed::ROLES].concat(), &tests)
 }

@@ -142,6 +142,18 @@ pub enum Duplicates {
     Error,
 }
 
+/// What becomes of a record whose key is in the store already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Existing {
+    /// Its value replaces that of the store, which keeps its creation time and its place in the order of insertion.
+    #[default]
+    Replace,
+    /// It is left out.
+    Keep,
+    /// It ends the load with an error that names the key.
+    Error,
+}
+
 /// What becomes of a load when a record is bad.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnError {

@@ -66,6 +66,7 @@
 mod batch;
 mod blocks;
 mod format;
+mod listing;
 mod merge;
 mod options;
 mod parse;
@@ -84,11 +85,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-pub use self::format::{Column, Duplicates, Format, NumberType, OnError, Records};
+pub use self::format::{Column, Duplicates, Existing, Format, NumberType, OnError, Records};
+pub(crate) use self::listing::{Listed, Listing};
 pub use self::merge::Entry;
 pub use self::options::Options;
 use self::parse::{Columns, Parser, columns_of};
-pub use self::record::{Encode, Encoded, Field, RawBytes, Record, Refusal};
+pub(crate) use self::place::Place;
+pub use self::record::{Encode, Encoded, Field, Made, RawBytes, Record, Refusal};
 pub use self::sink::{Range, Sink};
 pub use self::sorted::{KeyRange, Merge, Sorted};
 use self::source::Source;

@@ -16,6 +16,8 @@ const OFFSET: u32 = 44;
 pub(super) const MOST_FILES: usize = 1 << (64 - OFFSET);
 
 impl Place {
+    pub(super) const FIRST: Place = Place(0);
+
     /// `None`: the file is longer than can be told.
     pub(super) fn new(file: usize, offset: u64) -> Option<Place> {
         (file < MOST_FILES && offset < 1 << OFFSET).then_some(Place((file as u64) << OFFSET | offset))

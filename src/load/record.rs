@@ -34,6 +34,9 @@ pub enum Refusal {
     Load(Error),
 }
 
+/// The key and the value of a record, or why it has none.
+pub type Made<K, V> = Result<(K, V), Refusal>;
+
 impl Refusal {
     /// The record is bad, for this reason.
     pub fn record(reason: impl Into<Cow<'static, str>>) -> Refusal {

@@ -35,7 +35,6 @@ pub struct Sorted {
     pub(super) counts: Counts,
     pub(super) summary: Summary,
     /// Bytes of each file, decompressed.
-    #[expect(dead_code, reason = "for sinks that number records in their order")]
     pub(super) lengths: Vec<u64>,
 }
 
@@ -77,6 +76,11 @@ impl Merge<'_> {
             Err(Stopped::Error(error)) => Err(error),
             Err(Stopped::Duplicate(first, second)) => Err(self.sorted.duplicate(first, second)),
         }
+    }
+
+    /// For a merge whose records are not written: they do not count for the progress.
+    pub(crate) fn uncounted(&mut self) {
+        self.counts_written = false;
     }
 
     fn tell(&mut self) {
@@ -200,8 +204,40 @@ impl Sorted {
         Ok(self.workspace.insert(made))
     }
 
+    /// Makes the temporary directory if a [`Listing`](super::Listing) of all records would need it.
+    pub(crate) fn prepare_listing(&mut self) -> Result<()> {
+        if self.summary.records.saturating_mul(24) as usize > self.memory_budget() / 8 {
+            self.workspace()?;
+        }
+        Ok(())
+    }
+
     pub(super) fn made_workspace(&self) -> Option<&Workspace> {
         self.workspace.as_ref()
+    }
+
+    pub(super) fn memory_budget(&self) -> usize {
+        self.setup.options.memory_budget
+    }
+
+    /// For each file, how many bytes the files before it have, decompressed; and then how many all have. With a place in
+    /// the file that makes a number for each record in the order of all.
+    pub(crate) fn starts(&self) -> Vec<u64> {
+        let ends = self.lengths.iter().scan(0u64, |sum, length| {
+            *sum = sum.saturating_add(*length);
+            Some(*sum)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    /// The key of a record as it stands in its file, and its file and line in words. Reads the file up to there.
+    pub(crate) fn describe(&self, place: Place) -> Result<(String, String)> {
+        describe(&self.setup, &self.parser, place)
+    }
+
+    /// Whether the load is to go on.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.counts.go_on()
     }
 
     pub(crate) fn threads(&self) -> usize {

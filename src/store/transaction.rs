@@ -183,6 +183,19 @@ impl<'a> Writer<'a> {
         Ok(was_there)
     }
 
+    /// Empties the tree. Its few pages do not count, nor do those that are appended: they are new, so none that a
+    /// checkpoint still needs is given up for them.
+    #[cfg(feature = "load")]
+    pub(super) fn clear_tree(&mut self) -> Result<()> {
+        self.dirty = true;
+        self.tree.clear(&mut self.txn).map_err(|e| lmdb_error(e, "writing"))
+    }
+
+    #[cfg(feature = "load")]
+    pub(super) fn parts(&mut self) -> (&mut RwTxn<'a>, Tree) {
+        (&mut self.txn, self.tree)
+    }
+
     /// Counts about how many pages the change dirties: half a path, since changes of one commit share most of it.
     fn touched(&mut self, bytes: usize) {
         self.dirty = true;
@@ -263,6 +276,12 @@ impl<'a> Writer<'a> {
         self.live.access.forget(new.hash);
         self.list_times(new.hash, &header)?;
         self.put_entry(new.hash, &header, new.body, new.body_checksum)
+    }
+
+    /// What was written so far need not be remembered one by one: whoever asks for the commit forgets all he knows.
+    #[cfg(feature = "load")]
+    pub(crate) fn forget_written(&mut self) {
+        self.written.clear();
     }
 
     /// Gives new entries of a batch their places, in the order given.
