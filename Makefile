@@ -16,7 +16,7 @@ ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
 WHEELS = target/wheels
 
-FEATURES = --features tokio
+FEATURES = --features tokio,load
 ROCKS_FEATURES = --release --features tokio,rocksdb
 # The tests of what every backend does.
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input

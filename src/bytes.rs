@@ -291,6 +291,63 @@ impl ByteCache {
         self.inner.entries.put_many(items, self.life(ttl)?, |commit| self.committed(commit))
     }
 
+    /// Loads the records of files: all of them, or, on an error or if the process is killed, none.
+    ///
+    /// `make` turns each record into a key and a payload; several threads call it at once. Records are inserted in the
+    /// order of the files, with the `ttl` or the cache's own time to live, counted from the start of the load. For a key
+    /// that is in the cache already, `existing` says what to do.
+    ///
+    /// Reading and sorting does not keep anybody waiting; see [`load`](crate::load) for the memory it takes. Writing
+    /// is one transaction, which all other writers wait for: about a microsecond an entry into a store without entries,
+    /// several into another one. Beside its budget it takes up to 512 MiB for pages of LMDB.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Load::sort`](crate::load::Load::sort); [`Error::StoreFull`](crate::Error::StoreFull), also if the
+    /// records are more than a limit allows, [`Error::DiskFull`](crate::Error::DiskFull),
+    /// [`Error::DuplicateKey`](crate::Error::DuplicateKey), [`Error::Busy`](crate::Error::Busy) if the cache was
+    /// cleared meanwhile. Nothing was changed.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::load::{Existing, Format, Load, Record, Records};
+    /// use cachemere::{ByteCache, ByteEntry};
+    ///
+    /// let file = dir.path().join("capitals.tsv");
+    /// std::fs::write(&file, "France\tParis\nPeru\tLima\n").unwrap();
+    ///
+    /// let cache = ByteCache::builder(dir.path().join("store")).open()?;
+    /// let load = Load::new([&file], Format::new(Records::TabSep), cache.path());
+    /// let make = |record: &Record<'_>, entry: &mut ByteEntry| {
+    ///     entry.key.extend_from_slice(record.key.raw());
+    ///     entry.payload.extend_from_slice(record.value.raw());
+    ///     Ok(())
+    /// };
+    /// let summary = cache.load(load, Existing::Replace, None, &make, &mut ())?;
+    /// assert_eq!((summary.written, cache.len()?), (2, 2));
+    /// assert_eq!(cache.get(b"Peru")?.unwrap().payload, b"Lima");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "load")]
+    pub fn load(
+        &self,
+        load: crate::load::Load,
+        existing: crate::load::Existing,
+        ttl: Option<Duration>,
+        make: &(
+             dyn Fn(&crate::load::Record<'_>, &mut crate::ByteEntry) -> Result<(), crate::load::Refusal>
+                 + Sync
+         ),
+        watch: &mut dyn crate::load::Watch,
+    ) -> Result<crate::load::Summary> {
+        let how = (existing, self.life(ttl)?);
+        self.inner.entries.load(load, how, make, watch, |commit| {
+            self.inner.ledger.with_own(|ledger| ledger.clear(commit.token));
+        })
+    }
+
     /// Removes a key; whether it was there.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
         with_key(key, |scratch| {

@@ -178,6 +178,61 @@ where
         Ok(values)
     }
 
+    /// Loads the records of files: all of them, or, on an error or if the process is killed, none.
+    ///
+    /// `make` turns each record into a key and a value; several threads call it at once. Otherwise as
+    /// [`ByteCache::load`](crate::ByteCache::load).
+    ///
+    /// # Errors
+    ///
+    /// As there. A key or value that cannot be serialized is a bad record.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::Cache;
+    /// use cachemere::load::{Existing, Format, Load, Record, Records, Refusal};
+    ///
+    /// let file = dir.path().join("people.ndjson");
+    /// std::fs::write(&file, "{\"name\": \"Ada\", \"born\": 1815}\n").unwrap();
+    ///
+    /// let cache: Cache<str, u32> = Cache::builder(dir.path().join("store")).open()?;
+    /// let format = Format::new(Records::NdJson { key: "name".into(), value: Some("born".into()) });
+    /// let make = |record: &Record<'_>| {
+    ///     let born = String::from_utf8_lossy(record.value.raw()).parse();
+    ///     Ok((record.key.text()?.into_owned(), born.map_err(|_| Refusal::record("it is no year"))?))
+    /// };
+    /// let load = Load::new([&file], format, cache.path());
+    /// cache.load(load, Existing::Replace, None, &make, &mut ())?;
+    /// assert_eq!(cache.get("Ada")?, Some(1815));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "load")]
+    pub fn load(
+        &self,
+        load: crate::load::Load,
+        existing: crate::load::Existing,
+        ttl: Option<Duration>,
+        make: &(dyn Fn(&crate::load::Record<'_>) -> crate::load::Made<K::Owned, V> + Sync),
+        watch: &mut dyn crate::load::Watch,
+    ) -> Result<crate::load::Summary> {
+        let inner = &*self.inner;
+        let life = match ttl {
+            Some(ttl) => inner.entries.life.with_ttl(ttl)?,
+            None => inner.entries.life,
+        };
+        let refused = |error: crate::error::BoxError| crate::load::Refusal::record(error.to_string());
+        let make = |record: &crate::load::Record<'_>, entry: &mut crate::ByteEntry| {
+            let (key, value) = make(record)?;
+            inner.keys.encode(key.borrow(), &mut entry.key).map_err(refused)?;
+            inner.values.encode(&value, &mut entry.payload).map_err(refused)
+        };
+        inner.entries.load(load, (existing, life), &make, watch, |commit| {
+            inner.front.with_own(|front| front.clear(commit.token));
+        })
+    }
+
     /// Removes a key; whether it was there.
     pub fn remove(&self, key: &K) -> Result<bool> {
         let inner = &*self.inner;

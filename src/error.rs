@@ -235,6 +235,41 @@ pub enum Error {
         /// What was refused, and the choices.
         detail: Cow<'static, str>,
     },
+    /// A file to be loaded cannot be read. Nothing was changed.
+    #[cfg(feature = "load")]
+    #[error("{path} cannot be loaded: {detail}; nothing was changed")]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: Cow<'static, str>,
+    },
+    /// A file to be loaded has a record that is not in the format that was said. Nothing was changed.
+    #[cfg(feature = "load")]
+    #[error("{path}, {place}: {detail}; nothing was changed: mend the record, or skip bad records")]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// Its line; its number and the byte where it begins in formats without lines. Counted from 1.
+        place: String,
+        /// What is wrong.
+        detail: Cow<'static, str>,
+    },
+    /// Two records of one key were loaded, or a key that was there before, which was to be an error. Nothing was changed.
+    #[cfg(feature = "load")]
+    #[error("the key {key} is there twice: {first} and {second}; nothing was changed")]
+    DuplicateKey {
+        /// The key as it stands in the file, shortened.
+        key: String,
+        /// Where it is.
+        first: String,
+        /// Where it is again.
+        second: String,
+    },
+    /// The load was cancelled. Nothing was changed.
+    #[cfg(feature = "load")]
+    #[error("the load was cancelled; nothing was changed")]
+    Cancelled,
     /// The operating system refused something.
     #[error("{context}: {source}")]
     Io {
@@ -312,6 +347,12 @@ impl Error {
     /// The argument or option was refused before anything was done.
     pub fn is_invalid(&self) -> bool {
         matches!(self, Error::Invalid { .. } | Error::EmptyKey | Error::TooLarge { .. })
+    }
+
+    /// What was to be loaded cannot be: a file that cannot be read, a bad record, a key that is there twice.
+    #[cfg(feature = "load")]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Error::Input { .. } | Error::BadRecord { .. } | Error::DuplicateKey { .. })
     }
 
     /// Somebody else holds the store; trying again later can help.

@@ -81,6 +81,8 @@ mod error;
 mod front;
 mod held;
 mod iter;
+#[cfg(feature = "load")]
+pub mod load;
 mod mark;
 mod per_environment;
 mod pipeline;
@@ -96,6 +98,8 @@ pub use builder::{Builder, ByteBuilder};
 pub use bytes::{ByteCache, Condition, Known, LoadGuard, Payload, RawEntry, ScanPosition, Version};
 pub use cache::Cache;
 pub use clock::Clock;
+#[cfg(feature = "load")]
+pub use entries::ByteEntry;
 pub use entries::{EntryInfo, Stats, VerifyReport};
 pub use error::{BoxError, Error, Result};
 pub use held::Held;

@@ -344,7 +344,7 @@ impl Entries {
         )
     }
 
-    fn new_header(&self, now: Time, life: Life, tag: u8, compressed: bool) -> Header {
+    pub(super) fn new_header(&self, now: Time, life: Life, tag: u8, compressed: bool) -> Header {
         Header {
             compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
             cipher: STAGE_NONE,

@@ -4,6 +4,8 @@
 //! are the front and the faces, below it pipeline and store.
 
 mod change;
+#[cfg(feature = "load")]
+mod load;
 mod read;
 mod scratch;
 mod walk;
@@ -13,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::change::{Expect, Item, Written};
+#[cfg(feature = "load")]
+pub use self::load::ByteEntry;
 pub(crate) use self::read::Read;
 pub(crate) use self::scratch::Scratch;
 pub(crate) use self::walk::{Direction, Position, Raw};

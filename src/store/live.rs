@@ -326,9 +326,8 @@ impl Live {
     }
 
     /// For what only LMDB can do.
-    pub(super) fn lmdb(&self) -> Result<&Lmdb> {
-        let reason = "only a store in LMDB can do this";
-        self.backend.lmdb().ok_or_else(|| Error::invalid("backend", reason))
+    pub(crate) fn lmdb(&self) -> Result<&Lmdb> {
+        self.backend.only_lmdb()
     }
 
     /// Whether this process was let in for reading only.

@@ -5,6 +5,8 @@
 //! and times: nothing here knows of value types or of the front.
 
 mod access;
+#[cfg(feature = "load")]
+mod append;
 mod backend;
 pub(crate) mod body;
 mod boot;
@@ -45,6 +47,8 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub(crate) use self::access::{Access, granularity};
+#[cfg(feature = "load")]
+pub(crate) use self::append::Others;
 pub use self::backend::BackendKind;
 use self::config::Config;
 pub(crate) use self::config::Request;
@@ -58,13 +62,17 @@ pub(crate) use self::header::{Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, 
 pub(crate) use self::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
 };
+#[cfg(feature = "load")]
+pub(crate) use self::layout::{counters_key, entry_key, expiry_key, recency_key};
 pub(crate) use self::limits::largest_entry;
-use self::live::Unlocked;
+pub(crate) use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name};
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
+#[cfg(feature = "load")]
+pub(crate) use self::records::Counters;
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Writer, is_expired};

@@ -197,6 +197,21 @@ impl<'a> Writer<'a> {
         Ok(was_there)
     }
 
+    /// Empties the tree. Its few pages do not count, nor do those that are appended: they are new, so none that a
+    /// checkpoint still needs is given up for them.
+    #[cfg(feature = "load")]
+    pub(super) fn clear_tree(&mut self) -> Result<()> {
+        self.dirty = true;
+        self.txn.clear()
+    }
+
+    /// Writes a record that sorts behind all others.
+    #[cfg(feature = "load")]
+    #[inline]
+    pub(super) fn put_behind(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.txn.append(key, value)
+    }
+
     /// Counts about how many pages the change dirties: half a path, since changes of one commit share most of it.
     fn touched(&mut self, bytes: usize) {
         self.dirty = true;
@@ -277,6 +292,12 @@ impl<'a> Writer<'a> {
         self.live.access.forget(new.hash);
         self.list_times(new.hash, &header)?;
         self.put_entry(new.hash, &header, new.body, new.body_checksum)
+    }
+
+    /// What was written so far need not be remembered one by one: whoever asks for the commit forgets all he knows.
+    #[cfg(feature = "load")]
+    pub(crate) fn forget_written(&mut self) {
+        self.written.clear();
     }
 
     /// Gives new entries of a batch their places, in the order given.

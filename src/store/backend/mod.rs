@@ -235,6 +235,11 @@ impl Backend {
         }
     }
 
+    /// For what only LMDB can do.
+    pub(crate) fn only_lmdb(&self) -> Result<&Lmdb> {
+        self.lmdb().ok_or_else(not_in_rocks)
+    }
+
     pub(crate) fn lmdb(&self) -> Option<&Lmdb> {
         match self {
             Backend::Lmdb(lmdb) => Some(lmdb),
@@ -417,6 +422,30 @@ impl WriteTxn<'_> {
         }
     }
 
+    /// Removes all records.
+    #[cfg(feature = "load")]
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        match self {
+            WriteTxn::Lmdb { txn, tree } => tree.clear(txn).map_err(|e| lmdb_error(e, "writing")),
+            #[cfg(feature = "rocksdb")]
+            WriteTxn::Rocks(_) => Err(not_in_rocks()),
+        }
+    }
+
+    /// Writes a record that sorts behind all others, without searching for its place.
+    #[cfg(feature = "load")]
+    #[inline]
+    pub(crate) fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        match self {
+            WriteTxn::Lmdb { txn, tree } => {
+                let put = tree.put_with_flags(txn, heed::PutFlags::APPEND, key, value);
+                put.map_err(|e| lmdb_error(e, "writing"))
+            }
+            #[cfg(feature = "rocksdb")]
+            WriteTxn::Rocks(_) => Err(not_in_rocks()),
+        }
+    }
+
     /// Removes a record; whether it was there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         match self {
@@ -438,4 +467,9 @@ impl WriteTxn<'_> {
             WriteTxn::Rocks(batch) => batch.commit(),
         }
     }
+}
+
+/// What is told where only LMDB can do something.
+fn not_in_rocks() -> Error {
+    Error::invalid("backend", "only a store in LMDB can do this, and this one is in RocksDB")
 }
