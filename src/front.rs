@@ -304,7 +304,7 @@ mod tests {
                         token.store(txn, Ordering::SeqCst);
                     }
                     if is_quiet {
-                        quiet.extend(txn);
+                        quiet.extend(txn - 1, txn);
                         continue;
                     }
                     // Now and then it was another process that committed; the front is not told.

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     )
 }
 
-fn builder<V>(path: &Path) -> Builder<u64, V> {
+fn builder<V: Clone + Send + Sync + 'static>(path: &Path) -> Builder<u64, V> {
     Cache::builder(path).backend(BackendKind::RocksDb)
 }
 
@@ -59,12 +59,12 @@ impl Clock for Hands {
 
 fn second_writer() {
     let (_dir, path) = store();
-    let mut writer = Role::start("count_up", &[path.to_str().unwrap(), "1"]);
+    let writer = Role::start("count_up", &[path.to_str().unwrap(), "1"]);
     writer.expect("ready");
     let refused = builder::<u64>(&path).open().unwrap_err();
     assert!(refused.is_busy(), "{refused:?}");
     assert!(refused.to_string().contains("open it read-only"), "{refused}");
-    writer.finish();
+    writer.join();
     builder::<u64>(&path).open().unwrap().insert(&1, &1).unwrap();
 }
 
@@ -337,12 +337,13 @@ fn forks() {
     // SAFETY: the child goes on with one thread, and ends without cleaning up.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let works = std::panic::catch_unwind(|| {
+        let works = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let refused = cache.insert(&1, &2).unwrap_err();
             assert!(refused.is_busy(), "{refused:?}");
+            assert_eq!(cache.get(&1).unwrap(), Some(1));
             let follower = builder::<u64>(&path).read_only(true).open().unwrap();
             assert_eq!(follower.get(&1).unwrap(), Some(1));
-        });
+        }));
         // SAFETY: ends the process at once; nothing of the parent's is cleaned up.
         unsafe { libc::_exit(i32::from(works.is_err())) }
     }

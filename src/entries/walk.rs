@@ -78,7 +78,9 @@ impl Entries {
                         return Ok(copied.len() < most.min(CHUNK));
                     }
                 };
-                if found.header.namespace != namespace
+                // A place that an entry had before it expired and its key was written again.
+                if found.header.number != number
+                    || found.header.namespace != namespace
                     || crate::store::is_expired(&live, hash, &found.header, now)
                 {
                     return Ok(true);

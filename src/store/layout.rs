@@ -195,26 +195,37 @@ pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(u64, KeyHash)> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DueEntry {
     pub(crate) namespace: NamespaceId,
-    /// Its place in the order, in a backend that removes expired entries by itself: what else lists the entry must be
-    /// found without it then.
-    pub(crate) number: Option<Number>,
+    /// In a backend that removes expired entries by itself.
+    pub(crate) listed: Option<Listed>,
+}
+
+/// Where else an entry is listed, to be found when the entry is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Listed {
+    /// Its place in the order.
+    pub(crate) number: Number,
+    /// Its last access, in microseconds.
+    pub(crate) accessed: u64,
 }
 
 impl DueEntry {
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut value = self.namespace.0.to_le_bytes().to_vec();
-        value.extend(self.number.into_iter().flat_map(|number| number.0.to_le_bytes()));
+        if let Some(Listed { number, accessed }) = self.listed {
+            value.extend_from_slice(&number.0.to_le_bytes());
+            value.extend_from_slice(&accessed.to_le_bytes());
+        }
         value
     }
 
     /// A value that cannot be read is of namespace 0, which no entry is of.
     pub(crate) fn decode(value: &[u8]) -> DueEntry {
         let namespace = value.first_chunk::<4>().map_or(0, |id| u32::from_le_bytes(*id));
-        let number = value.get(4..).and_then(|rest| rest.try_into().ok());
-        DueEntry {
-            namespace: NamespaceId(namespace),
-            number: number.map(|number| Number(u64::from_le_bytes(number))),
-        }
+        let field =
+            |at| value.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        let listed =
+            field(4).zip(field(12)).map(|(number, accessed)| Listed { number: Number(number), accessed });
+        DueEntry { namespace: NamespaceId(namespace), listed }
     }
 }
 

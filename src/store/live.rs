@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::access::AccessLog;
-use super::backend::{Backend, Lmdb};
+use super::backend::{Backend, BackendKind, Lmdb};
 use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
 use super::housekeeper::{Housekeeper, Rounds};
@@ -202,7 +202,7 @@ impl Live {
         self.write_in_turn(false, work, |commit| {
             // Under a limit it can have evicted.
             if commit.written.is_empty() {
-                self.quiet.extend(commit.token);
+                self.quiet.extend(commit.before, commit.token);
             }
         })
     }
@@ -277,9 +277,18 @@ impl Live {
                     .into(),
             });
         }
-        match self.backend.is_read_only() {
-            true => Err(Error::ReadOnly { path: self.dir.clone() }),
-            false => Ok(()),
+        if !self.backend.is_read_only() {
+            return Ok(());
+        }
+        match self.backend.kind() {
+            BackendKind::Lmdb => Err(Error::ReadOnly { path: self.dir.clone() }),
+            // Of a handle that may write, in a forked child.
+            BackendKind::RocksDb => Err(Error::Busy {
+                path: self.dir.clone(),
+                detail: "another process has it open for writing, and a store in RocksDB has one writer; this one can \
+                         read until that has closed it and it is opened here again"
+                    .into(),
+            }),
         }
     }
 
@@ -362,6 +371,8 @@ pub(crate) struct Commit {
     pub(crate) txn: u64,
     /// The token that it makes.
     pub(crate) token: u64,
+    /// The token before it.
+    pub(crate) before: u64,
     /// The oldest snapshot known to have the values that it found.
     pub(crate) found: u64,
     /// The entries inserted, replaced or removed, whoever asked for it.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -167,10 +167,14 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
 
 /// Opens the environment of a known store again, in a forked child or after a compaction.
 pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
+    let start = |read_only| Opening::start(&shared.dir, shared.config.clone(), read_only);
+    let is_rocks = shared.config.backend == BackendKind::RocksDb;
     // A handle that only reads goes on following the writer.
-    let follows = shared.config.backend == BackendKind::RocksDb
-        && !shared.may_write.load(std::sync::atomic::Ordering::Relaxed);
-    let opened = Opening::start(&shared.dir, shared.config.clone(), follows)?;
+    let opened = match start(is_rocks && !shared.may_write.load(Ordering::Relaxed)) {
+        // The process that this one was forked from writes it.
+        Err(Error::Busy { .. }) if is_rocks => start(true)?,
+        opened => opened?,
+    };
     let unlocked = lock(&shared.unlocked).clone();
     let mut kept = lock(&shared.flights);
     let flights = match &*kept {

@@ -32,10 +32,11 @@ impl QuietRun {
         Standing { token, since }
     }
 
-    /// Notes a quiet commit. To be called before any other writer of this process goes on.
-    pub(crate) fn extend(&self, token: u64) {
-        if self.end.load(Ordering::SeqCst) + 1 != token {
-            self.start.store(token - 1, Ordering::SeqCst);
+    /// Notes a quiet commit that moved the token on from `before`. To be called before any other writer of this process
+    /// goes on.
+    pub(crate) fn extend(&self, before: u64, token: u64) {
+        if self.end.load(Ordering::SeqCst) != before {
+            self.start.store(before, Ordering::SeqCst);
         }
         self.end.store(token, Ordering::SeqCst);
     }
@@ -50,13 +51,13 @@ mod tests {
         let run = QuietRun::default();
         let since = |token| run.standing(token).since;
         assert_eq!(since(7), 7);
-        run.extend(8);
+        run.extend(7, 8);
         assert_eq!((since(7), since(8), since(9)), (7, 7, 9));
-        run.extend(9);
+        run.extend(8, 9);
         assert_eq!(since(9), 7);
         // Transaction 10 was somebody else's, or changed something.
         assert_eq!(since(10), 10);
-        run.extend(11);
+        run.extend(10, 11);
         assert_eq!(since(11), 10);
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::layout::{
-    DueEntry, KeyHash, NamespaceId, Number, counters_key, expiry_key, kind, order_key, parse_expiry_key,
-    parse_hash, parse_order_key,
+    DueEntry, KeyHash, Listed, NamespaceId, Number, counters_key, expiry_key, kind, order_key,
+    parse_expiry_key, parse_hash, parse_order_key, recency_key,
 };
 use super::limits::most_rewritten;
 use super::live::Live;
@@ -54,14 +54,15 @@ pub(crate) fn count_expired(
 
 /// Whether the backend removed the entry that is listed, and there is no other or a newer one (at the place `now_at`) under
 /// its hash: then its place in the order is still taken, and it is still counted.
-fn has_vanished(
+pub(super) fn has_vanished(
     view: &ReadView<'_>,
     hash: KeyHash,
-    listed: DueEntry,
+    entry: DueEntry,
     now_at: Option<Number>,
 ) -> Result<bool> {
-    let Some(number) = listed.number.filter(|number| now_at != Some(*number)) else { return Ok(false) };
-    Ok(view.get(&order_key(listed.namespace, number))?.and_then(parse_hash) == Some(hash))
+    let Some(Listed { number, .. }) = entry.listed else { return Ok(false) };
+    Ok(now_at != Some(number)
+        && view.get(&order_key(entry.namespace, number))?.and_then(parse_hash) == Some(hash))
 }
 
 impl Writer<'_> {
@@ -87,11 +88,12 @@ impl Writer<'_> {
                 // A record without its entry, left by the backend or by damage.
                 other => {
                     let now_at = other.map(|header| header.number);
-                    if let Some(number) = entry.number
+                    if let Some(place) = entry.listed
                         && has_vanished(&self.view(), *hash, *entry, now_at)?
                     {
-                        self.unlist_vanished(entry.namespace, number)?;
-                        self.expired += 1;
+                        self.unlist_vanished(*hash, entry.namespace, place)?;
+                        // One whose key was written again ended with that, as it would have if it had been there.
+                        self.expired += u64::from(now_at.is_none());
                     }
                     self.delete(&expiry_key(listed.0, *hash))?;
                 }
@@ -100,9 +102,12 @@ impl Writer<'_> {
         Ok(due.len())
     }
 
-    /// Gives up the place of an entry that the backend has removed.
-    fn unlist_vanished(&mut self, namespace: NamespaceId, number: Number) -> Result<()> {
-        self.delete(&order_key(namespace, number))?;
+    /// Removes what lists an entry that the backend has removed.
+    fn unlist_vanished(&mut self, hash: KeyHash, namespace: NamespaceId, place: Listed) -> Result<()> {
+        self.delete(&order_key(namespace, place.number))?;
+        if self.tracks_recency() {
+            self.delete(&recency_key(namespace, place.accessed, hash))?;
+        }
         let mut counters = self.view().counters(namespace)?;
         counters.entries = counters.entries.saturating_sub(1);
         self.put(&counters_key(namespace), &counters.encode())

@@ -3,8 +3,8 @@
 use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{HEADER_SIZE, Header, Stamp, due};
 use super::layout::{
-    DueEntry, KeyHash, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key, grave_key, kind,
-    order_key, parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key,
+    grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
 };
 use super::live::{Commit, Live};
 use super::records::{Counters, Recency, StateRecord};
@@ -224,12 +224,14 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         let live = self.live;
-        let found = live.standing_at(live.token_of(self.txn.base()));
+        let before = live.token_of(self.txn.base());
+        let found = live.standing_at(before);
         let (expired, evicted) = (self.expired, self.evicted);
         let txn = self.txn.commit()?;
         let commit = Commit {
             txn,
             token: live.token_of(txn),
+            before,
             found,
             written: self.written,
             pages: self.pages,
@@ -401,9 +403,10 @@ impl<'a> Writer<'a> {
 
     fn list_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
         if let Some(due) = header.due() {
-            let number = self.live.backend.removes_expired().then_some(header.number);
-            let listed = DueEntry { namespace: header.namespace, number };
-            self.put(&expiry_key(due.0, hash), &listed.encode())?;
+            let listed = Listed { number: header.number, accessed: header.accessed.0 };
+            let listed = self.live.backend.removes_expired().then_some(listed);
+            let entry = DueEntry { namespace: header.namespace, listed };
+            self.put(&expiry_key(due.0, hash), &entry.encode())?;
         }
         if self.tracks_recency() {
             self.put(&recency_key(header.namespace, header.accessed.0, hash), &[])?;

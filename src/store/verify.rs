@@ -6,11 +6,12 @@ use super::Store;
 use super::body;
 use super::header::Header;
 use super::layout::{
-    KeyBuffer, KeyHash, NamespaceId, counters_key, expiry_key, kind, order_key, parse_expiry_key, parse_hash,
-    parse_order_key, parse_recency_key, recency_key,
+    DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, counters_key, expiry_key, kind, order_key,
+    parse_expiry_key, parse_hash, parse_order_key, parse_recency_key, recency_key,
 };
 use super::live::Live;
 use super::records::{Counters, NamespaceRecord, Recency, StateRecord};
+use super::sweep::has_vanished;
 use super::transaction::{Found, ReadView};
 use crate::error::{Error, Result};
 
@@ -61,6 +62,53 @@ impl Store {
     }
 }
 
+/// Entries that the backend has removed because their time to live is over, and that are still listed until the sweeper
+/// comes.
+#[derive(Default)]
+struct Vanished {
+    hashes: HashSet<KeyHash>,
+    places: HashSet<(NamespaceId, u64)>,
+}
+
+impl Vanished {
+    fn find(live: &Live, view: &ReadView<'_>) -> Result<Vanished> {
+        let mut all = Vanished::default();
+        if !live.backend.removes_expired() {
+            return Ok(all);
+        }
+        let until = live.config.clock.now().0.saturating_add(1);
+        view.for_each(&[kind::EXPIRY], &expiry_key(until, KeyHash([0; 16])), |view, key, value| {
+            let (Some((_, hash)), listed) = (parse_expiry_key(key), DueEntry::decode(value)) else {
+                return Ok(());
+            };
+            let now_at = view.entry(hash).ok().flatten().map(|found| found.header.number);
+            let Some(Listed { number, .. }) = listed.listed else { return Ok(()) };
+            if now_at != Some(number) {
+                all.hashes.insert(hash);
+            }
+            // Else its namespace has been cleared since.
+            if has_vanished(view, hash, listed, now_at)? {
+                all.places.insert((listed.namespace, number.0));
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// They are counted as if they were there.
+    fn counts(&self) -> HashMap<NamespaceId, u64> {
+        let mut counts = HashMap::new();
+        for (namespace, _) in &self.places {
+            *counts.entry(*namespace).or_default() += 1;
+        }
+        counts
+    }
+
+    fn is_of(&self, hash: Option<KeyHash>) -> bool {
+        hash.is_some_and(|hash| self.hashes.contains(&hash))
+    }
+}
+
 fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Result<()> {
     let state = match view.get(super::layout::STATE_KEY)?.map(StateRecord::decode) {
         Some(Ok(state)) => state,
@@ -72,7 +120,8 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
     if let Err(error) = super::opening::store_record(view) {
         findings.problem(|| error.to_string());
     }
-    let mut found: HashMap<NamespaceId, u64> = HashMap::new();
+    let vanished = Vanished::find(live, view)?;
+    let mut found = vanished.counts();
     let mut listed: HashMap<NamespaceId, u64> = HashMap::new();
     let mut counted: HashMap<NamespaceId, Counters> = HashMap::new();
     let mut known: HashSet<NamespaceId> = HashSet::new();
@@ -95,7 +144,8 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
                 Some((namespace, number)) => {
                     *listed.entry(namespace).or_default() += 1;
                     let entry = parse_hash(value).map(|hash| view.entry(hash));
-                    let holds = matches!(&entry, Some(Ok(Some(found)))
+                    let holds = vanished.places.contains(&(namespace, number.0))
+                        || matches!(&entry, Some(Ok(Some(found)))
                         if found.header.namespace == namespace && found.header.number == number);
                     findings.check(holds, || {
                         format!("place {} of namespace {} has no entry", number.0, namespace.0)
@@ -107,15 +157,16 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
                 let parsed = parse_expiry_key(key);
                 let entry = parsed.map(|(_, hash)| view.entry(hash));
                 let due = parsed.map(|(due, _)| due);
-                let holds =
-                    matches!(&entry, Some(Ok(Some(found))) if found.header.due().map(|due| due.0) == due);
+                let holds = vanished.is_of(parsed.map(|(_, hash)| hash))
+                    || matches!(&entry, Some(Ok(Some(found))) if found.header.due().map(|due| due.0) == due);
                 findings.check(holds, || format!("nothing is due at {due:?}"));
             }
             Some(&kind::RECENCY) => {
                 let parsed = parse_recency_key(key);
                 let entry = parsed.map(|(_, _, hash)| view.entry(hash));
                 let at = parsed.map(|(_, at, _)| at);
-                let holds = matches!(&entry, Some(Ok(Some(found))) if Some(found.header.accessed.0) == at);
+                let holds = vanished.is_of(parsed.map(|(_, _, hash)| hash))
+                    || matches!(&entry, Some(Ok(Some(found))) if Some(found.header.accessed.0) == at);
                 findings.check(holds, || format!("nothing was accessed at {at:?}"));
             }
             Some(&kind::NAMESPACE) => match NamespaceRecord::decode(value) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cachemere::{BoxError, ByteCache, Cache, Codec, Condition, Error, Maintenance};
+use cachemere::{BackendKind, BoxError, ByteCache, Cache, Codec, Condition, Error, Maintenance};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::backend;
@@ -151,7 +151,7 @@ fn an_entry_of_more_than_a_gibibyte_is_refused() {
 fn an_entry_that_a_size_limit_leaves_no_room_for_is_refused() {
     let (_dir, path) = store();
     let cache = ByteCache::builder(&path)
-        .backend(backend())
+        .backend(BackendKind::Lmdb)
         .maintenance(Maintenance::Manual)
         .max_bytes(4 << 20)
         .open()
