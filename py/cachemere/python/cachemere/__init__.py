@@ -11,6 +11,7 @@ import atexit
 
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
+from ._load import LoadSummary
 from ._memoize import memoize
 from ._memoized import Memoized
 from ._options import close_all, unlock
@@ -26,6 +27,7 @@ __all__ = [
     "CacheInfo",
     "EntryInfo",
     "Hit",
+    "LoadSummary",
     "Memoized",
     "Parallel",
     "PersistDict",
