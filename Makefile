@@ -10,7 +10,8 @@ PYTHON ?= python3
 VENV = .venv
 PACKAGE = py/cachemere
 
-.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture bench bench-rust bench-python clean
+.PHONY: demo demo-rust test test-rust test-python lint lint-rust lint-python torture
+.PHONY: bench bench-rust bench-python bench-load clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -56,6 +57,11 @@ bench-python:
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
 	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
 	.venv-bench/bin/python benches/python/run.py $(BENCH)
+
+# Five million pairs out of files, against py-lmdb filled by hand; some minutes.
+bench-load: $(VENV)/package $(VENV)/tools
+	$(VENV)/bin/python benches/python/load.py --files 4
+	$(VENV)/bin/python benches/python/load.py --files 1
 
 # The package, built and installed as a user would, whenever one of its sources has changed.
 $(VENV)/package: $(VENV)/pip Cargo.toml Cargo.lock $(shell find src $(PACKAGE)/src $(PACKAGE)/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') $(PACKAGE)/Cargo.toml $(PACKAGE)/pyproject.toml

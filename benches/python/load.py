@@ -2,8 +2,8 @@
 
     python benches/python/load.py [--pairs 5000000] [--rounds 5] [--files 4] [--synced]
 
-Each load is a process of its own and gets a new directory; the loaders take turns. Times are those of the load alone, without
-starting Python and opening the store. py-lmdb is given what makes it fast: whole files read at once, no garbage
+Each load is a process of its own and gets a new directory; the loaders take turns. Times are those of the load alone,
+without starting Python and opening the store. py-lmdb is given what makes it fast: whole files read at once, no garbage
 collection, sorted pairs appended in one call, no sync unless `--synced`.
 """
 
@@ -41,7 +41,7 @@ begun = time.perf_counter()
 pairs = []
 for file in files:
     with gzip.open(file) as opened:
-        pairs += [line.split(b"\\t", 1) for line in opened.read().splitlines()]
+        pairs += [tuple(line.split(b"\\t", 1)) for line in opened.read().splitlines()]
 pairs.sort()
 with env.begin(write=True) as transaction:
     transaction.cursor().putmulti(pairs, append=True)
