@@ -23,7 +23,7 @@ BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
 .PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
-	bench-rust bench-python clean
+	bench-rust bench-python bench-load clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -84,6 +84,11 @@ bench-python:
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
 	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
 	.venv-bench/bin/python benches/python/run.py $(BENCH)
+
+# Five million pairs out of files, against py-lmdb filled by hand; some minutes.
+bench-load: $(VENV)/package $(VENV)/tools
+	$(VENV)/bin/python benches/python/load.py --files 4
+	$(VENV)/bin/python benches/python/load.py --files 1
 
 # The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
 # compiled for both packages and for the tests is compiled once.

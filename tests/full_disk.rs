@@ -25,6 +25,8 @@ fn main() {
             "reader" => reader(arguments),
             "crowd" => crowd(arguments),
             "unmade" => unmade(arguments),
+            #[cfg(feature = "load")]
+            "loader" => loader(arguments),
             _ => panic!("no such role: {role}"),
         },
         vec![
@@ -35,6 +37,8 @@ fn main() {
             ("a_limit_on_file_sizes_is_a_clear_error_and_passes_under_sync", || with_limited_files("sync")),
             ("a_full_disk_does_not_kill_a_crowd_of_readers", crowd_on_full_disk),
             ("a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later", unmade_on_full_disk),
+            #[cfg(feature = "load")]
+            ("a_load_that_fills_the_disk_changes_nothing_and_leaves_nothing", load_on_small_disk),
         ],
     );
 }
@@ -319,5 +323,58 @@ fn unmade_on_full_disk() {
     let tried = peer.expect("tried");
     let (failed, made) = tried.split_once(' ').unwrap();
     assert!(failed != "0" && made != "0", "{tried}");
+    assert!(peer.finish().success());
+}
+
+/// Arguments: a directory on a small disk, and a file that is larger than the disk.
+#[cfg(feature = "load")]
+fn loader(arguments: &[String]) {
+    use cachemere::load::{Existing, Format, Load, Record, Records};
+
+    let [dir, file] = arguments else { panic!("two arguments") };
+    let (store, small) = (Path::new(dir).join("store"), Path::new(dir).join("small"));
+    std::fs::write(&small, (0..1000).map(|n| format!("small {n}\t{n}\n")).collect::<String>()).unwrap();
+    let make = |record: &Record<'_>, entry: &mut cachemere::ByteEntry| {
+        entry.key.extend_from_slice(record.key.raw());
+        entry.payload.extend_from_slice(record.value.raw());
+        Ok(())
+    };
+    for first in [0, 500] {
+        let cache = builder(&store, "checkpoint").open().unwrap();
+        for n in 0..first {
+            cache.insert(&key(n), b"before", 0, None).unwrap();
+        }
+        // Once the temporary directory fills the disk, and once the store itself, all records being in memory.
+        for budget in [8 << 20, 512 << 20] {
+            let load = Load::new([file], Format::new(Records::TabSep), &store);
+            let load = load.options(|options| options.memory_budget(budget));
+            let error = cache.load(load, Existing::Replace, None, &make, &mut ()).unwrap_err();
+            assert!(error.is_disk_full(), "{error:?}");
+            assert!(error.to_string().contains("free some space"), "{error}");
+            assert_eq!(cache.len().unwrap(), first as u64);
+            assert!((0..first).all(|n| cache.get(&key(n)).unwrap().unwrap().payload == b"before"));
+            let report = cache.verify().unwrap();
+            assert!(report.is_clean(), "{report:?}");
+            let left = std::fs::read_dir(&store).unwrap().flatten().filter(|left| left.path().is_dir());
+            assert_eq!(left.count(), 0);
+        }
+        let load = Load::new([&small], Format::new(Records::TabSep), &store);
+        cache.load(load, Existing::Replace, None, &make, &mut ()).unwrap();
+        assert_eq!(cache.len().unwrap(), first as u64 + 1000);
+        cache.close().unwrap();
+        std::fs::remove_dir_all(&store).unwrap();
+    }
+    tell("done");
+}
+
+#[cfg(feature = "load")]
+fn load_on_small_disk() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = other.path().join("large");
+    let line = |n: u64| format!("{n:020}\t{}\n", "x".repeat(200));
+    std::fs::write(&file, (0..300_000).map(line).collect::<String>()).unwrap();
+    let place = Place { small_disk: Some((dir.path(), 46 << 10)), ..Place::default() };
+    let mut peer = Peer::start_in(place, "loader", &[dir.path().to_str().unwrap(), file.to_str().unwrap()]);
+    peer.expect("done");
     assert!(peer.finish().success());
 }

@@ -595,8 +595,11 @@ fn torture() -> bool {
 }
 
 fn config(short: u32, long: u32) -> ProptestConfig {
+    let cases = if torture() { long } else { short };
+    // Opening a database of RocksDB, as each case does, takes longer than all its operations.
+    let share = if backend() == BackendKind::Lmdb { 1 } else { 12 };
     ProptestConfig {
-        cases: if torture() { long } else { short },
+        cases: (cases / share).max(1),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         max_shrink_iters: 2000,
         ..ProptestConfig::default()

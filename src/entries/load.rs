@@ -1,7 +1,8 @@
 //! Loading files into a namespace: all their records in one transaction, or none.
 //!
 //! Records are sorted by the hash of their key, which is the order of the tree. Into a store without entries they are
-//! appended; else each is looked for first. While the merge, and the headers, are made in one thread, another writes.
+//! appended, by two threads: one merges and makes the records of the tree, the other writes them. Else each is looked for
+//! first.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -250,7 +251,7 @@ impl Entries {
         let template = Header { stamp: writer.stamp(), ..*template };
         let plan = Plan { sorted, template, starts };
         let done = match writer.begin_appending()? {
-            Some(others) => self.append(writer, others, &plan, Counters { entries: 0, next })?,
+            Some(others) => self.append(writer, others, &plan, next)?,
             None => {
                 let mut listing = Listing::new(sorted);
                 let (done, new) = self.insert_each(live, writer, &plan, existing, &mut listing)?;
@@ -279,31 +280,20 @@ impl Entries {
         writer: &mut Writer<'_>,
         mut others: Others,
         plan: &Plan<'_>,
-        counters: Counters,
+        next: u64,
     ) -> Result<Done> {
-        let namespace = plan.template.namespace;
-        let (mut listed, done) = std::thread::scope(|scope| {
+        others.remove(&counters_key(plan.template.namespace));
+        let tracks_recency = writer.tracks_recency();
+        let done = std::thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
-            let merging = scope.spawn(move || merge(plan, &send));
+            let merging = scope
+                .spawn(move || plan.send_all(Outlet { ready: Ready::default(), send }, next, tracks_recency));
             let written = append_all(writer, &mut others, &receive);
-            // If that has failed, the other thread fails, too, at its next batch.
+            // If that has failed, the other thread ends at its next batch.
             drop(receive);
             let merged = merging.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             written.and(merged)
         })?;
-        let key = counters_key(namespace);
-        others.set(&key, &Counters { entries: done.written, ..counters }.encode());
-        while let Some((number, hash)) = listed.next()? {
-            writer.append(&mut others, &order_key(namespace, Number(number)), &hash)?;
-        }
-        if writer.tracks_recency() {
-            let at = plan.template.accessed.0;
-            append_hashes(writer, plan, &mut others, |hash| recency_key(namespace, at, hash), &[])?;
-        }
-        if let Some(due) = plan.template.due() {
-            let value = namespace.0.to_le_bytes();
-            append_hashes(writer, plan, &mut others, |hash| expiry_key(due.0, hash), &value)?;
-        }
         writer.end_appending(others)?;
         Ok(done)
     }
@@ -388,67 +378,108 @@ fn reseal(live: &Live, loaded: &mut Loaded<'_>, created: Time, sealed: &mut Vec<
     body::seal(unlocked, cipher, &mut loaded.header, loaded.hash, key, payload, sealed)
 }
 
-/// Entries ready to be written, one behind the other: hash, header and body.
+/// Records of the tree, in its order and ready to be written.
 #[derive(Default)]
 struct Ready {
+    /// For each: the length of the key (one byte), key, value.
     bytes: Vec<u8>,
     /// Where each ends.
     ends: Vec<usize>,
 }
 
-/// Merges, and makes what is written. The other side ending early is its error, not this one's.
-fn merge<'a>(plan: &Plan<'a>, send: &SyncSender<Ready>) -> Result<(crate::load::Listed, Done)> {
-    let mut listing = Listing::new(plan.sorted);
-    let mut merge = plan.sorted.merge(&KeyRange::default(), 1)?;
-    let mut ready = Ready::default();
-    let mut written = 0;
-    while let Some(entry) = merge.next()? {
-        let mut loaded = Loaded::read(&plan.template, entry.key, entry.value).ok_or_else(unreadable)?;
-        loaded.header.number = plan.number(entry.place);
-        listing.add(loaded.header.number.0, loaded.hash.0)?;
-        ready.bytes.extend_from_slice(&loaded.hash.0);
-        ready.bytes.extend_from_slice(&loaded.header.encode(loaded.body_checksum));
-        ready.bytes.extend_from_slice(loaded.body);
-        ready.ends.push(ready.bytes.len());
-        written += 1;
-        if ready.bytes.len() >= BATCH {
-            if send.send(std::mem::take(&mut ready)).is_err() {
-                break;
-            }
-            ready.bytes.reserve(BATCH + BATCH / 8);
-        }
+/// Hands records to the thread that writes them.
+struct Outlet {
+    ready: Ready,
+    send: SyncSender<Ready>,
+}
+
+impl Outlet {
+    /// Whether anybody takes it: if not, the other thread has failed, and its error is the one that counts.
+    fn put(&mut self, key: &[u8], value: &[&[u8]]) -> bool {
+        let bytes = &mut self.ready.bytes;
+        // Keys of the tree are short.
+        bytes.push(key.len() as u8);
+        bytes.extend_from_slice(key);
+        value.iter().for_each(|part| bytes.extend_from_slice(part));
+        self.ready.ends.push(bytes.len());
+        self.ready.bytes.len() < BATCH || self.flush()
     }
-    let _ = send.send(ready);
-    let duplicates = merge.duplicates();
-    Ok((listing.finish()?, Done { written, duplicates, kept: 0 }))
+
+    fn flush(&mut self) -> bool {
+        let next = Ready { bytes: Vec::with_capacity(BATCH + BATCH / 8), ends: Vec::new() };
+        self.send.send(std::mem::replace(&mut self.ready, next)).is_ok()
+    }
+}
+
+impl Plan<'_> {
+    /// Merges, and sends all records that a store without entries gets, in the order of the tree: entries, the order of
+    /// insertion with the counters behind it, and the lists by access and by expiry.
+    fn send_all(&self, mut outlet: Outlet, next: u64, tracks_recency: bool) -> Result<Done> {
+        let namespace = self.template.namespace;
+        let mut listing = Listing::new(self.sorted);
+        let mut merge = self.sorted.merge(&KeyRange::default(), 1)?;
+        let mut done = Done::default();
+        while let Some(entry) = merge.next()? {
+            let mut loaded = Loaded::read(&self.template, entry.key, entry.value).ok_or_else(unreadable)?;
+            loaded.header.number = self.number(entry.place);
+            listing.add(loaded.header.number.0, loaded.hash.0)?;
+            done.written += 1;
+            if !outlet
+                .put(&entry_key(loaded.hash), &[&loaded.header.encode(loaded.body_checksum), loaded.body])
+            {
+                return Ok(done);
+            }
+        }
+        done.duplicates = merge.duplicates();
+        drop(merge);
+        let mut listed = listing.finish()?;
+        while let Some((number, hash)) = listed.next()? {
+            if !outlet.put(&order_key(namespace, Number(number)), &[&hash]) {
+                return Ok(done);
+            }
+        }
+        outlet.put(&counters_key(namespace), &[&Counters { entries: done.written, next }.encode()]);
+        if tracks_recency {
+            let at = self.template.accessed.0;
+            self.send_hashes(&mut outlet, |hash| recency_key(namespace, at, hash), &[])?;
+        }
+        if let Some(due) = self.template.due() {
+            let value = namespace.0.to_le_bytes();
+            self.send_hashes(&mut outlet, |hash| expiry_key(due.0, hash), &value)?;
+        }
+        outlet.flush();
+        Ok(done)
+    }
+
+    /// Sends a record for each entry, in the order of their hashes.
+    fn send_hashes<const N: usize>(
+        &self,
+        outlet: &mut Outlet,
+        key: impl Fn(KeyHash) -> [u8; N],
+        value: &[u8],
+    ) -> Result<()> {
+        let mut merge = self.sorted.merge(&KeyRange::default(), 1)?;
+        merge.uncounted();
+        while let Some(entry) = merge.next()? {
+            let hash = KeyHash(entry.key.try_into().map_err(|_| unreadable())?);
+            if !outlet.put(&key(hash), &[value]) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn append_all(writer: &mut Writer<'_>, others: &mut Others, ready: &Receiver<Ready>) -> Result<()> {
     while let Ok(Ready { bytes, ends }) = ready.recv() {
         let mut start = 0;
         for end in ends {
-            let entry = bytes.get(start..end).unwrap_or_default();
-            let (hash, entry) = entry.split_first_chunk::<16>().ok_or_else(unreadable)?;
-            writer.append(others, &entry_key(KeyHash(*hash)), entry)?;
+            let record = bytes.get(start..end).and_then(|record| record.split_first());
+            let (len, record) = record.ok_or_else(unreadable)?;
+            let (key, value) = record.split_at_checked(usize::from(*len)).ok_or_else(unreadable)?;
+            writer.append(others, key, value)?;
             start = end;
         }
-    }
-    Ok(())
-}
-
-/// Appends a record for each entry, in the order of their hashes.
-fn append_hashes<const N: usize>(
-    writer: &mut Writer<'_>,
-    plan: &Plan<'_>,
-    others: &mut Others,
-    key: impl Fn(KeyHash) -> [u8; N],
-    value: &[u8],
-) -> Result<()> {
-    let mut merge = plan.sorted.merge(&KeyRange::default(), 1)?;
-    merge.uncounted();
-    while let Some(entry) = merge.next()? {
-        let hash = KeyHash(entry.key.try_into().map_err(|_| unreadable())?);
-        writer.append(others, &key(hash), value)?;
     }
     Ok(())
 }

@@ -103,6 +103,25 @@ impl Batch {
             false => items.sort_unstable_by(order),
         }
         self.items = items;
+        self.arrange();
+    }
+
+    /// Puts the bytes into the order of the index, so that whoever reads them all goes through memory from its start to its
+    /// end. Done here while they are in the processor's cache.
+    fn arrange(&mut self) {
+        if self.items.is_sorted_by_key(|item| item.at) {
+            return;
+        }
+        let mut arranged = Vec::with_capacity(self.bytes.len());
+        for item in &mut self.items {
+            let at = arranged.len() as u32;
+            let record = self.bytes.get(item.at as usize..).unwrap_or_default();
+            let value_len = record.first_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size));
+            let len = 4 + item.key_len as usize + value_len as usize;
+            arranged.extend_from_slice(record.get(..len).unwrap_or_default());
+            item.at = at;
+        }
+        self.bytes = arranged;
     }
 
     /// The places, in a sorted batch, of keys from `from` on up to but without `to`.

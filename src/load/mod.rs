@@ -86,7 +86,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 pub use self::format::{Column, Duplicates, Existing, Format, NumberType, OnError, Records};
-pub(crate) use self::listing::{Listed, Listing};
+pub(crate) use self::listing::Listing;
 pub use self::merge::Entry;
 pub use self::options::Options;
 use self::parse::{Columns, Parser, columns_of};
@@ -187,6 +187,8 @@ impl Load {
             lengths: runs.lengths,
         };
         sorted.reduce()?;
+        // As far as progress goes, what was left out while spilling is done with.
+        sorted.counts.written.store(sorted.summary.duplicates, Relaxed);
         sorted.summary.reading = begun.elapsed();
         Ok(sorted)
     }

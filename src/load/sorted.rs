@@ -53,6 +53,8 @@ pub struct Merge<'a> {
     tree: Tournament<'a>,
     /// Given out, and not counted as written yet.
     given: u64,
+    /// Duplicates that are counted.
+    told: u64,
     counts_written: bool,
 }
 
@@ -84,7 +86,8 @@ impl Merge<'_> {
     }
 
     fn tell(&mut self) {
-        let given = std::mem::take(&mut self.given);
+        let given = std::mem::take(&mut self.given) + self.tree.duplicates - self.told;
+        self.told = self.tree.duplicates;
         if self.counts_written {
             self.sorted.counts.written.fetch_add(given, Relaxed);
         }
@@ -122,7 +125,13 @@ impl Sorted {
             refuses_duplicates: self.setup.options.duplicates == Duplicates::Error,
             stop: &self.counts.stop,
         };
-        Ok(Merge { sorted: self, tree: Tournament::new(cursors, limits), given: 0, counts_written: true })
+        Ok(Merge {
+            sorted: self,
+            tree: Tournament::new(cursors, limits),
+            given: 0,
+            told: 0,
+            counts_written: true,
+        })
     }
 
     fn window(&self, readers: usize) -> usize {

@@ -43,8 +43,8 @@ pub(super) struct Runs {
 /// Reads and sorts all files.
 pub(super) fn sort(setup: &Setup, parser: &Parser, encode: &dyn Encode, counts: &Counts) -> Result<Runs> {
     let threads = setup.options.threads;
-    // A part of the budget is for what is to be written, blocks, and buffers.
-    let memory = setup.options.memory_budget / 5 * 3;
+    // The rest is for blocks, buffers, and what the allocator makes of it.
+    let memory = setup.options.memory_budget / 2;
     let state = State {
         unopened: (0..setup.files.len()).collect(),
         idle: VecDeque::new(),
@@ -64,7 +64,7 @@ pub(super) fn sort(setup: &Setup, parser: &Parser, encode: &dyn Encode, counts: 
         encode,
         counts,
         memory,
-        batch_size: memory / (4 * threads),
+        batch_size: (memory / (4 * threads)).min((4 << 20).max(memory / 64)),
         state: Mutex::new(state),
         changed: Condvar::new(),
     };
@@ -89,8 +89,8 @@ struct Sorting<'a> {
     counts: &'a Counts,
     /// Bytes that batches may take together.
     memory: usize,
-    /// Bytes of one batch. Those of all threads take a quarter of the memory, so there is always room for one when no
-    /// finished batch is in memory.
+    /// Bytes of one batch. Those of all threads take a quarter of the memory at most, so there is always room for one when
+    /// no finished batch is in memory. Small ones are sorted in the processor's cache.
     batch_size: usize,
     state: Mutex<State>,
     changed: Condvar,

@@ -28,7 +28,7 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Records found so far.
     pub records: u64,
-    /// Records merged and written so far.
+    /// Records written so far, those included that are left out because another of the same key counts.
     pub written: u64,
 }
 

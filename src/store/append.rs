@@ -18,16 +18,9 @@ const MOST_OTHERS: usize = 10_000;
 pub(crate) struct Others(VecDeque<(Vec<u8>, Vec<u8>)>);
 
 impl Others {
-    /// Adds a record, or replaces it.
-    pub(crate) fn set(&mut self, key: &[u8], value: &[u8]) {
-        match self.0.binary_search_by(|(other, _)| other.as_slice().cmp(key)) {
-            Ok(at) => {
-                if let Some((_, old)) = self.0.get_mut(at) {
-                    *old = value.to_vec();
-                }
-            }
-            Err(at) => self.0.insert(at, (key.to_vec(), value.to_vec())),
-        }
+    /// Leaves a record out: another one is appended in its place.
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.0.retain(|(other, _)| other != key);
     }
 }
 

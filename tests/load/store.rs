@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use cachemere::load::{Duplicates, Existing, Load, OnError, Record, Refusal, Watch};
-use cachemere::{ByteBuilder, ByteCache, ByteEntry, Cache, Error, Secret, Zstd};
+use cachemere::{ByteBuilder, ByteCache, ByteEntry, Cache, Error, Maintenance, Secret, Zstd};
 
 use super::collected::{file, gzip, pairs, tab_separated};
 use super::support::{self, Test};
@@ -106,19 +107,22 @@ pub(crate) const TESTS: &[Test] = &[
     ("loaded_entries_expire", || {
         for first in [false, true] {
             let (dir, path) = support::store();
-            let cache = builder(&path, "plain").time_to_idle(Duration::from_secs(3600)).open().unwrap();
+            let clock = Arc::new(Clock(Mutex::new(SystemTime::now())));
+            let builder = builder(&path, "plain").clock(clock.clone()).maintenance(Maintenance::Manual);
+            let cache = builder.time_to_idle(Duration::from_secs(3600)).open().unwrap();
             if first {
                 cache.insert(b"x", b"y", 0, None).unwrap();
             }
             let files = two_files(dir.path());
             let load = Load::new(&files, tab_separated(), &path);
-            let ttl = Some(Duration::from_secs(5));
+            let ttl = Some(Duration::from_secs(60));
             cache.load(load, Existing::Replace, ttl, &as_it_is, &mut ()).unwrap();
+            *clock.0.lock().unwrap() += Duration::from_secs(59);
             assert_eq!(cache.len().unwrap(), 50_000 + u64::from(first));
             assert!(cache.verify().unwrap().is_clean());
-            std::thread::sleep(Duration::from_secs(5));
+            *clock.0.lock().unwrap() += Duration::from_secs(2);
             assert_eq!(cache.len().unwrap(), u64::from(first));
-            cache.sweep().unwrap();
+            assert_eq!(cache.sweep().unwrap(), 50_000);
             assert!(cache.verify().unwrap().is_clean());
         }
     }),
@@ -233,6 +237,14 @@ pub(crate) const TESTS: &[Test] = &[
         assert_eq!(listed(&cache), pairs(&[("a", "1"), ("b", "2")]));
     }),
 ];
+
+struct Clock(Mutex<SystemTime>);
+
+impl cachemere::Clock for Clock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
 
 pub(crate) const KINDS: [&str; 3] = ["plain", "encrypted", "compressed"];
 

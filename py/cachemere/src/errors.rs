@@ -29,6 +29,9 @@ pub(crate) fn from_engine(error: Error) -> PyErr {
 
 fn class_of(error: &Error) -> &'static str {
     match error {
+        Error::Input { .. } => "InputFileError",
+        Error::BadRecord { .. } => "BadRecordError",
+        Error::DuplicateKey { .. } => "DuplicateKeyError",
         _ if error.is_wrong_secret() => "WrongSecretError",
         _ if error.is_tampered() => "TamperedError",
         _ if error.is_incompatible() => "IncompatibleError",

@@ -21,20 +21,20 @@ use crate::policy::Policy;
 use crate::turns::met_container;
 
 pub(crate) const NONE: u8 = b'N';
-const FALSE: u8 = b'0';
-const TRUE: u8 = b'1';
+pub(crate) const FALSE: u8 = b'0';
+pub(crate) const TRUE: u8 = b'1';
 pub(crate) const INT: u8 = b'i';
-const BIG: u8 = b'I';
+pub(crate) const BIG: u8 = b'I';
 pub(crate) const FLOAT: u8 = b'f';
 const COMPLEX: u8 = b'c';
-const STR: u8 = b's';
+pub(crate) const STR: u8 = b's';
 /// With lone surrogates, which UTF-8 does not have.
 const SURROGATES: u8 = b'S';
-const BYTES: u8 = b'b';
+pub(crate) const BYTES: u8 = b'b';
 const BYTEARRAY: u8 = b'B';
-const LIST: u8 = b'l';
+pub(crate) const LIST: u8 = b'l';
 pub(crate) const TUPLE: u8 = b't';
-const DICT: u8 = b'd';
+pub(crate) const DICT: u8 = b'd';
 const SET: u8 = b'e';
 pub(crate) const FROZENSET: u8 = b'z';
 /// A name and plain data, for types that are written in Python.

@@ -1,15 +1,17 @@
 //! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
 //!
-//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine, and `dict`
-//! and `memo` are what Python calls most often. Everything else is written in Python.
+//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine, `load` and
+//! `plain_json` fill it from files, and `dict` and `memo` are what Python calls most often. Everything else is written in Python.
 
 mod dict;
 mod errors;
 mod form;
 mod keys;
+mod load;
 mod logging;
 mod memo;
 mod names;
+mod plain_json;
 mod policy;
 mod residents;
 #[cfg(feature = "rocksdb")]

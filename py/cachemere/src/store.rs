@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::errors::{from_engine, missing, opening, raise};
 use crate::keys::{self, Exact};
+use crate::load::{self, Description};
 use crate::logging;
 use crate::names::Names;
 use crate::policy::Policy;
@@ -480,6 +481,32 @@ impl Store {
                 }
             }
         })
+    }
+
+    /// Loads files as described; the fields of the summary. `show` is called with how far it is.
+    #[pyo3(signature = (described, ttl=None, show=None))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        described: Description,
+        ttl: Option<f64>,
+        show: Option<Py<PyAny>>,
+    ) -> PyResult<load::Told> {
+        if self.policy.keys.is_some() || self.policy.values.is_some() {
+            return Err(load::refuse_serializers(py));
+        }
+        let ttl = seconds("ttl", ttl)?;
+        let job = described.job();
+        let make = load::maker(&job);
+        let cache = self.cache(py)?;
+        let mut watcher = load::Watcher { show, raised: Mutex::new(None) };
+        let loaded = detached(py, || cache.load(job.load, job.existing, ttl, &make, &mut watcher));
+        self.residents.clear(py);
+        // An interrupt is told also if all was done when it came: it was meant for what comes next, too.
+        match watcher.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => loaded.map(load::told),
+        }
     }
 
     /// The canonical bytes of a key.

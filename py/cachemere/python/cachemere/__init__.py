@@ -18,6 +18,7 @@ _why_no_rocksdb = _which_engine.choose(__version__)
 
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
+from ._load import LoadSummary
 from ._memoize import memoize
 from ._memoized import Memoized
 from ._options import close_all, unlock
@@ -33,6 +34,7 @@ __all__ = [
     "CacheInfo",
     "EntryInfo",
     "Hit",
+    "LoadSummary",
     "Memoized",
     "Parallel",
     "PersistDict",

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._info import EntryInfo, Stats, VerifyReport
+from ._load import MEMORY_BUDGET, Format, Kind, LoadSummary
 from .errors import CacheError
 
 if sys.version_info >= (3, 11):
@@ -99,6 +100,47 @@ class AsyncTwins:
     ) -> None:
         """As :meth:`Cache.set_many`."""
         await asyncio.to_thread(self._sync.set_many, pairs, ttl, tags)
+
+    async def aload(
+        self,
+        files: Path | Iterable[Path],
+        format: Format,
+        *,
+        key: str | int | None = None,
+        value: str | int | None = None,
+        delimiter: str = ",",
+        header: bool = True,
+        keys: Kind = "text",
+        values: Kind = "text",
+        ttl: float | None = None,
+        duplicates: str = "last",
+        existing: str = "replace",
+        on_error: str = "raise",
+        memory_budget: int = MEMORY_BUDGET,
+        threads: int | None = None,
+        temporary: Path | None = None,
+        verbose: bool = False,
+    ) -> LoadSummary:
+        """As :meth:`Cache.load`. Ctrl-C does not end it, only the wait for it."""
+        return await asyncio.to_thread(
+            self._sync.load,
+            files,
+            format,
+            key=key,
+            value=value,
+            delimiter=delimiter,
+            header=header,
+            keys=keys,
+            values=values,
+            duplicates=duplicates,
+            existing=existing,
+            on_error=on_error,
+            memory_budget=memory_budget,
+            threads=threads,
+            temporary=temporary,
+            ttl=ttl,
+            verbose=verbose,
+        )
 
     async def adelete_many(self, keys: Iterable[Hashable]) -> int:
         """As :meth:`Cache.delete_many`."""

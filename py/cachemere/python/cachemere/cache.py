@@ -17,6 +17,7 @@ from ._async import AsyncTwins
 from ._engine import Store, Version
 from ._handle import Handle, Path
 from ._info import EntryInfo, entry_info
+from ._load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
 from ._memoize import Decorator, memoize
 from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
@@ -396,6 +397,95 @@ class Cache(AsyncTwins, Handle):
         items = pairs_of(pairs)
         if items:
             self._ask(None, lambda store: store.put_many(items, ttl=lifetime, tags=marks))
+
+    def load(
+        self,
+        files: Path | Iterable[Path],
+        format: Format,
+        *,
+        key: str | int | None = None,
+        value: str | int | None = None,
+        delimiter: str = ",",
+        header: bool = True,
+        keys: Kind = "text",
+        values: Kind = "text",
+        ttl: float | None = None,
+        duplicates: str = "last",
+        existing: str = "replace",
+        on_error: str = "raise",
+        memory_budget: int = MEMORY_BUDGET,
+        threads: int | None = None,
+        temporary: Path | None = None,
+        verbose: bool = False,
+    ) -> LoadSummary:
+        """Writes the records of files: all of them, or on an error, an interrupt or a kill none.
+
+        Made for millions: files are read in parallel (one file, too), and sorted within a memory budget however large
+        they are; the order of insertion is that of the files. Other writers wait only while entries are written, about
+        a microsecond each into a store without entries, some microseconds each into another one.
+
+        Args:
+            files: Paths, or one. They may be compressed with gzip, bzip2, zstd or xz, which is found out by their
+                content. Of two records with the same key, the one in the later file is the last.
+            format: `"tabsep"`: lines of a key, a tab and a value. `"ndjson"`: lines that are JSON objects. `"tuple2"`:
+                lines that are JSON lists of two items. `"csv"`: comma-separated values. `"bin_kv"`: size of the key,
+                key, size of the value, value, sizes in 8 bytes, little endian.
+            key: For JSON, the path of the key (`"id"`, `"of.0.name"`); for CSV, a column by name, or by number from 0.
+            value: The same for the value. `None`: for ndjson the whole line, for tuple2 the second item, for CSV the
+                column 1.
+            delimiter: What is between the fields of CSV.
+            header: Whether the first line of each CSV file has the names of the columns.
+            keys: `"text"`: as `str`, integers of JSON as `int`. `"bytes"`: as `bytes`.
+            values: `"text"`: as `str`. `"bytes"`: as `bytes`. `"json"`: as what `json.loads` gives.
+            ttl: Seconds the entries live, from the start of the load. `None`: as the cache says.
+            duplicates: Which of several records of one key is loaded: `"last"`, `"first"`, or `"error"`.
+            existing: What to do with a key the cache has: `"replace"` its value, `"keep"` it, or `"error"`.
+            on_error: `"raise"` at a bad record, with its file and line, or `"skip"` and count it.
+            memory_budget: Bytes of memory for records. What does not fit is spilled to a temporary directory. Up to 512
+                MiB more are taken while entries are written.
+            threads: How many read and sort. `None`: as many as there are cores.
+            temporary: Where the temporary directory is made. `None`: in the store's directory.
+            verbose: Whether to show a progress bar on the standard error.
+
+        Raises:
+            InvalidOptionError: An option makes no sense.
+            InputFileError: A file is missing, unreadable or broken.
+            BadRecordError: A record is not in the format.
+            DuplicateKeyError: Only if asked for.
+            StoreFullError, DiskFullError, ReadOnlyError: There is no room, or no permission.
+            BusyError: The cache was cleared while the files were read.
+
+        Example:
+            >>> import tempfile, pathlib, cachemere
+            >>> directory = pathlib.Path(tempfile.mkdtemp())
+            >>> _ = (directory / "people.ndjson").write_text('{"name": "Ada", "born": 1815}')
+            >>> cache = cachemere.Cache(directory / "store")
+            >>> cache.load(directory / "people.ndjson", "ndjson", key="name", values="json").written
+            1
+            >>> cache["Ada"]
+            {'name': 'Ada', 'born': 1815}
+            >>> cache.close()
+        """
+        options = LoadOptions(
+            format=format,
+            key=key,
+            value=value,
+            delimiter=delimiter,
+            header=header,
+            keys=keys,
+            values=values,
+            duplicates=duplicates,
+            existing=existing,
+            on_error=on_error,
+            memory_budget=memory_budget,
+            threads=threads,
+            temporary=temporary,
+            verbose=verbose,
+        )
+        lifetime = _checks.seconds("ttl", ttl)
+        described = options.describe(files, self.path)
+        nothing = LoadSummary.nothing()
+        return self._ask(nothing, lambda store: load(store, described, lifetime, verbose))
 
     def delete_many(self, keys: Iterable[Hashable]) -> int:
         """Removes keys, one after the other; how many were there.

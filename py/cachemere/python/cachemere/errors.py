@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BadRecordError",
     "BusyError",
     "CacheError",
     "ClosedError",
     "DamagedError",
     "DecodeError",
     "DiskFullError",
+    "DuplicateKeyError",
     "IncompatibleError",
+    "InputFileError",
     "InvalidOptionError",
     "KeyFormError",
+    "LoadError",
     "MissingKeyError",
     "NotInstalledError",
     "ParallelError",
@@ -116,6 +120,22 @@ class NotInstalledError(CacheError, ImportError):
 
 class ReplayMissError(CacheError, LookupError):
     """In replay mode nothing is computed, and this call's result is not in the cache."""
+
+
+class LoadError(CacheError, ValueError):
+    """What was to be loaded cannot be. Nothing was changed."""
+
+
+class InputFileError(LoadError):
+    """A file is missing or cannot be read, or its compression is truncated or broken."""
+
+
+class BadRecordError(LoadError):
+    """A record is not in the format that was said. The message has its file and line."""
+
+
+class DuplicateKeyError(LoadError):
+    """A key is there twice, in the files or in the cache, which was to be an error. The message has both places."""
 
 
 class ParallelError(CacheError):

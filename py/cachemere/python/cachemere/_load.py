@@ -1,0 +1,146 @@
+"""Loading files: options, checked by name, and what a load came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from . import _checks
+from ._load_bar import Bar
+from ._options import resolve
+from .errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from ._engine import Store
+
+Path = str | os.PathLike[str]
+Format = Literal["tabsep", "ndjson", "tuple2", "bin_kv", "csv"]
+Kind = Literal["text", "bytes", "json"]
+
+#: Bytes of memory for records unless told otherwise.
+MEMORY_BUDGET = 512 << 20
+_LEAST_BUDGET = 4 << 20
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What a load came to."""
+
+    #: Records in the files, without those that were skipped.
+    records: int
+    #: Entries written.
+    written: int
+    #: Records left out because another one of the same key counts.
+    duplicates: int
+    #: Records left out because the cache had their key (`existing="keep"`).
+    kept: int
+    #: Bad records left out (`on_error="skip"`).
+    skipped: int
+    #: Some of the bad records, ten at most: file, line and what is wrong.
+    bad: tuple[str, ...]
+    #: Bytes of the files as they are on the disk.
+    bytes_read: int
+    #: Bytes written to the temporary directory, because the records did not fit into the memory budget.
+    bytes_spilled: int
+    #: Seconds it took to read and sort.
+    reading: float
+    #: Seconds it took to write.
+    writing: float
+
+    @classmethod
+    def nothing(cls) -> LoadSummary:
+        """Of a load that was not done, because the cache is disabled."""
+        return cls(0, 0, 0, 0, 0, (), 0, 0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """All that describes a load but for its files. Checked when it is made."""
+
+    format: str
+    key: str | int | None = None
+    value: str | int | None = None
+    delimiter: str = ","
+    header: bool = True
+    keys: str = "text"
+    values: str = "text"
+    duplicates: str = "last"
+    existing: str = "replace"
+    on_error: str = "raise"
+    memory_budget: int = MEMORY_BUDGET
+    threads: int | None = None
+    temporary: Path | None = None
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        _checks.choice("format", self.format, ("tabsep", "ndjson", "tuple2", "bin_kv", "csv"))
+        _checks.choice("keys", self.keys, ("text", "bytes"))
+        _checks.choice("values", self.values, ("text", "bytes", "json"))
+        _checks.choice("duplicates", self.duplicates, ("last", "first", "error"))
+        _checks.choice("existing", self.existing, ("replace", "keep", "error"))
+        _checks.choice("on_error", self.on_error, ("raise", "skip"))
+        _checks.count("memory_budget", self.memory_budget, _LEAST_BUDGET)
+        if self.threads is not None:
+            _checks.count("threads", self.threads)
+            if self.threads > 1024:
+                raise InvalidOptionError(f"threads must be 1024 at most, not {self.threads}")
+        for name in ("header", "verbose"):
+            _checks.flag(name, getattr(self, name))
+        self._check_places()
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1 or self.delimiter in '"\n\r':
+            raise InvalidOptionError(f"delimiter must be one character, not {_checks.shown(self.delimiter)}")
+        if not self.delimiter.isascii():
+            raise InvalidOptionError(f"delimiter must be an ASCII character, not {self.delimiter!r}")
+
+    def _check_places(self) -> None:
+        for name in ("key", "value"):
+            place = getattr(self, name)
+            if self.format in ("tabsep", "bin_kv"):
+                if place is not None:
+                    raise InvalidOptionError(f"{name} is for ndjson, tuple2 and csv; {self.format} has it in one place")
+            elif self.format == "csv":
+                is_number = type(place) is int and place >= 0
+                if place is not None and not is_number and not isinstance(place, str):
+                    raise InvalidOptionError(
+                        f"{name} must be the name or number of a column, not {_checks.shown(place)}"
+                    )
+                if isinstance(place, str) and not self.header:
+                    raise InvalidOptionError(f"{name} must be the number of a column where there is no header")
+            elif place is not None and not isinstance(place, str):
+                raise InvalidOptionError(f"{name} must be the path of a member, a str, not {_checks.shown(place)}")
+        if self.format == "ndjson" and self.key is None:
+            raise InvalidOptionError("key must be given for ndjson: the path of the member that is the key")
+
+    def describe(self, files: Path | Iterable[Path], store: Path) -> dict[str, Any]:
+        """For the native half."""
+        if isinstance(files, (str, os.PathLike)):
+            files = (files,)
+        paths = [resolve(file) for file in _checks.items("files", files, "paths")]
+        return {
+            "files": paths,
+            "format": self.format,
+            "key": self.key,
+            "value": self.value,
+            "delimiter": ord(self.delimiter),
+            "header": self.header,
+            "keys": self.keys,
+            "values": self.values,
+            "duplicates": self.duplicates,
+            "existing": self.existing,
+            "skips": self.on_error == "skip",
+            "memory_budget": self.memory_budget,
+            "threads": self.threads,
+            "directory": resolve(store if self.temporary is None else self.temporary),
+        }
+
+
+def load(store: Store, described: dict[str, Any], ttl: float | None, verbose: bool) -> LoadSummary:
+    """Loads, and shows a bar if told to."""
+    if not verbose:
+        told = store.load(described, ttl)
+    else:
+        with Bar() as bar:
+            told = store.load(described, ttl, bar.show)
+    return LoadSummary(*told[:5], tuple(told[5]), *told[6:])

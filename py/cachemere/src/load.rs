@@ -1,0 +1,220 @@
+//! Loading files: from records to canonical keys and safe values, without the interpreter.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use cachemere::ByteEntry;
+use cachemere::load::{
+    Column, Duplicates, Existing, Field, Format, Load, OnError, Phase, Progress, Record, Records, Refusal,
+    Summary, Watch,
+};
+use pyo3::prelude::*;
+
+use crate::errors::raise;
+use crate::form::{BYTES, STR, put_bytes};
+use crate::plain_json;
+
+/// How a load is described by `cachemere._load`, which has checked it.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Description {
+    files: Vec<PathBuf>,
+    format: String,
+    key: Option<Place>,
+    value: Option<Place>,
+    delimiter: u8,
+    header: bool,
+    keys: String,
+    values: String,
+    duplicates: String,
+    existing: String,
+    skips: bool,
+    memory_budget: usize,
+    threads: Option<usize>,
+    directory: PathBuf,
+}
+
+/// A path into JSON, or a column.
+#[derive(FromPyObject)]
+enum Place {
+    Number(usize),
+    Name(String),
+}
+
+impl Place {
+    fn name(self) -> String {
+        match self {
+            Place::Number(number) => number.to_string(),
+            Place::Name(name) => name,
+        }
+    }
+
+    fn column(self) -> Column {
+        match self {
+            Place::Number(number) => Column::Number(number),
+            Place::Name(name) => Column::Name(name),
+        }
+    }
+}
+
+/// What a field is stored as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Bytes,
+    Json,
+}
+
+impl Kind {
+    fn named(name: &str) -> Kind {
+        match name {
+            "bytes" => Kind::Bytes,
+            "json" => Kind::Json,
+            _ => Kind::Text,
+        }
+    }
+}
+
+/// A load that is about to begin.
+pub(crate) struct Job {
+    pub(crate) load: Load,
+    pub(crate) existing: Existing,
+    keys: Kind,
+    values: Kind,
+}
+
+impl Description {
+    pub(crate) fn job(self) -> Job {
+        let records = match self.format.as_str() {
+            "ndjson" => Records::NdJson {
+                key: self.key.map(Place::name).unwrap_or_default(),
+                value: self.value.map(Place::name),
+            },
+            "tuple2" => {
+                Records::Tuple2 { key: self.key.map(Place::name), value: self.value.map(Place::name) }
+            }
+            "bin_kv" => Records::BinKv,
+            "csv" => Records::Csv {
+                key: self.key.map_or(Column::Number(0), Place::column),
+                value: self.value.map_or(Column::Number(1), Place::column),
+                delimiter: self.delimiter,
+                header: self.header,
+            },
+            _ => Records::TabSep,
+        };
+        let duplicates = match self.duplicates.as_str() {
+            "first" => Duplicates::First,
+            "error" => Duplicates::Error,
+            _ => Duplicates::Last,
+        };
+        let on_error = if self.skips { OnError::Skip } else { OnError::Fail };
+        let load = Load::new(self.files, Format::new(records), self.directory).options(|options| {
+            let options = options.memory_budget(self.memory_budget).duplicates(duplicates).on_error(on_error);
+            match self.threads {
+                Some(threads) => options.threads(threads),
+                None => options,
+            }
+        });
+        let existing = match self.existing.as_str() {
+            "keep" => Existing::Keep,
+            "error" => Existing::Error,
+            _ => Existing::Replace,
+        };
+        Job { load, existing, keys: Kind::named(&self.keys), values: Kind::named(&self.values) }
+    }
+}
+
+/// From a record to the entry that `cache[key] = value` would write.
+pub(crate) fn maker(job: &Job) -> impl Fn(&Record<'_>, &mut ByteEntry) -> Result<(), Refusal> + Sync + use<> {
+    let (keys, values) = (job.keys, job.values);
+    move |record, entry| {
+        put_key(keys, record.key, &mut entry.key)?;
+        put_value(values, record.value, &mut entry.payload)
+    }
+}
+
+fn put_key(kind: Kind, key: Field<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    match (kind, key) {
+        (Kind::Bytes, key) => put_bytes(out, BYTES, &bytes(key)?),
+        // What JSON has as an integer is an int, as a key of a dict would be.
+        (_, Field::Json(json)) if plain_json::is_integer(json) => plain_json::put(json, out)?,
+        (_, key) => put_bytes(out, STR, key.text()?.as_bytes()),
+    }
+    Ok(())
+}
+
+fn put_value(kind: Kind, value: Field<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    match (kind, value) {
+        (Kind::Bytes, value) => put_bytes(out, BYTES, &bytes(value)?),
+        (Kind::Json, Field::Json(json) | Field::Line(json)) => plain_json::put(json, out)?,
+        (Kind::Json, Field::Bytes(bytes)) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| Refusal::record("its value is not UTF-8"))?;
+            plain_json::put_unchecked(text, out)?;
+        }
+        (Kind::Text, value) => {
+            let text = value.text().map_err(|refusal| match refusal {
+                Refusal::Record(reason) => {
+                    Refusal::record(format!("{reason}: say values=\"json\" to keep what it is"))
+                }
+                other => other,
+            })?;
+            put_bytes(out, STR, text.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a field: of a string of JSON those of its text.
+fn bytes(field: Field<'_>) -> Result<std::borrow::Cow<'_, [u8]>, Refusal> {
+    Ok(match field {
+        Field::Json(json) if json.starts_with('"') => field.text()?.into_owned().into_bytes().into(),
+        field => field.raw().into(),
+    })
+}
+
+/// Shows how far it is, and asks whether Ctrl-C was pressed.
+pub(crate) struct Watcher {
+    /// Called with the phase and numbers; see `cachemere._load_bar`.
+    pub(crate) show: Option<Py<PyAny>>,
+    pub(crate) raised: Mutex<Option<PyErr>>,
+}
+
+impl Watcher {
+    fn note(&self, error: PyErr) {
+        let mut raised = self.raised.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        raised.get_or_insert(error);
+    }
+}
+
+impl Watch for Watcher {
+    fn progress(&mut self, progress: &Progress) {
+        let Some(show) = &self.show else { return };
+        let is_reading = progress.phase == Phase::Reading;
+        let numbers =
+            (is_reading, progress.bytes_read, progress.bytes_total, progress.records, progress.written);
+        if let Some(Err(error)) = Python::try_attach(|py| show.call1(py, numbers)) {
+            self.note(error);
+        }
+    }
+
+    fn is_cancelled(&mut self) -> bool {
+        if let Some(Err(error)) = Python::try_attach(|py| py.check_signals()) {
+            self.note(error);
+        }
+        self.raised.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+}
+
+pub(crate) type Told = (u64, u64, u64, u64, u64, Vec<String>, u64, u64, f64, f64);
+
+/// The fields of `LoadSummary`, in their order.
+pub(crate) fn told(summary: Summary) -> Told {
+    let Summary { records, written, duplicates, kept, skipped, bad, bytes_read, bytes_spilled, .. } = summary;
+    let seconds = (summary.reading.as_secs_f64(), summary.writing.as_secs_f64());
+    (records, written, duplicates, kept, skipped, bad, bytes_read, bytes_spilled, seconds.0, seconds.1)
+}
+
+/// Values and keys that the user serializes himself cannot be made without the interpreter.
+pub(crate) fn refuse_serializers(py: Python<'_>) -> PyErr {
+    raise(py, "InvalidOptionError", ("a store with serializers of its own cannot be loaded into",))
+}
