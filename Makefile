@@ -60,7 +60,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) clippy --workspace $(ROCKS_FEATURES) --all-targets -- --deny warnings
 	$(WITH_LIBCLANG) RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(ROCKS_FEATURES) --no-deps
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/ruff format --check . && ../../$(ROCKS_VENV)/bin/ruff check .
-	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend
+	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
 torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
