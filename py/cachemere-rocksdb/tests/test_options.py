@@ -136,6 +136,13 @@ def test_unknown_names_are_named() -> None:
         RocksDBCompressionOptions(window_bits=1, level="high", strategy=0, max_dict_bytes=0)  # type: ignore[arg-type]
 
 
+def test_options_that_rocksdb_refuses_leave_nothing_behind(path: Path) -> None:
+    options = RocksDBOptions(create_if_missing=True, zstd_max_train_bytes=100)
+    with pytest.raises(InvalidOptionError, match="max_dict_bytes"):
+        RocksDBDict(path, options)
+    assert not path.exists()
+
+
 def test_compression_options_to_dict() -> None:
     assert KNOBS.to_dict() == {"window_bits": -14, "level": 6, "strategy": 0, "max_dict_bytes": 16 * 1024}
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 # fmt: off
 IN_ORDER: list[Any] = [
     None,
-    -math.inf, -(2**200), -(2**64) - 1, -(2**64), -(2**63) - 1, -(2**63), -1e18, -256, -255, -5, -1.5, -1, -0.5, -1e-300,
-    -5e-324, 0, 5e-324, 1e-323, 2.2250738585072014e-308, 1e-300, 0.1, 0.5, 1, 1.0000000000000002, 1.5, 2, 3, 127, 128,
+    -math.inf, -(2**200), -(2**64) - 1, -(2**64), -(2**63) - 1, -(2**63), -1e18, -256, -255, -5, -1.5, -1, -0.5,
+    -1e-300, -5e-324, 0, 5e-324, 1e-323, 2.2250738585072014e-308, 1e-300, 0.1, 0.5, 1, 1.0000000000000002, 1.5, 2, 3, 127, 128,
     2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 1e19, 2**64 - 1, 2**64, 2**64 + 1, 2**191, 2**192, 2**193 + 1, 1e300,
     2**2000, 2**2000 + 1, math.inf,
     b"", b"\x00", b"\x00\xff", b"a", b"a\x00", b"b", b"\xff",
@@ -108,7 +108,8 @@ def test_bytes_that_are_no_ordered_key_are_an_error(path: Path) -> None:
     raw: RocksDBDict[Any, bytes] = RocksDBDict(path, key_encoding="raw", deser_value=bytes)
     # fmt: off
     broken = [
-        b"", b"\x01", b"\x13", b"\x13\x20", b"\x13\xe0\x00", b"\x13\x21\x03", b"\x13\xf0\xff\xff\xff\xff\xff\xff\xff\xff\x00",
+        b"", b"\x01", b"\x13", b"\x13\x20", b"\x13\xe0\x00", b"\x13\x21\x03",
+        b"\x13\xf0\xff\xff\xff\xff\xff\xff\xff\xff\x00",
         b"\x30", b"\x30\x28a", b"\x30\x28a\x00", b"\x28\xff\xfe", b"\x12\x00", b"\x08\x08", b"\xff",
         b"\x13\x10\x00\x00\x00", b"\x13\x20\x01\x01\x01\x01\x01\x01\x01\x01\x01\x02",
     ]

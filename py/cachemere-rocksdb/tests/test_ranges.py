@@ -27,7 +27,10 @@ def test_ranges_have_their_first_key_and_not_their_last(d: RocksDBDict[Any, int]
 
 
 def test_ranges_go_back(d: RocksDBDict[Any, int]) -> None:
-    assert list(d.keys(start=5, stop=8, reverse=True)) == [7, 6, 5] and list(d.keys(reverse=True)) == list(range(100))[::-1]
+    assert (
+        list(d.keys(start=5, stop=8, reverse=True)) == [7, 6, 5]
+        and list(d.keys(reverse=True)) == list(range(100))[::-1]
+    )
     assert list(reversed(d.keys(start=5, stop=8, reverse=True))) == [5, 6, 7]
     assert list(d.items(stop=2, reverse=True)) == [(1, 10), (0, 0)]
     with pytest.raises(InvalidOptionError, match="reverse"):
@@ -45,7 +48,14 @@ def test_a_range_is_a_view_of_its_keys_only(d: RocksDBDict[Any, int]) -> None:
 def test_prefixes(path: Path) -> None:
     d: RocksDBDict[Any, int] = RocksDBDict(path)
     d.update({"P1": 1, "P17": 17, "P2": 2, "Q1": 1, "P": 0, "P\U0010ffff": 9, b"P1": -1})
-    assert list(d.seek_keys("P1")) == ["P1", "P17"] and list(d.seek_keys("")) == ["P", "P1", "P17", "P2", "P\U0010ffff", "Q1"]
+    assert list(d.seek_keys("P1")) == ["P1", "P17"] and list(d.seek_keys("")) == [
+        "P",
+        "P1",
+        "P17",
+        "P2",
+        "P\U0010ffff",
+        "Q1",
+    ]
     assert list(d.seek_items("P1", reverse=True)) == [("P17", 17), ("P1", 1)] and list(d.seek_keys("X")) == []
     assert list(d.seek_keys(b"P")) == [b"P1"]
 
@@ -61,7 +71,9 @@ def test_a_tuple_is_a_prefix_item_by_item(path: Path) -> None:
 def test_bytes_of_all_ones_are_a_prefix(path: Path) -> None:
     d: RocksDBDict[Any, bytes] = RocksDBDict(path, deser_key=bytes, deser_value=bytes)
     d.update({b"\xfe": b"", b"\xff": b"", b"\xff\xff\xff": b""})
-    assert list(d.seek_keys(b"\xff")) == [b"\xff", b"\xff\xff\xff"] and list(d.seek_keys(b"\xff\xff")) == [b"\xff\xff\xff"]
+    assert list(d.seek_keys(b"\xff")) == [b"\xff", b"\xff\xff\xff"] and list(d.seek_keys(b"\xff\xff")) == [
+        b"\xff\xff\xff"
+    ]
     assert list(d.seek_keys("")) == [b"\xfe", b"\xff", b"\xff\xff\xff"]
 
 

@@ -34,8 +34,10 @@ def _choose(version: str) -> str | None:
         engine: ModuleType = import_module("cachemere_rocksdb._engine")
     except ImportError as error:
         return _ignored(f"its engine cannot be loaded: {error}")
-    sys.modules["cachemere._engine"] = engine
-    sys.modules["cachemere._rocks"] = engine._rocks
+    package = sys.modules["cachemere"]
+    for name, module in (("_engine", engine), ("_rocks", engine._rocks)):
+        sys.modules[f"cachemere.{name}"] = module
+        setattr(package, name, module)
     return None
 
 
