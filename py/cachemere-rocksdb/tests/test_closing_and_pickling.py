@@ -61,13 +61,14 @@ def test_what_is_forgotten_is_closed(path: Path) -> None:
 
 
 def test_a_function_that_refers_to_its_mapping_does_not_keep_it(path: Path) -> None:
-    def decode(view: memoryview) -> Any:
-        return known, bytes(view)
+    def make() -> weakref.ref[Any]:
+        def decode(view: memoryview) -> Any:
+            return d, bytes(view)
 
-    known: list[Any] = []
-    known.append(RocksDBDict(path, deser_key=bytes, deser_value=decode, ser_value=bytes))
-    found = weakref.ref(known[0])
-    del known, decode
+        d: Any = RocksDBDict(path, deser_key=bytes, deser_value=decode, ser_value=bytes)
+        return weakref.ref(d)
+
+    found = make()
     gc.collect()
     assert found() is None
     RocksDBDict[Any, Any](path, deser_key=bytes, deser_value=bytes).close()
