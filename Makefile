@@ -41,7 +41,7 @@ test-python: $(VENV)/package $(VENV)/tools
 test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --lib rocks::
 	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --test 'rocks*'
-	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks::
+	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m pytest
 
 lint: lint-rust lint-python
