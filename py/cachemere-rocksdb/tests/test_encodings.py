@@ -99,3 +99,37 @@ def test_something_else_is_left_alone(path: Path, tmp_path: Path) -> None:
     for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StoreIOError, match="is not a directory"):
             RocksDBDict(wrong)
+
+
+def test_the_bytes_are_those_of_the_format(path: Path) -> None:
+    d: RocksDBDict[Any, Any] = RocksDBDict(path)
+    d.update(
+        {
+            1: None,
+            -1: True,
+            1.5: 2,
+            1000: "a",
+            None: b"b",
+            "k\0": [1],
+            b"k": 0,
+            ("k\0", 0, ()): 0.5,
+            2**200: (),
+            0.25: 0,
+        }
+    )
+    d.close()
+    (path / MARK).unlink()
+    raw: RocksDBDict[bytes, bytes] = RocksDBDict(path, key_encoding="raw", deser_value=bytes)
+    stored = {key.hex(" "): value.hex(" ") for key, value in raw.items()}
+    assert stored == {
+        "08": "00 62 01 62",
+        "11 df ff": "00 31",
+        "13 10 7f fe 00": "00 69 00 00 00 00 00 00 00 00",
+        "13 20 00": "00 4e",
+        "13 20 80": "00 69 02 00 00 00 00 00 00 00",
+        "13 29 f4": "00 73 01 61",
+        "13 f0 00 00 00 00 00 00 00 c8 00": "00 74 00",
+        "20 6b": "00 69 00 00 00 00 00 00 00 00",
+        "28 6b 00": "00 6c 01 69 01 00 00 00 00 00 00 00",
+        "30 28 6b 00 ff 00 12 30 00 00": "00 66 00 00 00 00 00 00 e0 3f",
+    }
