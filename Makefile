@@ -21,7 +21,7 @@ ROCKS_FEATURES = --release --features tokio,rocksdb
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
 .PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
-	bench-rust bench-python clean
+	bench-rust bench-python bench-rocks clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -68,7 +68,7 @@ torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(RO
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
 
-bench: bench-rust bench-python
+bench: bench-rust bench-python bench-rocks
 
 bench-rust:
 	$(CARGO) bench --bench costs
@@ -81,6 +81,14 @@ bench-python:
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
 	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
 	.venv-bench/bin/python benches/python/run.py $(BENCH)
+
+# RocksDBDict beside rocksdict and hugedict.
+bench-rocks: $(ROCKS_VENV)/package
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python benches/python/install.py
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	.venv-bench/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	.venv-bench/bin/python benches/python/rocks.py $(BENCH)
 
 # The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
 # compiled for both packages and for the tests is compiled once.

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from .. import _checks
 from .._forms import Forms
@@ -210,6 +210,18 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
     def ser_value(self) -> Callable[[V], bytes] | None:
         """As it was given."""
         return cast("Callable[[V], bytes] | None", self._given["ser_value"])
+
+    if TYPE_CHECKING:
+        # What the native half does, with the types of this mapping.
+        def __getitem__(self, key: K, /) -> V: ...
+        def __setitem__(self, key: K, value: V, /) -> None: ...
+        def __delitem__(self, key: K, /) -> None: ...
+        def __iter__(self) -> Iterator[K]: ...
+        @overload
+        def get(self, key: K, default: None = None, /) -> V | None: ...
+        @overload
+        def get(self, key: K, default: V | T, /) -> V | T: ...
+        def get(self, key: K, default: Any = None, /) -> Any: ...
 
     # --- reading --------------------------------------------------------------------------------------------------
 
