@@ -23,7 +23,7 @@ BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
 .PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
-	bench-rust bench-python bench-load clean
+	bench-rust bench-python bench-load bench-rocks clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -44,7 +44,7 @@ test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --lib rocks::
 	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --test 'rocks*'
 	$(WITH_LIBCLANG) CACHEMERE_TEST_BACKEND=rocksdb $(CARGO) test $(ROCKS_FEATURES) $(BOTH_BACKENDS)
-	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks::
+	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m pytest
 
 lint: lint-rust lint-python
@@ -63,7 +63,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) clippy --workspace $(ROCKS_FEATURES) --all-targets -- --deny warnings
 	$(WITH_LIBCLANG) RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(ROCKS_FEATURES) --no-deps
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/ruff format --check . && ../../$(ROCKS_VENV)/bin/ruff check .
-	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend
+	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
 torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
@@ -71,7 +71,7 @@ torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(RO
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
 
-bench: bench-rust bench-python
+bench: bench-rust bench-python bench-rocks
 
 bench-rust:
 	$(CARGO) bench --bench costs
@@ -89,6 +89,14 @@ bench-python:
 bench-load: $(VENV)/package $(VENV)/tools
 	$(VENV)/bin/python benches/python/load.py --files 4
 	$(VENV)/bin/python benches/python/load.py --files 1
+
+# RocksDBDict beside rocksdict and hugedict.
+bench-rocks: $(ROCKS_VENV)/package
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python benches/python/install.py
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	.venv-bench/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
+	.venv-bench/bin/python benches/python/rocks.py $(BENCH)
 
 # The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
 # compiled for both packages and for the tests is compiled once.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, ReadOptions};
+use rocksdb::{BottommostLevelCompaction, CompactOptions, DEFAULT_COLUMN_FAMILY_NAME, ReadOptions};
 
 use super::batch::Batch;
 use super::failure::{forked, tell};
@@ -282,7 +282,10 @@ impl Database {
     /// Merges the files that have keys of a range, and gives the space of what was removed back.
     pub fn compact(&self, range: &Range) -> Result<()> {
         self.to_write(|open| {
-            open.db.compact_range(range.start.as_deref(), range.stop.as_deref());
+            let mut options = CompactOptions::default();
+            // Otherwise a single file would be moved to the last level as it is.
+            options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+            open.db.compact_range_opt(range.start.as_deref(), range.stop.as_deref(), &options);
             Ok(())
         })
     }

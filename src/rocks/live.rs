@@ -94,7 +94,12 @@ impl Opening {
             }
             None => return Err(self.missing()),
         }
-        let database = self.open_as_asked(&options.to_rocksdb())?;
+        let database = self.open_as_asked(&options.to_rocksdb()).inspect_err(|_| {
+            if existing.is_none() {
+                // Unless something is in it, of this opening or of another process's.
+                let _ = fs::remove_dir(&self.path);
+            }
+        })?;
         if self.mode == Mode::Primary {
             self.settle_mark(&database)?;
         }
@@ -134,9 +139,13 @@ impl Opening {
                 Mode::ReadOnly => DB::open_cf_with_opts_for_read_only(options, &self.path, families(), false),
                 Mode::Secondary { path } => {
                     make_private(path)?;
+                    // It would leave out files that are missing, and say nothing.
+                    let whole = DB::open_cf_with_opts_for_read_only(options, &self.path, families(), false);
                     let families =
                         families().map(|(name, options)| ColumnFamilyDescriptor::new(name, options));
-                    DB::open_cf_descriptors_as_secondary(options, &self.path, path, families)
+                    whole.and_then(|_| {
+                        DB::open_cf_descriptors_as_secondary(options, &self.path, path, families)
+                    })
                 }
             };
             match opened.map_err(|error| tell(&self.path, "opening it", &error)) {

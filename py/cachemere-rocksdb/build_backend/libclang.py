@@ -1,7 +1,7 @@
 """Where bindgen, which reads RocksDB's header, finds a libclang without one in the system.
 
-As a program: prints the environment it needs, for a shell. The Makefile builds with the same, so that RocksDB is compiled
-once for the tests and the package.
+As a program: prints the environment it needs, for a shell. The Makefile builds with the same, so that RocksDB is
+compiled once for the tests and the package.
 """
 
 import importlib.util

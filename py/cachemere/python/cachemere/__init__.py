@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import atexit
 
-from . import _which_engine
-
-__version__ = "0.1.0"
-
-#: Why there is no RocksDB; `None` if there is. Before anything else is imported: all of it uses the engine.
-_why_no_rocksdb = _which_engine.choose(__version__)
-
+# The first is the first: all others use the engine.
+from . import _which_engine as _which_engine
 from . import errors
 from ._info import EntryInfo, Stats, VerifyReport
 from ._load import LoadSummary
@@ -23,6 +18,7 @@ from ._memoize import memoize
 from ._memoized import Memoized
 from ._options import close_all, unlock
 from ._results import CacheInfo, Hit
+from ._version import __version__ as __version__
 from .cache import Cache, open
 from .errors import CacheError
 from .parallel import Parallel

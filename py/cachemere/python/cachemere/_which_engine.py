@@ -1,6 +1,7 @@
-"""Which engine this process has: that of the distribution `cachemere-rocksdb`, if it is installed, or the package's own.
+"""Which engine this process has: that of the distribution `cachemere-rocksdb`, if it is there, or the package's own.
 
-Both are built from the same sources, one with RocksDB. There is one of them in a process.
+Both are built from the same sources, one with RocksDB. There is one of them in a process, chosen when this module is
+imported, which must be before anything that uses the engine.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+from ._version import __version__
+
 _logger = logging.getLogger(__name__)
 
 
-def choose(version: str) -> str | None:
+def _choose(version: str) -> str | None:
     """Makes the engine with RocksDB `cachemere._engine`; why not, if it does not."""
     if "cachemere._engine" in sys.modules:
         # Of an import of this package that failed later on.
@@ -31,11 +34,17 @@ def choose(version: str) -> str | None:
         engine: ModuleType = import_module("cachemere_rocksdb._engine")
     except ImportError as error:
         return _ignored(f"its engine cannot be loaded: {error}")
-    sys.modules["cachemere._engine"] = engine
-    sys.modules["cachemere._rocks"] = engine._rocks
+    package = sys.modules["cachemere"]
+    for name, module in (("_engine", engine), ("_rocks", engine._rocks)):
+        sys.modules[f"cachemere.{name}"] = module
+        setattr(package, name, module)
     return None
 
 
 def _ignored(why: str) -> str:
     _logger.warning("cachemere-rocksdb is ignored: %s", why)
     return why
+
+
+#: Why there is no RocksDB; `None` if there is.
+WHY_NO_ROCKSDB = _choose(__version__)

@@ -204,10 +204,6 @@ impl Rocks {
         Ok(files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
     }
 
-    pub(crate) fn db(&self) -> &DB {
-        &self.db
-    }
-
     /// Rewrites all tables into the lowest level, without what was overwritten, removed or has expired.
     pub(crate) fn compact(&self) -> Result<()> {
         self.db.flush().map_err(|e| rocks_error(e, "writing a table"))?;

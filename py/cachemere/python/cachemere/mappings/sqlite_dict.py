@@ -112,7 +112,8 @@ class SqliteDict(HugeMutableMapping[K, V]):
         self.ser_value, self.deser_value = ser_value, deser_value
         self._connections = _Connections(path, self._timeout)
         self._table = f'"{table_name}"'
-        made = f"CREATE TABLE IF NOT EXISTS {self._table}(key {self._keytype.value} PRIMARY KEY, value {self._valuetype.value})"
+        columns = f"key {self._keytype.value} PRIMARY KEY, value {self._valuetype.value}"
+        made = f"CREATE TABLE IF NOT EXISTS {self._table}({columns})"
         try:
             with self._writing() as database:
                 database.execute(made)
@@ -305,8 +306,8 @@ class SqliteDict(HugeMutableMapping[K, V]):
         """What is there all the time is met once."""
         way, further = ("DESC", "<") if reverse else ("ASC", ">")
         order = f"ORDER BY rowid {way} LIMIT {_CHUNK}"
-        chosen, bound = f"SELECT rowid, key, {value} FROM {self._table}", ()
-        where = ""
+        chosen, where = f"SELECT rowid, key, {value} FROM {self._table}", ""
+        bound: tuple[Any, ...] = ()
         while True:
             with self._reading() as database:
                 rows = database.execute(f"{chosen} {where} {order}", bound).fetchall()

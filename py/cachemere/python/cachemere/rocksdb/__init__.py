@@ -5,16 +5,14 @@ Needs the distribution `cachemere-rocksdb`, which compiles RocksDB.
 
 from __future__ import annotations
 
-import sys
-
-import cachemere
-
+from .._version import __version__
+from .._which_engine import WHY_NO_ROCKSDB
 from ..errors import NotInstalledError
 
-if "cachemere._rocks" not in sys.modules:
+if WHY_NO_ROCKSDB is not None:
     raise NotInstalledError(
-        f"cachemere.rocksdb needs the distribution cachemere-rocksdb ({cachemere._why_no_rocksdb}): "
-        f"pip install cachemere-rocksdb=={cachemere.__version__}"
+        f"cachemere.rocksdb needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "
+        f"pip install cachemere-rocksdb=={__version__}"
     )
 
 from ..mappings import CacheDict, ChainedMapping, HugeMapping, HugeMutableMapping, SqliteDict

@@ -54,15 +54,13 @@ class PrefixExtractor:
 
 
 def fixed_prefix(*, size: int, type: Literal["fixed_prefix"] = "fixed_prefix") -> PrefixExtractor:
-    """Prefixes of so many bytes of the encoded key. The ordered encoding of str and bytes has one byte before the text."""
+    """Prefixes of so many bytes of the encoded key. In the ordered encoding a str or bytes has one byte before it."""
     _checks.choice("type", type, ("fixed_prefix",))
     _number("size", size, 1, 65536)
     return PrefixExtractor("fixed_prefix", size)
 
 
-def fixed_prefix_alike(
-    *, prefix: Any, type: Literal["fixed_prefix_alike"] = "fixed_prefix_alike"
-) -> PrefixExtractor:
+def fixed_prefix_alike(*, prefix: Any, type: Literal["fixed_prefix_alike"] = "fixed_prefix_alike") -> PrefixExtractor:
     """Prefixes as long as this one, which can be any key."""
     _checks.choice("type", type, ("fixed_prefix_alike",))
     return PrefixExtractor("fixed_prefix_alike", None, (prefix,))

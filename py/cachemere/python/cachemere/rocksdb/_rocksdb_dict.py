@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from .. import _checks
 from .._forms import Forms
@@ -53,18 +53,18 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
     Args:
         path: The database's directory.
         options: How RocksDB works with it. By default, it is made if it is missing.
-        deser_key, ser_key: Functions from the memoryview of an encoded key to the key, and from a key to bytes. The view
-            is valid while the function runs. With `deser_key` alone, keys are bytes, or str that are encoded in UTF-8.
+        deser_key, ser_key: Functions from the memoryview of an encoded key to the key, and from a key to bytes. The
+            view is valid while the function runs. With `deser_key` alone, keys are bytes, or str, as UTF-8.
         deser_value, ser_value: Functions from the memoryview of a stored value to the value, and from a value to bytes.
             Without them values are stored in a safe form: plain data, and types that are registered.
         readonly: Reads what is there now; any number of processes may.
         secondary_mode: Reads, and sees later writes of the primary after :meth:`try_catch_up_with_primary`.
-        secondary_path: A directory for the notes of the secondary, one for each. By default one that is gone at the end.
-        key_encoding: "ordered": str, bytes, int of any size, float, None and tuples of these, where keys that are equal
-            are one key (`1`, `1.0` and `True`, read as `1`), and others are not (`"a"` and `b"a"`); the order is that of
-            Python among numbers, bytes, str, and tuples. "raw": what the functions make of it. "hugedict": as the
-            package of that name does it without functions for keys: str in UTF-8, bytes, int of 64 bits (not in their
-            order), None. By default "raw" if there is a function for keys, "ordered" otherwise.
+        secondary_path: A directory for the notes of the secondary, one for each. By default a temporary one.
+        key_encoding: "ordered": str, bytes, int of any size, float, None and tuples of these, where keys that are
+            equal are one key (`1`, `1.0` and `True`, read as `1`), and others are not (`"a"` and `b"a"`); None comes
+            first, then numbers, bytes, str, and tuples, each in Python's order. "raw": what the functions make of it.
+            "hugedict": as the package of that name does it: str in UTF-8, bytes, int of 64 bits (not in their order),
+            None. By default "raw" if there is a function for keys, "ordered" otherwise.
         types: Types of values to register, as for :class:`~cachemere.Cache`.
         allow_pickle: Whether to pickle values that nothing safer can hold, and to load such. Loading a pickle can run
             any code, so only where nobody else can write.
@@ -72,7 +72,8 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
     The database notes how it is encoded. One of another program does not, and is opened with `key_encoding` given, or
     functions for its keys, and functions for its values.
 
-    A walk reads some entries at a time: what is there all the time is met once, what others write meanwhile is met or not.
+    A walk reads some entries at a time: what is there all the time is met once, what others write meanwhile is met or
+    not.
 
     An object is pickled as its path, options and functions. A forked child opens one that only reads by itself; one
     that writes stays its parent's, and is an error in the child.
@@ -109,7 +110,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
         allow_pickle: bool = False,
     ) -> None:
         self._path = resolve(path)
-        self._given = {
+        self._given: dict[str, Any] = {
             "options": options,
             "deser_key": deser_key,
             "deser_value": deser_value,
@@ -155,7 +156,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
         given, encoding = self._given, self._encoding
         own_values = self.deser_value is not None or self.ser_value is not None or encoding == "hugedict"
         extractor = self._options.prefix_extractor
-        prefix = (None, ()) if extractor is None else (extractor.size, extractor.prefix)
+        prefix: tuple[int | None, Bound] = (None, ()) if extractor is None else (extractor.size, extractor.prefix)
         forms = Forms(given["types"])
         secondary = given["secondary_path"]
         if given["secondary_mode"] and secondary is None:
@@ -165,7 +166,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
             self._open(
                 self._path,
                 options=self._options,
-                prefix=cast("tuple[int | None, Bound]", prefix),
+                prefix=prefix,
                 readonly=given["readonly"],
                 secondary_path=None if secondary is None else Path(secondary),
                 key_encoding=encoding,
@@ -209,6 +210,18 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
     def ser_value(self) -> Callable[[V], bytes] | None:
         """As it was given."""
         return cast("Callable[[V], bytes] | None", self._given["ser_value"])
+
+    if TYPE_CHECKING:
+        # What the native half does, with the types of this mapping.
+        def __getitem__(self, key: K, /) -> V: ...
+        def __setitem__(self, key: K, value: V, /) -> None: ...
+        def __delitem__(self, key: K, /) -> None: ...
+        def __iter__(self) -> Iterator[K]: ...
+        @overload
+        def get(self, key: K, default: None = None, /) -> V | None: ...
+        @overload
+        def get(self, key: K, default: V | T, /) -> V | T: ...
+        def get(self, key: K, default: Any = None, /) -> Any: ...
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Live views of a :class:`~cachemere.rocksdb.RocksDBDict`, of all of it or of a range, in the order of the keys or back."""
+"""Live views of a :class:`~cachemere.rocksdb.RocksDBDict`, of all of it or of a range, in order or back."""
 
 from __future__ import annotations
 
