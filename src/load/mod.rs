@@ -99,6 +99,8 @@ pub use self::summary::Summary;
 use self::watch::{Counts, supervise};
 pub use self::watch::{Phase, Progress, Watch};
 pub use self::workspace::Workspace;
+#[cfg(feature = "rocksdb")]
+pub(crate) use self::workspace::remove_abandoned;
 use crate::error::{Error, Result};
 
 /// A load that is about to begin: which files, in which format, with which [options](Options).

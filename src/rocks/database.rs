@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use rocksdb::{BottommostLevelCompaction, CompactOptions, DEFAULT_COLUMN_FAMILY_NAME, ReadOptions};
+use rocksdb::{
+    BottommostLevelCompaction, CompactOptions, DEFAULT_COLUMN_FAMILY_NAME, IngestExternalFileOptions,
+    ReadOptions,
+};
 
 use super::batch::Batch;
 use super::failure::{forked, tell};
@@ -287,6 +290,32 @@ impl Database {
             options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
             open.db.compact_range_opt(range.start.as_deref(), range.stop.as_deref(), &options);
             Ok(())
+        })
+    }
+
+    /// Merges the files that have keys of a range as far as they lie over each other.
+    pub(super) fn compact_new(&self, range: &Range) -> Result<()> {
+        self.to_write(|open| {
+            open.db.compact_range(range.start.as_deref(), range.stop.as_deref());
+            Ok(())
+        })
+    }
+
+    /// Takes files in that [`write_sst`](super::write_sst) made: all of them or none, and moves them into the database's
+    /// directory if it is on the same disk. Their entries replace those of the same keys, and those of later files those of
+    /// earlier ones.
+    ///
+    /// # Errors
+    /// [`Damaged`](Error::Damaged) for a file that is not whole, [`Io`](Error::Io) for one that is not there.
+    pub fn ingest<P: AsRef<Path>>(&self, files: &[P]) -> Result<()> {
+        if files.is_empty() {
+            return self.may_write();
+        }
+        self.to_write(|open| {
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            let files = files.iter().map(AsRef::as_ref).collect();
+            open.db.ingest_external_file_opts(&options, files).map_err(self.told("taking files in"))
         })
     }
 

@@ -83,6 +83,10 @@ impl Opening {
     /// Opens. Nothing is changed before it is known that it is the database that is meant.
     pub(super) fn open(&self) -> Result<Live> {
         let existing = Existing::find(&self.path)?;
+        if self.mode == Mode::Primary && existing.is_some() {
+            // What a load was at that was killed.
+            crate::load::remove_abandoned(&self.path)?;
+        }
         let mut options = self.options.clone();
         match &existing {
             Some(existing) => {
