@@ -293,10 +293,11 @@ impl Database {
         })
     }
 
-    /// Merges the files that have keys of a range as far as they lie over each other.
-    pub(super) fn compact_new(&self, range: &Range) -> Result<()> {
+    /// Merges files as far as they lie over each other. Where none do, as in a database that was loaded once, it is done
+    /// at once; see [`compact`](Self::compact) for giving space back.
+    pub fn merge(&self) -> Result<()> {
         self.to_write(|open| {
-            open.db.compact_range(range.start.as_deref(), range.stop.as_deref());
+            open.db.compact_range::<&[u8], &[u8]>(None, None);
             Ok(())
         })
     }

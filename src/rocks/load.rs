@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use super::existing::Existing;
 use super::sst::Sst;
-use super::{Database, Encoding, Mode, Options, Range};
+use super::{Database, Encoding, Mode, Options};
 use crate::load::{Encode, Load, Merge, Sink, Summary, Watch, Workspace};
 use crate::store::lock;
 use crate::{Error, Result};
@@ -116,7 +116,7 @@ impl<'a> Place<'a> {
 fn fill(database: &Database, files: &[PathBuf], compact: bool) -> Result<()> {
     database.ingest(files)?;
     match compact {
-        true => database.compact_new(&Range::all()),
+        true => database.merge(),
         false => Ok(()),
     }
 }

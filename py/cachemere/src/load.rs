@@ -31,6 +31,8 @@ pub(crate) struct Description {
     skips: bool,
     memory_budget: usize,
     threads: Option<usize>,
+    is_sorted: bool,
+    pub(crate) number_type: Option<String>,
     directory: PathBuf,
 }
 
@@ -79,8 +81,8 @@ impl Kind {
 pub(crate) struct Job {
     pub(crate) load: Load,
     pub(crate) existing: Existing,
-    keys: Kind,
-    values: Kind,
+    pub(crate) keys: Kind,
+    pub(crate) values: Kind,
 }
 
 impl Description {
@@ -108,7 +110,9 @@ impl Description {
             _ => Duplicates::Last,
         };
         let on_error = if self.skips { OnError::Skip } else { OnError::Fail };
-        let load = Load::new(self.files, Format::new(records), self.directory).options(|options| {
+        let format = Format::new(records);
+        let format = if self.is_sorted { format.sorted() } else { format };
+        let load = Load::new(self.files, format, self.directory).options(|options| {
             let options = options.memory_budget(self.memory_budget).duplicates(duplicates).on_error(on_error);
             match self.threads {
                 Some(threads) => options.threads(threads),
@@ -143,7 +147,8 @@ fn put_key(kind: Kind, key: Field<'_>, out: &mut Vec<u8>) -> Result<(), Refusal>
     Ok(())
 }
 
-fn put_value(kind: Kind, value: Field<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+/// Writes the safe form of a value.
+pub(crate) fn put_value(kind: Kind, value: Field<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
     match (kind, value) {
         (Kind::Bytes, value) => put_bytes(out, BYTES, &bytes(value)?),
         (Kind::Json, Field::Json(json) | Field::Line(json)) => plain_json::put(json, out)?,

@@ -50,6 +50,11 @@ class LoadSummary:
     writing: float
 
     @classmethod
+    def told(cls, told: tuple[Any, ...]) -> LoadSummary:
+        """As the native half tells it."""
+        return cls(*told[:5], tuple(told[5]), *told[6:])
+
+    @classmethod
     def nothing(cls) -> LoadSummary:
         """Of a load that was not done, because the cache is disabled."""
         return cls(0, 0, 0, 0, 0, (), 0, 0, 0.0, 0.0)
@@ -72,6 +77,8 @@ class LoadOptions:
     memory_budget: int = MEMORY_BUDGET
     threads: int | None = None
     temporary: Path | None = None
+    is_sorted: bool = False
+    number_type: str | None = None
     verbose: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +93,9 @@ class LoadOptions:
             _checks.count("threads", self.threads)
             if self.threads > 1024:
                 raise InvalidOptionError(f"threads must be 1024 at most, not {self.threads}")
-        for name in ("header", "verbose"):
+        if self.number_type is not None:
+            _checks.choice("number_type", self.number_type, ("f32", "f64", "i32", "i64", "u32", "u64"))
+        for name in ("header", "verbose", "is_sorted"):
             _checks.flag(name, getattr(self, name))
         self._check_places()
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1 or self.delimiter in '"\n\r':
@@ -132,6 +141,8 @@ class LoadOptions:
             "skips": self.on_error == "skip",
             "memory_budget": self.memory_budget,
             "threads": self.threads,
+            "is_sorted": self.is_sorted,
+            "number_type": self.number_type,
             "directory": resolve(store if self.temporary is None else self.temporary),
         }
 
@@ -143,4 +154,4 @@ def load(store: Store, described: dict[str, Any], ttl: float | None, verbose: bo
     else:
         with Bar() as bar:
             told = store.load(described, ttl, bar.show)
-    return LoadSummary(*told[:5], tuple(told[5]), *told[6:])
+    return LoadSummary.told(told)

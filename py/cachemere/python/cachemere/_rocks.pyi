@@ -1,14 +1,31 @@
 """The part of the native half that is RocksDB, if the engine was built with it. Not for direct use."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["MappingBase", "Scanner"]
+__all__ = ["MappingBase", "Scanner", "build_sst_file", "ingest_sst_files", "load_files"]
 
 _Function = Callable[[Any], Any]
 _Bound = tuple[()] | tuple[Any]
+
+_Told = tuple[int, int, int, int, int, list[str], int, int, float, float]
+
+def load_files(
+    path: Path,
+    given: Any,
+    prefix_length: int | None,
+    key_encoding: str,
+    described: dict[str, Any],
+    compact: bool,
+    show: Callable[[bool, int, int, int, int], None] | None = None,
+) -> _Told: ...
+def build_sst_file(given: Any, prefix_length: int | None, path: Path, next: Callable[[], Any]) -> bool: ...
+def ingest_sst_files(
+    path: Path, given: Any, prefix_length: int | None, key_encoding: str, files: list[Path], compact: bool
+) -> None: ...
 
 @final
 class Scanner:

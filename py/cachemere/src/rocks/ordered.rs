@@ -135,6 +135,18 @@ fn with_text(text: &Bound<'_, PyString>, then: impl FnOnce(&[u8])) -> PyResult<(
     Ok(())
 }
 
+/// Writes the form of a str as a whole key.
+pub(super) fn put_whole_str(out: &mut Vec<u8>, text: &str) {
+    out.push(STR);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes the form of bytes as a whole key.
+pub(super) fn put_whole_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(BYTES);
+    out.extend_from_slice(bytes);
+}
+
 fn put_string(out: &mut Vec<u8>, bytes: &[u8], place: Place) {
     if place == Place::Whole {
         out.extend_from_slice(bytes);
@@ -149,7 +161,8 @@ fn put_string(out: &mut Vec<u8>, bytes: &[u8], place: Place) {
     out.push(END);
 }
 
-fn put_small_int(out: &mut Vec<u8>, int: i64) {
+/// Writes the form of an int as a whole key.
+pub(super) fn put_small_int(out: &mut Vec<u8>, int: i64) {
     let magnitude = int.unsigned_abs();
     if magnitude == 0 {
         out.push(ZERO);

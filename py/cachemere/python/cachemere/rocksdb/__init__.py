@@ -16,6 +16,8 @@ if WHY_NO_ROCKSDB is not None:
     )
 
 from ..mappings import CacheDict, ChainedMapping, HugeMapping, HugeMutableMapping, SqliteDict
+from .._load import LoadSummary
+from ._load import rocksdb_build_sst_file, rocksdb_ingest_sst_files, rocksdb_load
 from ._options import PrefixExtractor, RocksDBCompressionOptions, RocksDBOptions, fixed_prefix, fixed_prefix_alike
 from ._rocksdb_dict import RocksDBDict
 from ._views import RangeItems, RangeKeys, RangeValues
@@ -25,6 +27,7 @@ __all__ = [
     "ChainedMapping",
     "HugeMapping",
     "HugeMutableMapping",
+    "LoadSummary",
     "PrefixExtractor",
     "RangeItems",
     "RangeKeys",
@@ -35,4 +38,7 @@ __all__ = [
     "SqliteDict",
     "fixed_prefix",
     "fixed_prefix_alike",
+    "rocksdb_build_sst_file",
+    "rocksdb_ingest_sst_files",
+    "rocksdb_load",
 ]
