@@ -237,7 +237,7 @@ pub enum Error {
     },
     /// A file to be loaded cannot be read. Nothing was changed.
     #[cfg(feature = "load")]
-    #[error("{path} cannot be loaded: {detail}; nothing was changed")]
+    #[error("{path} cannot be loaded: {detail}; nothing was changed, mend the file or leave it out")]
     Input {
         /// The file.
         path: PathBuf,
@@ -257,7 +257,9 @@ pub enum Error {
     },
     /// Two records of one key were loaded, or a key that was there before, which was to be an error. Nothing was changed.
     #[cfg(feature = "load")]
-    #[error("the key {key} is there twice: {first} and {second}; nothing was changed")]
+    #[error(
+        "the key {key} is there twice: {first} and {second}; nothing was changed, remove one or have one of them chosen"
+    )]
     DuplicateKey {
         /// The key as it stands in the file, shortened.
         key: String,
@@ -268,7 +270,7 @@ pub enum Error {
     },
     /// The load was cancelled. Nothing was changed.
     #[cfg(feature = "load")]
-    #[error("the load was cancelled; nothing was changed")]
+    #[error("the load was cancelled: nothing was changed, start it again")]
     Cancelled,
     /// The operating system refused something.
     #[error("{context}: {source}")]

@@ -49,6 +49,7 @@
 //! |---|---|---|
 //! | face | `cache`, `bytes`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
+//! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `held`, `mark`, `per_environment` | decoded values in memory, checked against the last commit |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |

@@ -22,10 +22,9 @@
 //! [`Sink::write`] is called once for each range of keys, by as many threads at once as the load has. It takes records
 //! from the [`Merge`] until there are none: keys ascend byte by byte, and no key comes twice. A sink for a store with another
 //! order gives its [encoder](Encode) a key that sorts as the store does. What must become visible at once is prepared in the
-//! [workspace](Workspace) (which lies in [`Options::directory`], so that files can be renamed into a store beside it) and
-//! made visible when [`Sorted::write`] has returned without an error. The workspace is gone then: a sink that
-//! needs its files longer moves them out in its last `write`, or keeps its own [`Workspace`] by
-//! taking the steps of `Sorted::write` itself: [`Sorted::ranges`], [`Sorted::merge`].
+//! [workspace](Workspace), which lies in the directory given to [`Load::new`], so that files can be renamed or linked into a
+//! store beside it. [`Sink::finish`] makes it visible; it is called when all ranges were written. However the load ends, the
+//! workspace is gone then. A sink of one transaction in one thread can do without all that, by [`Sorted::merge`].
 //!
 //! ```
 //! use std::sync::Mutex;

@@ -87,13 +87,12 @@ fn string(json: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A piece of a file, short enough for a message.
+/// A piece of a file for a message: short, and in one line.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    let is_long = text.chars().nth(MOST).is_some();
+    let start = text.chars().take(MOST).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    start.chain(is_long.then_some("...").into_iter().flat_map(str::chars)).collect()
 }
 
 /// The key and the value that a record becomes. Both are empty when they are handed out.

@@ -23,6 +23,17 @@ pub trait Sink: Sync {
     ///
     /// Any, which ends the load. Errors of [`Merge::next`] are to be handed on.
     fn write(&self, range: Range<'_>, records: &mut Merge<'_>) -> Result<u64>;
+
+    /// Makes visible, all at once, what was prepared. Called once, when all ranges were written without an error and the load
+    /// was not cancelled; the workspace is still there.
+    ///
+    /// # Errors
+    ///
+    /// Any, which ends the load.
+    fn finish(&self, workspace: &Workspace) -> Result<()> {
+        let _ = workspace;
+        Ok(())
+    }
 }
 
 /// The range that is to be written.
@@ -81,5 +92,8 @@ pub(super) fn write_ranges(sorted: &Sorted, sink: &dyn Sink) -> Result<Written> 
         }
         work();
     });
-    sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    let written = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
+    sorted.go_on()?;
+    sink.finish(workspace)?;
+    Ok(written)
 }

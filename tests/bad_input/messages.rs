@@ -9,7 +9,8 @@ use cachemere::{Error, Secret, Zstd};
 fn all() -> Vec<(Error, &'static str)> {
     let path = || PathBuf::from("/the/store");
     let source = || "its own reason".into();
-    vec![
+    let mut all = of_loads();
+    all.extend([
         (Error::WrongSecret { path: path() }, "give the key or passphrase"),
         (Error::MissingSecret { path: path() }, "open it with its key or passphrase"),
         (Error::NotEncrypted { path: path() }, "open it without a secret"),
@@ -41,6 +42,29 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::Closed, "open the store again"),
         (Error::ReadOnly { path: path() }, "open it writable"),
         (Error::ReadersFull { slots: 3 }, "end some threads or processes"),
+    ]);
+    all
+}
+
+#[cfg(not(feature = "load"))]
+fn of_loads() -> Vec<(Error, &'static str)> {
+    Vec::new()
+}
+
+#[cfg(feature = "load")]
+fn of_loads() -> Vec<(Error, &'static str)> {
+    let path = || PathBuf::from("/the/store");
+    vec![
+        (Error::Input { path: path(), detail: "detail".into() }, "mend the file or leave it out"),
+        (
+            Error::BadRecord { path: path(), place: "line 1".into(), detail: "detail".into() },
+            "mend the record, or skip bad records",
+        ),
+        (
+            Error::DuplicateKey { key: "a".into(), first: "here".into(), second: "there".into() },
+            "remove one or have one of them chosen",
+        ),
+        (Error::Cancelled, "start it again"),
     ]
 }
 

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use cachemere::load::{Format, Load, Merge, Range, RawBytes, Records, Sink, Summary};
+use cachemere::load::{Format, Load, Merge, Range, RawBytes, Records, Sink, Summary, Workspace};
 
 pub(crate) type Pairs = Vec<(String, String)>;
 
@@ -12,6 +13,7 @@ pub(crate) type Pairs = Vec<(String, String)>;
 pub(crate) struct Collected {
     ranges: usize,
     parts: Mutex<Vec<(usize, Pairs)>>,
+    finished: AtomicBool,
 }
 
 impl Collected {
@@ -39,7 +41,7 @@ impl Sink for Collected {
     }
 
     fn write(&self, range: Range<'_>, records: &mut Merge<'_>) -> cachemere::Result<u64> {
-        assert!(range.workspace.path().is_dir());
+        std::fs::write(range.workspace.path().join(range.number.to_string()), b"prepared").unwrap();
         let mut pairs = Pairs::new();
         while let Some(entry) = records.next()? {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -48,6 +50,12 @@ impl Sink for Collected {
         let written = pairs.len() as u64;
         self.parts.lock().unwrap().push((range.number, pairs));
         Ok(written)
+    }
+
+    fn finish(&self, workspace: &Workspace) -> cachemere::Result<()> {
+        assert!((0..self.parts()).all(|number| workspace.path().join(number.to_string()).exists()));
+        assert!(!self.finished.swap(true, SeqCst));
+        Ok(())
     }
 }
 
@@ -64,6 +72,7 @@ pub(crate) fn collect_by(ranges: usize, load: impl Fn(&Path) -> Load) -> cacheme
     let written =
         load.sort(&RawBytes { number_type }, &mut ()).and_then(|sorted| sorted.write(&sink, &mut ()));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(sink.finished.load(SeqCst), written.is_ok());
     let summary = written?;
     assert!(sink.parts() <= ranges);
     let pairs = sink.pairs();

@@ -13,7 +13,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_come_out_as_an_ordered_map_would_have_them", || {
         let (dir, files, last, first) = random_files();
         for budget in [4 << 20, 256 << 20] {
-            for (threads, ranges) in [(1, 1), (2, 3), (5, 16)] {
+            // Many threads get small windows, so that runs on the disk must be merged before.
+            for (threads, ranges) in [(1, 1), (2, 3), (16, 16)] {
                 for (rule, expected) in [(Duplicates::Last, &last), (Duplicates::First, &first)] {
                     let load = |temporary: &Path| {
                         let load = Load::new(&files, tab_separated(), temporary);

@@ -73,7 +73,10 @@ impl Paths {
 }
 
 fn broken(error: serde_json::Error) -> Refusal {
-    Refusal::record(format!("it is not the JSON expected: {error}"))
+    let told = error.to_string();
+    // The line that it counts is always the first.
+    let told = told.rsplit_once(" at line ").map_or(told.as_str(), |(told, _)| told);
+    Refusal::record(format!("it is not the JSON expected: {told}, at column {}", error.column()))
 }
 
 /// Goes down the steps of a path.
