@@ -96,7 +96,7 @@ bench-rocks: $(ROCKS_VENV)/package
 	.venv-bench/bin/python benches/python/install.py
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
 	.venv-bench/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
-	.venv-bench/bin/python benches/python/rocks.py $(BENCH)
+	.venv-bench/bin/python benches/python/rocks.py $(filter --quick,$(BENCH))
 
 # The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
 # compiled for both packages and for the tests is compiled once.

@@ -15,7 +15,7 @@ def environment() -> dict[str, str]:
     """What must be set for the build, of what the user has not set."""
     missing = {}
     if "LIBCLANG_PATH" not in os.environ and (native := _of_the_wheel()) is not None:
-        missing["LIBCLANG_PATH"] = str(native)
+        missing["LIBCLANG_PATH"] = str(_lasting(native))
     if "BINDGEN_EXTRA_CLANG_ARGS" not in os.environ and (include := _of_the_compiler()) is not None:
         missing["BINDGEN_EXTRA_CLANG_ARGS"] = f"-I{include}"
     return missing
@@ -26,6 +26,25 @@ def _of_the_wheel() -> Path | None:
     found = importlib.util.find_spec("clang")
     places = [] if found is None else found.submodule_search_locations or []
     return next((native for place in places if (native := Path(place) / "native").is_dir()), None)
+
+
+def _lasting(native: Path) -> Path:
+    """The same under a name that stays: pip's own environments have another each time, and RocksDB would be compiled
+    anew for each of them.
+    """
+    workspace = Path(__file__).resolve().parents[3]
+    if not (workspace / "Cargo.lock").is_file():
+        return native
+    link = workspace / "target" / "libclang"
+    try:
+        link.parent.mkdir(exist_ok=True)
+        new = link.with_name(f"libclang.{os.getpid()}")
+        new.symlink_to(native)
+        new.replace(link)
+    except OSError:
+        # It is not ours to write; then it takes its time.
+        return native
+    return link
 
 
 def _of_the_compiler() -> Path | None:
