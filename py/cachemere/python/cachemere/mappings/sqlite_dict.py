@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
-from collections.abc import Callable, ItemsView, Iterable, Iterator, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Sequence, ValuesView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +15,7 @@ from .. import _checks
 from .._walk import pairs_of
 from ..errors import InvalidOptionError, KeyFormError, MissingKeyError
 from ._sqlite_connections import Connections, told
+from ._sqlite_function import cached_function, timed
 from .cache_dict import CacheDict
 from .huge_mapping import HugeMutableMapping
 
@@ -24,6 +25,7 @@ V1 = TypeVar("V1")
 V2 = TypeVar("V2")
 V3 = TypeVar("V3")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds that a write waits for another one.
 DEFAULT_TIMEOUT = 5.0
@@ -158,6 +160,42 @@ class SqliteDict(HugeMutableMapping[K, V]):
             )
             for each in args
         )
+
+    @staticmethod
+    def cache_fn(
+        ser: Callable[[Any], builtins.bytes] | None = None,
+        deser: Callable[[builtins.bytes], Any] | None = None,
+        cache_args: Sequence[builtins.str] | None = None,
+        cache_key: Callable[..., builtins.bytes] | None = None,
+        outfile: builtins.str | os.PathLike[builtins.str] | None = None,
+        log_serde_time: bool = False,
+        disable: bool = False,
+    ) -> Callable[[F], F]:
+        """A decorator that keeps the results of a function in a file. :func:`~cachemere.memoize` does more.
+
+        Args:
+            ser, deser: Functions from a result to bytes and back. There is no default: `pickle.dumps` and `pickle.loads`
+                are for files that nobody else can write, since loading a pickle can run any code.
+            cache_args: The arguments that tell one call from another, by their names; all by default.
+            cache_key: Makes the key instead. Without it, arguments must be str, int, bool or None.
+            outfile: The file. There is no default either: a directory that all can write is no place for it.
+            log_serde_time: Whether to log how long `ser` and `deser` take.
+            disable: Whether to leave the function as it is.
+        """
+        _checks.flag("disable", disable)
+        _checks.flag("log_serde_time", log_serde_time)
+        if disable:
+            return lambda function: function
+        for name, given in (("ser", ser), ("deser", deser), ("outfile", outfile)):
+            if given is None:
+                raise InvalidOptionError(f"{name} must be given: see the help of cache_fn")
+        assert ser is not None and deser is not None and outfile is not None
+        if log_serde_time:
+            ser, deser = timed("serializing a value", ser), timed("deserializing a value", deser)
+        results: SqliteDict[builtins.bytes, Any] = SqliteDict(
+            outfile, SqliteDictFieldType.bytes, ser, deser, timeout=30
+        )
+        return lambda function: cached_function(function, results, cache_args, cache_key)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
