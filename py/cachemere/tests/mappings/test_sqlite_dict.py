@@ -260,9 +260,9 @@ def test_functions_that_cannot_be_kept_are_told(path: Path) -> None:
         return len(numbers)
 
     assert SqliteDict.cache_fn(disable=True)(anything) is anything
-    for given in ({}, {"ser": pickle.dumps, "deser": pickle.loads}, {"outfile": path}):
+    for few in ({}, {"ser": pickle.dumps, "deser": pickle.loads}, {"outfile": path}):
         with pytest.raises(InvalidOptionError, match="must be given"):
-            SqliteDict.cache_fn(**given)  # type: ignore[arg-type]
+            SqliteDict.cache_fn(**few)  # type: ignore[arg-type]
     with pytest.raises(InvalidOptionError, match="any number of arguments"):
         SqliteDict.cache_fn(pickle.dumps, pickle.loads, outfile=path)(anything)
     with pytest.raises(InvalidOptionError, match="no argument 'b'"):

@@ -174,8 +174,8 @@ class SqliteDict(HugeMutableMapping[K, V]):
         """A decorator that keeps the results of a function in a file. :func:`~cachemere.memoize` does more.
 
         Args:
-            ser, deser: Functions from a result to bytes and back. There is no default: `pickle.dumps` and `pickle.loads`
-                are for files that nobody else can write, since loading a pickle can run any code.
+            ser, deser: Functions from a result to bytes and back. There is no default: `pickle.dumps` and
+                `pickle.loads` are for files that nobody else can write, since loading a pickle can run any code.
             cache_args: The arguments that tell one call from another, by their names; all by default.
             cache_key: Makes the key instead. Without it, arguments must be str, int, bool or None.
             outfile: The file. There is no default either: a directory that all can write is no place for it.
