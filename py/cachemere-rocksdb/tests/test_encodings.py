@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cachemere.errors import DamagedError, IncompatibleError, StoreIOError
-from cachemere.rocksdb import RocksDBDict, RocksDBOptions
+from cachemere.rocksdb import RocksDBDict, RocksDBOptions, fixed_prefix
+from fixture_contents import ENTRIES, FIXTURE
 
 MARK = "CACHEMERE"
 
@@ -133,3 +135,12 @@ def test_the_bytes_are_those_of_the_format(path: Path) -> None:
         "28 6b 00": "00 6c 01 69 01 00 00 00 00 00 00 00",
         "30 28 6b 00 ff 00 12 30 00 00": "00 66 00 00 00 00 00 00 e0 3f",
     }
+
+
+def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
+    home = shutil.copytree(FIXTURE, tmp_path / "fixture")
+    for way in ({"readonly": True}, {}):
+        with RocksDBDict[Any, Any](home, **way) as d:
+            assert list(d.items()) == list(ENTRIES.items()) and all(d[key] == ENTRIES[key] for key in ENTRIES)
+    with pytest.raises(IncompatibleError, match="2 bytes.*3 bytes"):
+        RocksDBDict(home, RocksDBOptions(prefix_extractor=fixed_prefix(size=3)))

@@ -231,3 +231,43 @@ def test_arguments_that_make_no_sense_are_named(path: Path, given: dict[str, Any
 def test_a_cache_in_memory(d: SqliteDict[str, str]) -> None:
     d["a"] = "1"
     assert isinstance(d.cache(), CacheDict) and d.cache()["a"] == "1" and str(d).startswith("SqliteDict('/")
+
+
+def test_results_of_functions_are_kept(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[tuple[int, str]] = []
+
+    @SqliteDict.cache_fn(pickle.dumps, pickle.loads, outfile=path, log_serde_time=True)
+    def work(number: int, name: str = "x") -> tuple[int, str] | None:
+        calls.append((number, name))
+        return (number, name) if number else None
+
+    with caplog.at_level("INFO"):
+        assert work(1) == work(1, "x") == work(name="x", number=1) == (1, "x")
+    assert work(0) is work(0) is None and work(True) == (True, "x") and calls == [(1, "x"), (0, "x"), (True, "x")]
+    assert work.__name__ == "work" and "deserializing a value took" in caplog.text
+    with pytest.raises(KeyFormError, match="'number' is a 'float'"):
+        work(1.5)  # type: ignore[arg-type]
+
+    @SqliteDict.cache_fn(str.encode, bytes.decode, cache_args=["a"], outfile=path.with_name("other"))
+    def other(a: str, b: str) -> str:
+        return a + b
+
+    assert other("1", "2") == "12" == other("1", "3")
+
+
+def test_functions_that_cannot_be_kept_are_told(path: Path) -> None:
+    def anything(*numbers: int) -> int:
+        return len(numbers)
+
+    assert SqliteDict.cache_fn(disable=True)(anything) is anything
+    for few in ({}, {"ser": pickle.dumps, "deser": pickle.loads}, {"outfile": path}):
+        with pytest.raises(InvalidOptionError, match="must be given"):
+            SqliteDict.cache_fn(**few)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="any number of arguments"):
+        SqliteDict.cache_fn(pickle.dumps, pickle.loads, outfile=path)(anything)
+    with pytest.raises(InvalidOptionError, match="no argument 'b'"):
+        SqliteDict.cache_fn(pickle.dumps, pickle.loads, ["b"], outfile=path)(lambda a: a)
+    own = SqliteDict.cache_fn(pickle.dumps, pickle.loads, cache_key=lambda *it: repr(it).encode(), outfile=path)(
+        anything
+    )
+    assert own(1, 2) == own(1, 2) == 2

@@ -5,27 +5,17 @@ from __future__ import annotations
 import builtins
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, ItemsView, Iterable, Iterator, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Sequence, ValuesView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar, overload
 
 from .. import _checks
-from .._options import resolve
 from .._walk import pairs_of
-from ..errors import (
-    BusyError,
-    ClosedError,
-    DamagedError,
-    DiskFullError,
-    InvalidOptionError,
-    KeyFormError,
-    MissingKeyError,
-    ReadOnlyError,
-    StoreIOError,
-)
+from ..errors import InvalidOptionError, KeyFormError, MissingKeyError
+from ._sqlite_connections import Connections, told
+from ._sqlite_function import cached_function, timed
 from .cache_dict import CacheDict
 from .huge_mapping import HugeMutableMapping
 
@@ -35,6 +25,7 @@ V1 = TypeVar("V1")
 V2 = TypeVar("V2")
 V3 = TypeVar("V3")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: Seconds that a write waits for another one.
 DEFAULT_TIMEOUT = 5.0
@@ -110,7 +101,7 @@ class SqliteDict(HugeMutableMapping[K, V]):
         self._timeout = _checks.duration("timeout", timeout)
         self.table_name = _checked_table(table_name)
         self.ser_value, self.deser_value = ser_value, deser_value
-        self._connections = _Connections(path, self._timeout)
+        self._connections = Connections(path, self._timeout)
         self._table = f'"{table_name}"'
         columns = f"key {self._keytype.value} PRIMARY KEY, value {self._valuetype.value}"
         made = f"CREATE TABLE IF NOT EXISTS {self._table}({columns})"
@@ -170,15 +161,51 @@ class SqliteDict(HugeMutableMapping[K, V]):
             for each in args
         )
 
+    @staticmethod
+    def cache_fn(
+        ser: Callable[[Any], builtins.bytes] | None = None,
+        deser: Callable[[builtins.bytes], Any] | None = None,
+        cache_args: Sequence[builtins.str] | None = None,
+        cache_key: Callable[..., builtins.bytes] | None = None,
+        outfile: builtins.str | os.PathLike[builtins.str] | None = None,
+        log_serde_time: bool = False,
+        disable: bool = False,
+    ) -> Callable[[F], F]:
+        """A decorator that keeps the results of a function in a file. :func:`~cachemere.memoize` does more.
+
+        Args:
+            ser, deser: Functions from a result to bytes and back. There is no default: `pickle.dumps` and
+                `pickle.loads` are for files that nobody else can write, since loading a pickle can run any code.
+            cache_args: The arguments that tell one call from another, by their names; all by default.
+            cache_key: Makes the key instead. Without it, arguments must be str, int, bool or None.
+            outfile: The file. There is no default either: a directory that all can write is no place for it.
+            log_serde_time: Whether to log how long `ser` and `deser` take.
+            disable: Whether to leave the function as it is.
+        """
+        _checks.flag("disable", disable)
+        _checks.flag("log_serde_time", log_serde_time)
+        if disable:
+            return lambda function: function
+        for name, given in (("ser", ser), ("deser", deser), ("outfile", outfile)):
+            if given is None:
+                raise InvalidOptionError(f"{name} must be given: see the help of cache_fn")
+        assert ser is not None and deser is not None and outfile is not None
+        if log_serde_time:
+            ser, deser = timed("serializing a value", ser), timed("deserializing a value", deser)
+        results: SqliteDict[builtins.bytes, Any] = SqliteDict(
+            outfile, SqliteDictFieldType.bytes, ser, deser, timeout=30
+        )
+        return lambda function: cached_function(function, results, cache_args, cache_key)
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with _told(self._connections.name):
+        with told(self._connections.name):
             yield self._connections.get()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """All of it or, on an error, nothing."""
-        with _told(self._connections.name):
+        with told(self._connections.name):
             database = self._connections.get()
             with database:
                 if not database.in_transaction:
@@ -370,78 +397,6 @@ class _Items(ItemsView[K, V]):
 
     def __reversed__(self) -> Iterator[tuple[K, V]]:
         return ((key, self._mapping.deser_value(stored)) for key, stored in self._mapping._walk(True))
-
-
-#: Connections of the process that this one was forked from. Closing them here could damage what it is doing.
-_inherited: list[sqlite3.Connection] = []
-
-
-class _Connections:
-    """A connection for each thread of this process, since SQLite's may be used by none but its maker."""
-
-    def __init__(self, path: Any, timeout: float) -> None:
-        self._given = path if isinstance(path, sqlite3.Connection) else None
-        self.path = None if self._given is not None else resolve(path)
-        self._timeout = timeout
-        self._of_thread = threading.local()
-        self._all: list[tuple[int, sqlite3.Connection]] = []
-        self._is_closed = False
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreIOError(error.errno, f"the directory of {self.path} cannot be made: {error}") from error
-
-    @property
-    def name(self) -> str:
-        return "a connection" if self.path is None else str(self.path)
-
-    def get(self) -> sqlite3.Connection:
-        if self._is_closed:
-            raise ClosedError("this mapping is closed: open it again")
-        if self._given is not None:
-            return self._given
-        pid, known = os.getpid(), getattr(self._of_thread, "known", None)
-        if known is not None and known[0] == pid:
-            connection: sqlite3.Connection = known[1]
-            return connection
-        if known is not None:
-            _inherited.append(known[1])
-        # Autocommit, so that transactions begin where they are meant to.
-        made = sqlite3.connect(self.path or "", self._timeout, isolation_level=None, check_same_thread=False)
-        self._of_thread.known = pid, made
-        self._all.append((pid, made))
-        return made
-
-    def close(self) -> None:
-        self._is_closed = True
-        pid = os.getpid()
-        for owner, connection in self._all:
-            if owner == pid:
-                connection.close()
-            else:
-                _inherited.append(connection)
-        self._all.clear()
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """SQLite's errors as those of this package."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        text = str(error)
-        if "locked" in text:
-            raise BusyError(f"{name} is being written by another process or thread: try again") from error
-        if "full" in text:
-            raise DiskFullError(f"no space left on the disk of {name}: free some and try again") from error
-        if "readonly" in text:
-            raise ReadOnlyError(f"{name} cannot be written") from error
-        if "malformed" in text or "not a database" in text:
-            raise DamagedError(f"{name} is damaged, or no database of SQLite: {text}") from error
-        if "closed" in text:
-            raise ClosedError(f"{name} is closed: open it again") from error
-        raise StoreIOError(f"SQLite refused, at {name}: {text}") from error
 
 
 def _field(name: str, value: object) -> SqliteDictFieldType:
