@@ -12,7 +12,7 @@ use crate::keys::Exact;
 use crate::policy::Policy;
 use crate::turns::met_container;
 
-const SAFE: u8 = 0;
+pub(crate) const SAFE: u8 = 0;
 const PICKLE: u8 = 1;
 const USER: u8 = 2;
 const PREFACE: u8 = 0x80;

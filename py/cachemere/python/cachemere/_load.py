@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str]
 Format = Literal["tabsep", "ndjson", "tuple2", "bin_kv", "csv"]
 Kind = Literal["text", "bytes", "json"]
+Told = tuple[int, int, int, int, int, list[str], int, int, float, float]
 
 #: Bytes of memory for records unless told otherwise.
 MEMORY_BUDGET = 512 << 20
@@ -50,7 +51,7 @@ class LoadSummary:
     writing: float
 
     @classmethod
-    def told(cls, told: tuple[Any, ...]) -> LoadSummary:
+    def told(cls, told: Told) -> LoadSummary:
         """As the native half tells it."""
         return cls(*told[:5], tuple(told[5]), *told[6:])
 

@@ -13,6 +13,7 @@ use super::{options, ordered};
 use crate::errors::{from_engine, opening, raise};
 use crate::load::{Description, Kind, Told, Watcher, put_value, told};
 use crate::plain_json;
+use crate::values::SAFE;
 
 /// How records become entries.
 enum Form {
@@ -26,6 +27,7 @@ impl Encode for Form {
             Form::Raw(raw) => raw.encode(record, out),
             Form::Ordered { keys, values } => {
                 put_key(*keys, record.key, &mut out.key)?;
+                out.value.push(SAFE);
                 put_value(*values, record.value, &mut out.value)
             }
         }

@@ -196,7 +196,7 @@ def _check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...]) ->
 def _prefix_length(extractor: PrefixExtractor | None, key_encoding: str) -> int | None:
     if extractor is None or extractor.size is not None:
         return None if extractor is None else extractor.size
-    (prefix,) = extractor.prefix
+    prefix = next(iter(extractor.prefix))
     encoded = prefix.encode() if isinstance(prefix, str) else prefix
     if not isinstance(encoded, bytes):
         raise InvalidOptionError(
