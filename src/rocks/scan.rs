@@ -8,7 +8,7 @@ use crate::Result;
 
 /// Entries of the first chunk: who wants only the first pays little.
 const FIRST: usize = 32;
-const MOST: usize = 2048;
+const MOST: usize = 512;
 /// Bytes after which a chunk ends.
 const BYTES: usize = 1 << 20;
 
@@ -23,6 +23,8 @@ pub struct Scan {
     is_at_end: bool,
     wants_values: bool,
     entries: usize,
+    /// Room for the next chunk, twice what the last one took.
+    bytes: usize,
 }
 
 /// Entries in memory.
@@ -37,7 +39,7 @@ impl Scan {
     /// A walk from the least key up.
     pub fn new(range: Range) -> Scan {
         let is_at_end = range.is_empty();
-        Scan { rest: range, is_back: false, is_at_end, wants_values: true, entries: FIRST }
+        Scan { rest: range, is_back: false, is_at_end, wants_values: true, entries: FIRST, bytes: 0 }
     }
 
     /// From the greatest key down.
@@ -58,7 +60,7 @@ impl Scan {
         Scan { entries: entries.clamp(1, MOST), ..self }
     }
 
-    /// The next entries; none at the end. They are some dozens, later thousands, but about 1 MiB at most if they are small.
+    /// The next entries; none at the end. They are some dozens, later some hundreds, but about 1 MiB at most if they are small.
     ///
     /// # Errors
     /// [`Closed`](crate::Error::Closed); [`Damaged`](crate::Error::Damaged) if a file is; the same chunk can be asked for
@@ -67,11 +69,12 @@ impl Scan {
         if self.is_at_end {
             return Ok(Chunk::default());
         }
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::with_room(self.entries, self.bytes);
         let is_whole = database.walk(&self.rest, self.is_back, true, |key, value| {
             chunk.push(key, if self.wants_values { value } else { &[] });
             chunk.len() < self.entries && chunk.bytes.len() < BYTES
         })?;
+        self.bytes = chunk.bytes.len() * 2;
         self.entries = (self.entries * 2).min(MOST);
         match chunk.last_key() {
             Some(last) if !is_whole => {
@@ -91,6 +94,10 @@ impl Scan {
 }
 
 impl Chunk {
+    fn with_room(entries: usize, bytes: usize) -> Chunk {
+        Chunk { bytes: Vec::with_capacity(bytes.min(BYTES)), ends: Vec::with_capacity(entries) }
+    }
+
     fn push(&mut self, key: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(key);
         let key_end = self.bytes.len();
