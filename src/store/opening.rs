@@ -112,7 +112,8 @@ fn settle_backend(dir: &Path, request: &Request) -> Result<BackendKind> {
     }
     if kind == BackendKind::RocksDb {
         if cfg!(not(feature = "rocksdb")) {
-            return Err(differs("a build without the feature \"rocksdb\"".into()));
+            let asked = "a build without the feature \"rocksdb\" (for Python: pip install cachemere-rocksdb)";
+            return Err(differs(asked.into()));
         }
         if request.max_bytes.flatten().is_some() {
             let reason =

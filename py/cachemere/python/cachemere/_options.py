@@ -14,6 +14,7 @@ from typing import Any
 from . import _checks
 from ._engine import Store
 from ._forms import Forms
+from ._which_engine import require_rocksdb
 from .errors import InvalidOptionError
 
 Secret = bytes | str
@@ -59,6 +60,8 @@ class Options:
         _checks.namespace(self.namespace)
         if self.backend is not None:
             _checks.choice("backend", self.backend, ("lmdb", "rocksdb"))
+            if self.backend == "rocksdb":
+                require_rocksdb("backend='rocksdb'")
         _checks.choice("durability", self.durability, ("checkpoint", "sync"))
         for name in ("ttl", "idle", "checkpoint_interval"):
             _checks.seconds(name, getattr(self, name))

@@ -48,3 +48,14 @@ def _ignored(why: str) -> str:
 
 #: Why there is no RocksDB; `None` if there is.
 WHY_NO_ROCKSDB = _choose(__version__)
+
+
+def require_rocksdb(what: str) -> None:
+    """Raises with the line to type if `what` cannot be had."""
+    if WHY_NO_ROCKSDB is not None:
+        from .errors import NotInstalledError
+
+        raise NotInstalledError(
+            f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "
+            f"pip install cachemere-rocksdb=={__version__}"
+        )

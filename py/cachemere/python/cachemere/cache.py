@@ -73,8 +73,8 @@ class Cache(AsyncTwins, Handle):
     Args:
         path: The store's directory. `None`: `$CACHEMERE_DIR`, or the platform's cache directory, as found at first use.
         namespace: Which of the mappings in the store.
-        backend: `"lmdb"`, which many processes write at once, or `"rocksdb"`, which one process writes while others that
-            open it `read_only` follow it: for stores that are filled in bulk or are much larger than memory. It takes
+        backend: `"lmdb"`, which many processes write at once, or `"rocksdb"`, which one process writes while others
+            follow it that open it `read_only`: for stores that are much written, or much larger than memory. It takes
             the distribution `cachemere-rocksdb`, and has no `max_bytes`. `None`: as the store was made; LMDB for a new
             one.
         ttl: Seconds an entry lives from its last write. `None`: for ever.

@@ -5,18 +5,13 @@ Needs the distribution `cachemere-rocksdb`, which compiles RocksDB.
 
 from __future__ import annotations
 
-from .._version import __version__
-from .._which_engine import WHY_NO_ROCKSDB
-from ..errors import NotInstalledError
+from .._which_engine import WHY_NO_ROCKSDB, require_rocksdb
 
 if WHY_NO_ROCKSDB is not None:
-    raise NotInstalledError(
-        f"cachemere.rocksdb needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "
-        f"pip install cachemere-rocksdb=={__version__}"
-    )
+    require_rocksdb("cachemere.rocksdb")
 
-from ..mappings import CacheDict, ChainedMapping, HugeMapping, HugeMutableMapping, SqliteDict
 from .._load import LoadSummary
+from ..mappings import CacheDict, ChainedMapping, HugeMapping, HugeMutableMapping, SqliteDict
 from ._load import rocksdb_build_sst_file, rocksdb_ingest_sst_files, rocksdb_load
 from ._options import PrefixExtractor, RocksDBCompressionOptions, RocksDBOptions, fixed_prefix, fixed_prefix_alike
 from ._rocksdb_dict import RocksDBDict

@@ -40,16 +40,16 @@ def rocksdb_load(
 ) -> LoadSummary:
     """Loads files into a database: all of their records, or none.
 
-    Files are read in parallel, and so are parts of one file; what does not fit into `memory_budget` is sorted on the disk.
-    Files of entries are written, and taken in all at once. A record whose key is there already replaces its value.
-    Whatever ends a load early leaves the database as it was. What a killed load leaves beside or in the database's
+    Files are read in parallel, and so are parts of one file; what does not fit into `memory_budget` is sorted on the
+    disk. Files of entries are written, and taken in all at once. A record whose key is there already replaces its
+    value. Whatever ends a load early leaves the database as it was. What a killed load leaves beside or in the database's
     directory is removed by the next one.
 
     Args:
         dbpath: The database's directory. It must not be open.
         dbopts: How RocksDB works with it; with `create_if_missing`, it is made if there is none.
-        files: In the order by which `duplicates` goes. Compressed or not (gzip, bzip2, Zstandard, xz), as they are found
-            to be, whatever their names.
+        files: In the order by which `duplicates` goes. Compressed or not (gzip, bzip2, Zstandard, xz), as they are
+            found to be, whatever their names.
         format: The type of the records, or a dict of `record_type` (`type`, and `key` and `value`, which say where in a
             record they are), `is_sorted` and `number_type`. Types: "tabsep" (key, tab, value), "ndjson" (JSON in
             lines; `key` and `value` are paths of members, no value is the whole line), "tuple2" (JSON lists of two),
@@ -149,8 +149,8 @@ def rocksdb_ingest_sst_files(
     Their entries replace those of the same keys, and those of later files those of earlier ones.
 
     Raises:
-        BusyError, IncompatibleError, DamagedError, StoreIOError: As :class:`RocksDBDict`; also for a file that is missing or
-            damaged. Nothing was changed.
+        BusyError, IncompatibleError, DamagedError, StoreIOError: As :class:`RocksDBDict`; also for a file that is
+            missing or damaged. Nothing was changed.
     """
     _check_options(dbopts)
     _checks.choice("key_encoding", key_encoding, _ENCODINGS)
@@ -200,7 +200,8 @@ def _prefix_length(extractor: PrefixExtractor | None, key_encoding: str) -> int 
     encoded = prefix.encode() if isinstance(prefix, str) else prefix
     if not isinstance(encoded, bytes):
         raise InvalidOptionError(
-            f"fixed_prefix_alike must be of a str or bytes here, not {_checks.shown(prefix)}: give its size by fixed_prefix"
+            f"fixed_prefix_alike must be of a str or bytes here, not {_checks.shown(prefix)}: "
+            "give its size by fixed_prefix"
         )
     # In the ordered encoding there is one byte before it.
     return len(encoded) + (key_encoding == "ordered")
