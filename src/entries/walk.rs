@@ -53,6 +53,7 @@ impl Entries {
     pub(crate) fn walk(&self, position: &mut Position, direction: Direction, most: usize) -> Result<Walk> {
         let live = self.store.live()?;
         let now = live.config.clock.now();
+        let removes_expired = live.removes_expired();
         let mut copied = Vec::new();
         live.read(|view| {
             let namespace = self.namespace.id(&live, view)?;
@@ -78,8 +79,8 @@ impl Entries {
                         return Ok(copied.len() < most.min(CHUNK));
                     }
                 };
-                // A place that an entry had before it expired and its key was written again.
-                if found.header.number != number
+                // Where an entry was before it vanished and its key was written again.
+                if (removes_expired && found.header.number != number)
                     || found.header.namespace != namespace
                     || crate::store::is_expired(&live, hash, &found.header, now)
                 {

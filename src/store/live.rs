@@ -322,6 +322,11 @@ impl Live {
         })
     }
 
+    /// Whether an entry whose time to live is over can vanish before the sweeper finds it.
+    pub(crate) fn removes_expired(&self) -> bool {
+        self.backend.removes_expired()
+    }
+
     /// Bytes that the store takes on the disk.
     pub(crate) fn file_bytes(&self) -> Result<u64> {
         self.backend.file_bytes()

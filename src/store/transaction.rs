@@ -404,7 +404,7 @@ impl<'a> Writer<'a> {
     fn list_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
         if let Some(due) = header.due() {
             let listed = Listed { number: header.number, accessed: header.accessed.0 };
-            let listed = self.live.backend.removes_expired().then_some(listed);
+            let listed = self.live.removes_expired().then_some(listed);
             let entry = DueEntry { namespace: header.namespace, listed };
             self.put(&expiry_key(due.0, hash), &entry.encode())?;
         }

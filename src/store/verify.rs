@@ -73,7 +73,7 @@ struct Vanished {
 impl Vanished {
     fn find(live: &Live, view: &ReadView<'_>) -> Result<Vanished> {
         let mut all = Vanished::default();
-        if !live.backend.removes_expired() {
+        if !live.removes_expired() {
             return Ok(all);
         }
         let until = live.config.clock.now().0.saturating_add(1);

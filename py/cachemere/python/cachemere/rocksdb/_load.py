@@ -42,8 +42,8 @@ def rocksdb_load(
 
     Files are read in parallel, and so are parts of one file; what does not fit into `memory_budget` is sorted on the
     disk. Files of entries are written, and taken in all at once. A record whose key is there already replaces its
-    value. Whatever ends a load early leaves the database as it was. What a killed load leaves beside or in the database's
-    directory is removed by the next one.
+    value. Whatever ends a load early leaves the database as it was. What a killed load leaves, beside or in the
+    database's directory, is removed by the next one.
 
     Args:
         dbpath: The database's directory. It must not be open.
