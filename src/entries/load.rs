@@ -1,8 +1,8 @@
 //! Loading files into a namespace: all their records in one transaction, or none.
 //!
 //! Records are sorted by the hash of their key, which is the order of the tree. Into a store without entries they are
-//! appended, by two threads: one merges and makes the records of the tree, the other writes them. Else each is looked for
-//! first.
+//! appended, by two threads: one merges and makes the records of the tree, the other writes them. Else each is looked
+//! for first.
 
 mod append;
 mod pipeline;
@@ -30,7 +30,8 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// The insertion number of a record: numbers are in the order of the files, with gaps, so that they need no counting.
+    /// The insertion number of a record: numbers are in the order of the files, with gaps, so that they need no
+    /// counting.
     fn number(&self, place: Place) -> Number {
         Number(self.starts.get(place.file()).copied().unwrap_or(0).saturating_add(place.offset()))
     }

@@ -106,8 +106,8 @@ impl Batch {
         self.arrange();
     }
 
-    /// Puts the bytes into the order of the index, so that whoever reads them all goes through memory from its start to its
-    /// end. Done here while they are in the processor's cache.
+    /// Puts the bytes into the order of the index, so that whoever reads them all goes through memory from its start
+    /// to its end. Done here while they are in the processor's cache.
     fn arrange(&mut self) {
         if self.items.is_sorted_by_key(|item| item.at) {
             return;

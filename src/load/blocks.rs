@@ -42,8 +42,8 @@ impl Cut {
         }
     }
 
-    /// The length of the whole records at the start of `bytes`, and how many lines (or records) they are. At the end of
-    /// the file the last line need not be ended.
+    /// The length of the whole records at the start of `bytes`, and how many lines (or records) they are. At the end
+    /// of the file the last line need not be ended.
     fn whole(self, bytes: &[u8], at_end: bool) -> (usize, u64) {
         let whole = match self {
             Cut::Sizes => return whole_pairs(bytes),
@@ -56,7 +56,8 @@ impl Cut {
     }
 }
 
-/// The end of the last row that is ended. Quotes mean something only at the start of a field, as the reader of rows has it.
+/// The end of the last row that is ended. Quotes mean something only at the start of a field, as the reader of rows
+/// has it.
 fn whole_rows(bytes: &[u8], delimiter: u8) -> usize {
     let Some(first_quote) = memchr::memchr(b'"', bytes) else {
         return memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);

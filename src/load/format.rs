@@ -18,7 +18,8 @@ pub struct Format {
     /// Whether the records of each file are said to be in the order of their encoded keys. That is checked, and not
     /// sorted again. It saves little: sorting takes a small part of a load.
     pub is_sorted: bool,
-    /// The type in which numbers of JSON are to be kept by [`RawBytes`](super::RawBytes), which refuses numbers without.
+    /// The type in which numbers of JSON are to be kept by [`RawBytes`](super::RawBytes), which refuses numbers
+    /// without.
     pub number_type: Option<NumberType>,
 }
 
@@ -56,8 +57,8 @@ impl Format {
 
 /// Where key and value are in a record.
 ///
-/// A path into JSON is the names of members, joined by dots: `a.b.0` is member `b` of member `a`, and of that the first
-/// item. Lines end with `\n` or `\r\n`, the last one need not.
+/// A path into JSON is the names of members, joined by dots: `a.b.0` is member `b` of member `a`, and of that the
+/// first item. Lines end with `\n` or `\r\n`, the last one need not.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Records {

@@ -1,5 +1,5 @@
-//! Numbers with something small, collected in any order and given out in that of the numbers: for stores that list what they
-//! have by when it came.
+//! Numbers with something small, collected in any order and given out in that of the numbers: for stores that list
+//! what they have by when it came.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,7 +19,8 @@ const SIZE: usize = size_of::<(u64, Item)>();
 /// Bytes read at once of each part on the disk.
 const WINDOW: usize = 64 << 10;
 
-/// Collects. Parts are sorted on the way; when they take more than an eighth of the memory budget, they go to the disk.
+/// Collects. Parts are sorted on the way; when they take more than an eighth of the memory budget, they go to the
+/// disk.
 pub(crate) struct Listing<'a> {
     sorted: &'a Sorted,
     part: Vec<(u64, Item)>,

@@ -1,12 +1,14 @@
-//! Filling a store from large files: read in parallel, sorted within a memory budget, written in the order of the store.
+//! Filling a store from large files: read in parallel, sorted within a memory budget, written in the order of the
+//! store.
 //!
-//! A load goes through these steps. Nothing of the store is touched before the last one, and whatever ends a load early
-//! (an error, a panic, [`Watch::is_cancelled`]) removes what it has written to its temporary directory.
+//! A load goes through these steps. Nothing of the store is touched before the last one, and whatever ends a load
+//! early (an error, a panic, [`Watch::is_cancelled`]) removes what it has written to its temporary directory.
 //!
 //! 1. All files are opened and looked into: one that is missing is an error before anything is done.
 //! 2. Each file is decompressed and cut into blocks at ends of records; blocks are taken apart by all threads, records
 //!    are [encoded](Encode) and sorted. What does not fit into the budget is spilled in sorted runs.
-//! 3. [`Sorted`] merges the runs, as a whole or by ranges of keys, and leaves out duplicates by the rule that was asked for.
+//! 3. [`Sorted`] merges the runs, as a whole or by ranges of keys, and leaves out duplicates by the rule that was
+//!    asked for.
 //! 4. A [`Sink`] writes.
 //!
 //! | part | does |
@@ -19,12 +21,13 @@
 //!
 //! # How a sink is written
 //!
-//! [`Sink::write`] is called once for each range of keys, by as many threads at once as the load has. It takes records
-//! from the [`Merge`] until there are none: keys ascend byte by byte, and no key comes twice. A sink for a store with another
-//! order gives its [encoder](Encode) a key that sorts as the store does. What must become visible at once is prepared in the
-//! [workspace](Workspace), which lies in the directory given to [`Load::new`], so that files can be renamed or linked into a
-//! store beside it. [`Sink::finish`] makes it visible; it is called when all ranges were written. However the load ends, the
-//! workspace is gone then. A sink of one transaction in one thread can do without all that, by [`Sorted::merge`].
+//! [`Sink::write`] is called once for each range of keys, by as many threads at once as the load has. It takes
+//! records from the [`Merge`] until there are none: keys ascend byte by byte, and no key comes twice. A sink for a
+//! store with another order gives its [encoder](Encode) a key that sorts as the store does. What must become visible
+//! at once is prepared in the [workspace](Workspace), which lies in the directory given to [`Load::new`], so that
+//! files can be renamed or linked into a store beside it. [`Sink::finish`] makes it visible; it is called when all
+//! ranges were written. However the load ends, the workspace is gone then. A sink of one transaction in one thread
+//! can do without all that, by [`Sorted::merge`].
 //!
 //! ```
 //! use std::sync::Mutex;
@@ -81,6 +84,7 @@ mod watch;
 mod workspace;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -162,7 +166,7 @@ impl Load {
     pub fn sort(self, encode: &dyn Encode, watch: &mut dyn Watch) -> Result<Sorted> {
         let Load { setup } = self;
         let begun = Instant::now();
-        let counts = Counts::default();
+        let counts = Arc::new(Counts::default());
         let columns = check(&setup, &counts)?;
         let parser = Parser::new(&setup.format, columns);
         let runs = supervise(&counts, watch, || sorting::sort(&setup, &parser, encode, &counts))?;
@@ -183,11 +187,11 @@ impl Load {
             memory: runs.memory,
             disk: runs.disk,
             workspace: runs.workspace,
-            counts,
+            counts: counts.clone(),
             summary,
             lengths: runs.lengths,
         };
-        sorted.reduce()?;
+        supervise(&counts, watch, || sorted.reduce())?;
         // As far as progress goes, what was left out while spilling is done with.
         sorted.counts.written.store(sorted.summary.duplicates, Relaxed);
         sorted.summary.reading = begun.elapsed();

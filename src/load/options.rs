@@ -29,8 +29,9 @@ impl Options {
         }
     }
 
-    /// Bytes of memory for records, 4 MiB or more; what does not fit is spilled to the temporary directory. The process
-    /// takes less than twice as much, beside what the sink takes. 512 MiB by default. A record may have an eighth of it.
+    /// Bytes of memory for records, 4 MiB or more; what does not fit is spilled to the temporary directory. The
+    /// process takes less than twice as much, beside what the sink takes. 512 MiB by default. A record may have an
+    /// eighth of it.
     pub fn memory_budget(self, memory_budget: usize) -> Options {
         Options { memory_budget, ..self }
     }

@@ -16,16 +16,16 @@ pub trait Sink: Sync {
 
     /// Writes the records of one range; returns how many it wrote.
     ///
-    /// Called once for each range, by several threads at once. Ranges are numbered in the order of their keys and do not
-    /// overlap. A range can be empty. What it makes in the workspace is removed when the load ends.
+    /// Called once for each range, by several threads at once. Ranges are numbered in the order of their keys and do
+    /// not overlap. A range can be empty. What it makes in the workspace is removed when the load ends.
     ///
     /// # Errors
     ///
     /// Any, which ends the load. Errors of [`Merge::next`] are to be handed on.
     fn write(&self, range: Range<'_>, records: &mut Merge<'_>) -> Result<u64>;
 
-    /// Makes visible, all at once, what was prepared. Called once, when all ranges were written without an error and the load
-    /// was not cancelled; the workspace is still there.
+    /// Makes visible, all at once, what was prepared. Called once, when all ranges were written without an error and
+    /// the load was not cancelled; the workspace is still there.
     ///
     /// # Errors
     ///

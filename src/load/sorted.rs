@@ -1,6 +1,7 @@
 //! Sorted records, to be merged as often as wanted, wholly or by ranges of keys.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ pub struct Sorted {
     pub(super) memory: Vec<Batch>,
     pub(super) disk: Vec<DiskRun>,
     pub(super) workspace: Option<Workspace>,
-    pub(super) counts: Counts,
+    pub(super) counts: Arc<Counts>,
     pub(super) summary: Summary,
     /// Bytes of each file, decompressed.
     pub(super) lengths: Vec<u64>,
@@ -229,8 +230,8 @@ impl Sorted {
         self.setup.options.memory_budget
     }
 
-    /// For each file, how many bytes the files before it have, decompressed; and then how many all have. With a place in
-    /// the file that makes a number for each record in the order of all.
+    /// For each file, how many bytes the files before it have, decompressed; and then how many all have. With a place
+    /// in the file that makes a number for each record in the order of all.
     pub(crate) fn starts(&self) -> Vec<u64> {
         let ends = self.lengths.iter().scan(0u64, |sum, length| {
             *sum = sum.saturating_add(*length);

@@ -1,8 +1,9 @@
 //! Reading all files into sorted runs: who reads, who takes apart and sorts, and when runs go to the disk.
 //!
-//! Every thread does what is there to be done: it reads a block of a file that nobody else is reading, or takes a block
-//! that was read apart. Reading goes first while blocks are short, since the next block of a compressed file can be found
-//! only behind the last; so one large file keeps one thread decompressing and all others at work with what it gives.
+//! Every thread does what is there to be done: it reads a block of a file that nobody else is reading, or takes a
+//! block that was read apart. Reading goes first while blocks are short, since the next block of a compressed file
+//! can be found only behind the last; so one large file keeps one thread decompressing and all others at work with
+//! what it gives.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -89,8 +90,8 @@ struct Sorting<'a> {
     counts: &'a Counts,
     /// Bytes that batches may take together.
     memory: usize,
-    /// Bytes of one batch. Those of all threads take a quarter of the memory at most, so there is always room for one when
-    /// no finished batch is in memory. Small ones are sorted in the processor's cache.
+    /// Bytes of one batch. Those of all threads take a quarter of the memory at most, so there is always room for one
+    /// when no finished batch is in memory. Small ones are sorted in the processor's cache.
     batch_size: usize,
     state: Mutex<State>,
     changed: Condvar,

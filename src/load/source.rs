@@ -24,7 +24,9 @@ impl Compression {
     fn of(start: &[u8]) -> Compression {
         match start {
             [0x1f, 0x8b, 8, ..] => Compression::Gzip,
-            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Compression::Bzip2,
+            // Text can begin like that; then comes the magic of a block, or of the end.
+            [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
+            | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => Compression::Bzip2,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             // A frame that is skipped: some writers of zstd put one first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
@@ -150,6 +152,7 @@ mod tests {
         }
         assert_eq!(read(b"").unwrap(), b"");
         assert_eq!(read(&[0x1f]).unwrap(), [0x1f]);
+        assert_eq!(read(b"BZh9 is a key\t1\n").unwrap(), b"BZh9 is a key\t1\n");
     }
 
     #[test]

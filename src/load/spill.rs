@@ -1,7 +1,7 @@
 //! Sorted records on the disk: written one behind the other, read through a window.
 //!
-//! Many runs share a file, so that their number is not limited by that of open files. The files have no name any more when
-//! they are written, so the system frees them however the process ends.
+//! Many runs share a file, so that their number is not limited by that of open files. The files have no name any more
+//! when they are written, so the system frees them however the process ends.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 
 /// Bytes written at once.
 const WRITE: usize = 1 << 20;
-/// A key is noted for each so many bytes, to begin in the middle and to part runs evenly; for twice as many each time when
-/// they have become [`MOST_INDEXED`].
+/// A key is noted for each so many bytes, to begin in the middle and to part runs evenly; for twice as many each time
+/// when they have become [`MOST_INDEXED`].
 const INDEXED: u64 = 32 << 10;
 const MOST_INDEXED: usize = 2048;
 /// Lengths of key and value (4 bytes each), place.

@@ -17,8 +17,8 @@ const BEING_MADE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A temporary directory for what a load does not keep in memory, and for what a [`Sink`](super::Sink) prepares.
 ///
-/// It is locked while its load runs and removed with this value. What a killed process leaves is removed by the next load
-/// with the same parent directory.
+/// It is locked while its load runs and removed with this value. What a killed process leaves is removed by the next
+/// load with the same parent directory.
 #[derive(Debug)]
 pub struct Workspace {
     path: PathBuf,

@@ -1,8 +1,8 @@
-//! Writing many new entries at once into a store that has none: in the order of the tree, each behind the last, so that
-//! nothing is searched for and all pages are full.
+//! Writing many new entries at once into a store that has none: in the order of the tree, each behind the last, so
+//! that nothing is searched for and all pages are full.
 //!
-//! Entries sort before everything else. So the few other records are taken out, the tree is emptied, and they are written
-//! again where they belong, all in the one transaction.
+//! Entries sort before everything else. So the few other records are taken out, the tree is emptied, and they are
+//! written again where they belong, all in the one transaction.
 
 use std::collections::VecDeque;
 
@@ -44,8 +44,8 @@ impl Writer<'_> {
         Ok(Some(Others(others)))
     }
 
-    /// Writes a record that sorts behind all records written since [`begin_appending`](Self::begin_appending), and before
-    /// it the others that belong there.
+    /// Writes a record that sorts behind all records written since [`begin_appending`](Self::begin_appending), and
+    /// before it the others that belong there.
     #[inline]
     pub(crate) fn append(&mut self, others: &mut Others, key: &[u8], value: &[u8]) -> Result<()> {
         while others.0.front().is_some_and(|(other, _)| other.as_slice() < key) {

@@ -69,8 +69,8 @@ impl Outlet {
 }
 
 impl Plan<'_> {
-    /// Merges, and sends all records that a store without entries gets, in the order of the tree: entries, the order of
-    /// insertion with the counters behind it, and the lists by access and by expiry.
+    /// Merges, and sends all records that a store without entries gets, in the order of the tree: entries, the order
+    /// of insertion with the counters behind it, and the lists by access and by expiry.
     fn send_all(&self, mut outlet: Outlet, next: u64, tracks_recency: bool) -> Result<Done> {
         let namespace = self.template.namespace;
         let mut listing = Listing::new(self.sorted);

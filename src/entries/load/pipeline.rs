@@ -24,8 +24,8 @@ pub struct ByteEntry {
 /// Makes the key and the payload of a record.
 pub(crate) type MakeEntry<'a> = &'a (dyn Fn(&Record<'_>, &mut ByteEntry) -> Result<(), Refusal> + Sync);
 
-/// How an entry lies in a sorted run: compressor and tag (a byte each), length of the key (4 bytes), checksum of the body
-/// (8 bytes), body.
+/// How an entry lies in a sorted run: compressor and tag (a byte each), length of the key (4 bytes), checksum of the
+/// body (8 bytes), body.
 const HEAD: usize = 14;
 
 /// Sends records through the namespace's pipeline.

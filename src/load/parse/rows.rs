@@ -57,7 +57,8 @@ impl Columns {
         let (mut counted, mut line) = (0, block.first);
         // Reading from memory, with any number of fields, cannot fail.
         while rows.read_byte_record(&mut row).unwrap_or(false) {
-            // The reader's own line numbers do not count those inside quotes, and its position is where the last row ended.
+            // The reader's own line numbers do not count those inside quotes, and its position is where the last row
+            // ended.
             let start = row.position().map_or(0, |at| at.byte() as usize);
             let empty = block.bytes.get(start..).unwrap_or_default().iter();
             let start = start + empty.take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
