@@ -32,8 +32,8 @@ def _lasting(native: Path) -> Path:
     """The same under a name that stays: pip's own environments have another each time, and RocksDB would be compiled
     anew for each of them.
     """
-    workspace = Path(__file__).resolve().parents[3]
-    if not (workspace / "Cargo.lock").is_file():
+    *_, workspace = (here := Path(__file__).resolve()).parents[:4]
+    if here.parts[-4:-2] != ("py", "cachemere-rocksdb") or not (workspace / "Cargo.lock").is_file():
         return native
     link = workspace / "target" / "libclang"
     try:
