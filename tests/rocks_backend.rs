@@ -264,7 +264,8 @@ fn compaction() {
     // A new value under a key of which something is still listed.
     cache.insert(&0, &"again".to_owned()).unwrap();
     assert_eq!(cache.len().unwrap(), 252);
-    assert_eq!(cache.sweep().unwrap(), 250);
+    // That one is not among those that are swept.
+    assert_eq!(cache.sweep().unwrap(), 249);
     assert_eq!(cache.len().unwrap(), 252);
     let report = cache.verify().unwrap();
     assert!(report.is_clean(), "{report:?}");

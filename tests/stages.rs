@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use backend::backend;
 use cachemere::{
-    BoxError, Cache, Cipher, Codec, Compressor, Error, Maintenance, Secret, XChaCha20Poly1305, Zstd,
+    BackendKind, BoxError, Cache, Cipher, Codec, Compressor, Error, Maintenance, Secret, XChaCha20Poly1305,
+    Zstd,
 };
 
 fn store() -> (tempfile::TempDir, PathBuf) {
@@ -149,7 +150,11 @@ fn own_stages_take_part_in_everything() {
 
     let cache = open_custom(&path, one.clone());
     cache.compact().unwrap();
-    cache.reencrypt(&one, &two).unwrap();
+    match backend() {
+        BackendKind::Lmdb => cache.reencrypt(&one, &two).unwrap(),
+        // RocksDB would have to be written anew as a whole.
+        _ => cache.change_secret(&one, &two).unwrap(),
+    }
     cache.backup(dir.path().join("copy")).unwrap();
     cache.close().unwrap();
     for path in [path, dir.path().join("copy")] {
