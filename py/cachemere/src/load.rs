@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use cachemere::ByteEntry;
 use cachemere::load::{
-    Column, Duplicates, Existing, Field, Format, Load, OnError, Phase, Progress, Record, Records, Refusal,
-    Summary, Watch,
+    Column, Duplicates, Existing, Field, Format, Load, NumberType, OnError, Phase, Progress, Record, Records,
+    Refusal, Summary, Watch,
 };
 use pyo3::prelude::*;
 
@@ -32,7 +32,7 @@ pub(crate) struct Description {
     memory_budget: usize,
     threads: Option<usize>,
     is_sorted: bool,
-    pub(crate) number_type: Option<String>,
+    number_type: Option<String>,
     directory: PathBuf,
 }
 
@@ -112,6 +112,10 @@ impl Description {
         let on_error = if self.skips { OnError::Skip } else { OnError::Fail };
         let format = Format::new(records);
         let format = if self.is_sorted { format.sorted() } else { format };
+        let format = match self.number_type.as_deref().and_then(NumberType::named) {
+            Some(number_type) => format.number_type(number_type),
+            None => format,
+        };
         let load = Load::new(self.files, format, self.directory).options(|options| {
             let options = options.memory_budget(self.memory_budget).duplicates(duplicates).on_error(on_error);
             match self.threads {

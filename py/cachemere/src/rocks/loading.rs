@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use cachemere::load::{Encode, Encoded, Field, NumberType, RawBytes, Record, Refusal};
+use cachemere::load::{Encode, Encoded, Field, RawBytes, Record, Refusal};
 use cachemere::rocks::{self, Database, Encoding, Mode};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -66,11 +66,10 @@ pub(super) fn load_files(
 ) -> PyResult<Told> {
     let options = options::extract(given, prefix_length)?;
     let encoding = encoding(key_encoding);
-    let number_type = described.number_type.as_deref().and_then(NumberType::named);
     let job = described.job();
     let form = match key_encoding {
         "ordered" => Form::Ordered { keys: job.keys, values: job.values },
-        _ => Form::Raw(RawBytes { number_type }),
+        _ => Form::Raw(RawBytes { number_type: job.load.format().number_type }),
     };
     let mut watcher = Watcher { show, raised: Mutex::new(None) };
     let loaded =
