@@ -18,7 +18,7 @@ use support::{Random, Role, SharedWords, hear, mixed, rounds, say, store};
 
 fn main() -> ExitCode {
     support::run(
-        &[("write", write), ("follow", follow), ("count_up", count_up)],
+        &[("write", write), ("follow", follow), ("count_up", count_up), ("fork", fork)],
         &[
             ("a_second_writer_is_refused_and_told_why", second_writer),
             ("a_follower_sees_each_write_that_has_returned", never_stale),
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             ("what_only_lmdb_can_do_is_refused", refused),
             ("a_store_keeps_its_backend", keeps_its_backend),
             ("a_forked_child_can_read_and_not_write", forks),
+            ("a_forked_child_exits_as_it_wants_to", || Role::start("fork", &[]).join()),
             ("writing_what_a_process_follows_is_refused", write_after_follow),
             ("a_damaged_table_is_told", damaged),
         ],
@@ -354,6 +355,28 @@ fn forks() {
     assert_eq!(status, 0, "the child failed");
     cache.insert(&1, &3).unwrap();
     assert_eq!(cache.get(&1).unwrap(), Some(3));
+}
+
+/// In a process of its own, which has but one thread of its own.
+fn fork(_: &[String]) {
+    let (_dir, path) = store();
+    let cache = builder::<u64>(&path).open().unwrap();
+    cache.insert(&1, &1).unwrap();
+    // Starts threads of RocksDB's.
+    cache.compact().unwrap();
+    // SAFETY: the child goes on with one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let works = cache.get(&1).is_ok_and(|found| found == Some(1));
+        // With all exit handlers, unlike `_exit`.
+        std::process::exit(if works { 7 } else { 8 });
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    unsafe { libc::waitpid(child, &mut status, 0) };
+    assert!(libc::WIFEXITED(status), "the child was ended by signal {}", libc::WTERMSIG(status));
+    assert_eq!(libc::WEXITSTATUS(status), 7);
+    cache.insert(&1, &2).unwrap();
 }
 
 fn write_after_follow() {

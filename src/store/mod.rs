@@ -17,6 +17,8 @@ mod env;
 mod filesystem;
 mod flight;
 mod fork;
+#[cfg(feature = "rocksdb")]
+pub(crate) mod forked_exit;
 mod header;
 mod housekeeper;
 mod keeper;

@@ -119,3 +119,23 @@ def test_both_backends_in_one_process(tmp_path: Path) -> None:
             lmdb[n] = rocks[n] = {"n": n}
         assert dict(lmdb.items()) == dict(rocks.items())
     assert cachemere.__version__
+
+
+def test_a_forked_child_ends_as_it_wants_to(tmp_path: Path) -> None:
+    # RocksDB's own end of a process waits for threads that a forked child does not have.
+    told = run(
+        """
+        from cachemere import Cache
+        d, cache = RocksDBDict(f"{path}/d"), Cache(f"{path}/cache", backend="rocksdb")
+        d["a"] = cache["a"] = 1
+        d.compact()
+        child = os.fork()
+        if child == 0:
+            print(cache["a"])
+            sys.exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        cache["a"] = d["a"] = 2
+        """,
+        tmp_path,
+    )
+    assert told.splitlines() == ["1", "5"]

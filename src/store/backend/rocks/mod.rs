@@ -26,6 +26,7 @@ use super::{ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::store::checkpoint::Due;
+use crate::store::forked_exit;
 use crate::store::locks::LockFile;
 use crate::store::sync::lock;
 
@@ -67,6 +68,7 @@ impl Rocks {
                 .into(),
         }
         };
+        forked_exit::prepare();
         let writer = LockFile::open(dir, WRITER_LOCK, true)?.ok_or_else(busy)?;
         if !writer.try_exclusive()? {
             return Err(busy());
@@ -84,6 +86,7 @@ impl Rocks {
 
     /// Opens the database to follow whoever writes it.
     pub(crate) fn follow(dir: &Path) -> Result<Rocks> {
+        forked_exit::prepare();
         let token = Token::open(dir, false)?;
         let seen = token.read()?;
         let scratch = tempfile::Builder::new().prefix("cachemere-secondary-").tempdir();
