@@ -7,16 +7,16 @@ use std::path::Path;
 
 use heed::CompactionOption;
 
+use super::backend::lmdb::boot::BootId;
 use super::backend::lmdb::data_path;
+use super::backend::lmdb::env::{EnvSlot, LmdbSync, Tree, lmdb_error};
+use super::backend::lmdb::file::meta_of;
+use super::backend::lmdb::record::{Record, RecordFile, State as RecordState};
 use super::backend::{Backend, Lmdb};
-use super::boot::BootId;
-use super::env::{EnvSlot, LmdbSync, Tree, lmdb_error};
+use super::closing::{self, Exclusive};
 use super::fork::TRANSITIONS;
 use super::layout::STATE_KEY;
 use super::live::Live;
-use super::lmdb_file::meta_of;
-use super::opening::{self, Exclusive};
-use super::record::{Record, RecordFile, State as RecordState};
 use super::records::StateRecord;
 use super::{Shared, Store};
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ impl Store {
         shared.revive(&transition)?;
         let exclusive = Exclusive::enter(shared, &transition)?;
         let Some(live) = shared.current.swap(None) else { return Err(Error::Closed) };
-        opening::drain(&live);
+        closing::drain(&live);
         let tmp = shared.dir.join(tmp);
         match replace_data(&live, &tmp, make) {
             Ok(()) => {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::checkpoint::Due;
+use super::backend::Due;
 use super::config::Maintenance;
 use super::live::Live;
 use super::sweep;

@@ -9,11 +9,9 @@ mod access;
 mod append;
 mod backend;
 pub(crate) mod body;
-mod boot;
-mod checkpoint;
+mod closing;
 mod config;
 mod copy;
-mod env;
 mod filesystem;
 mod flight;
 mod fork;
@@ -21,19 +19,15 @@ mod fork;
 pub(crate) mod forked_exit;
 mod header;
 mod housekeeper;
-mod keeper;
 mod layout;
 mod limits;
 mod live;
-mod lmdb_file;
 mod locks;
 mod namespace;
 mod opening;
 mod process_lock;
 mod quiet;
-mod record;
 mod records;
-mod recovery;
 mod rekey;
 mod room;
 mod sweep;
@@ -222,10 +216,10 @@ impl Store {
         lock(&OPEN).remove(&self.shared.dir);
         let Some(live) = self.shared.current.swap(None) else { return Ok(()) };
         if live.forks != fork::epoch() {
-            opening::abandon(live);
+            closing::abandon(live);
             return Ok(());
         }
-        opening::shut(live, self.shared.may_write.load(Ordering::Relaxed))
+        closing::shut(live, self.shared.may_write.load(Ordering::Relaxed))
     }
 }
 
@@ -261,7 +255,7 @@ impl Shared {
             return Ok(());
         }
         if let Some(inherited) = self.current.swap(None) {
-            opening::abandon(inherited);
+            closing::abandon(inherited);
             *self.fresh_flights() = None;
         }
         self.reopen_environment()

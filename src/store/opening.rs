@@ -1,4 +1,4 @@
-//! Opening and closing: what is checked, recovered and recorded before and after LMDB has the files.
+//! Opening: what is checked and recovered before the backend has the files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,22 +11,21 @@ use arc_swap::ArcSwapOption;
 
 #[cfg(feature = "rocksdb")]
 use super::backend::Rocks;
+use super::backend::lmdb::boot::BootId;
+use super::backend::lmdb::env::LmdbSync;
+use super::backend::lmdb::file::DataFile;
+use super::backend::lmdb::recovery::{check_data, complete, recover, refuse_foreign, refuse_unrecovered};
 use super::backend::lmdb::{Lmdb, data_path};
 use super::backend::{Backend, BackendKind, rocks_path};
-use super::boot::BootId;
 use super::config::{Config, Request};
-use super::env::LmdbSync;
 use super::filesystem::{check_file_system, check_owner};
 use super::flight::Flights;
-use super::fork::ForkLockGuard;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::{MAP_UNIT, MIN_MAX_BYTES};
 use super::live::{Live, Parts, Unlocked};
-use super::lmdb_file::DataFile;
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
 use super::records::{StateRecord, StoreRecord};
-use super::recovery::{check_data, complete, recover, refuse_foreign, refuse_unrecovered};
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::{Shared, Store, sweep};
@@ -35,7 +34,7 @@ use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
 
 /// Held exclusively while a process finds out whether it is alone, and acts on it.
-const OPEN_LOCK: &str = "open.lock";
+pub(super) const OPEN_LOCK: &str = "open.lock";
 /// Held shared by every process that has the store open. Exclusive, for a moment, means "alone".
 const USERS_LOCK: &str = "users.lock";
 /// A new store's smallest sensible map.
@@ -533,80 +532,4 @@ fn open_locks(dir: &Path, read_only: bool) -> Result<Locks> {
 
 fn can_write(dir: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-/// Takes an environment inherited over a fork out of use, for good.
-pub(super) fn abandon(inherited: Arc<Live>) {
-    // SAFETY: we hold the transition lock in a forked child, so this thread is the only one that can get at the
-    // inherited environment; it is not inside an operation, since no operation runs the user's code, which forked.
-    #[allow(unsafe_code)]
-    unsafe {
-        inherited.abandon();
-    }
-    std::mem::forget(inherited);
-}
-
-/// Waits until no operation of this process uses the environment, which nobody can reach any more.
-///
-/// It stays behind its `Arc`, where its threads know it.
-pub(super) fn drain(live: &Arc<Live>) {
-    // The background thread holds it now and then.
-    let housekeeper = lock(&live.housekeeper).take();
-    drop(housekeeper);
-    while Arc::strong_count(live) > 1 {
-        std::thread::sleep(std::time::Duration::from_micros(50));
-    }
-}
-
-/// Writes what is in memory, makes a last checkpoint, and closes. Whatever fails, the environment is closed, and
-/// nothing that was committed is lost by it.
-pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
-    drain(&live);
-    if live.is_read_only() || !may_write {
-        return Ok(());
-    }
-    let flushed = sweep::flush_accesses(&live);
-    let checkpointed = settle(&live);
-    flushed.and(checkpointed)
-}
-
-/// Makes what this process wrote durable, and marks the store clean if nobody else has it open.
-fn settle(live: &Live) -> Result<()> {
-    if !live.backend.is_joined() {
-        return Ok(());
-    }
-    if live.backend.has_unrecorded_writes() {
-        live.checkpoint()?;
-    }
-    let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? else { return Ok(()) };
-    gate.exclusive()?;
-    if live.users.try_exclusive()? {
-        live.backend.mark_clean()?;
-    }
-    Ok(())
-}
-
-/// Proof that this process is the only one that has the store open, and that no other can open it now.
-pub(super) struct Exclusive {
-    _gate: LockFile,
-}
-
-impl Exclusive {
-    /// Makes sure that no other process has the store open, and keeps others from opening it.
-    pub(super) fn enter(shared: &Shared, _transition: &ForkLockGuard) -> Result<Exclusive> {
-        let Some(live) = shared.current.load_full() else { return Err(Error::Closed) };
-        live.writable()?;
-        let gate = LockFile::open(&shared.dir, OPEN_LOCK, true)?.ok_or(Error::Closed)?;
-        gate.exclusive()?;
-        let alone = live.users.try_exclusive()?;
-        // A failed try gives up the shared lock; nobody can have become alone meanwhile, because we hold the gate.
-        live.users.shared()?;
-        if !alone {
-            return Err(Error::Busy {
-                path: shared.dir.clone(),
-                detail: "other processes have it open; close it there first".into(),
-            });
-        }
-        Ok(Exclusive { _gate: gate })
-    }
 }

@@ -2,9 +2,9 @@
 
 use super::Store;
 use super::backend::ReadTxn;
+use super::backend::lmdb::env::{EnvSlot, LmdbSync, lmdb_error};
 use super::body;
 use super::copy::{finish_copy, make_directory};
-use super::env::{EnvSlot, LmdbSync, lmdb_error};
 use super::header::{Header, checksum};
 use super::layout::{
     KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, kind, order_key, parse_hash,

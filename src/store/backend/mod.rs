@@ -16,10 +16,9 @@ use heed::types::Bytes;
 use heed::{RoRange, RoRevRange, RoTxn, RwTxn};
 
 pub(crate) use self::lmdb::Lmdb;
+use self::lmdb::env::{Tree, lmdb_error};
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::rocks::Rocks;
-use super::checkpoint::Due;
-use super::env::{Tree, lmdb_error};
 use crate::error::{Error, Result};
 
 /// The engine that keeps a store's records. Chosen when the store is made.
@@ -59,6 +58,15 @@ impl BackendKind {
 /// The directory of a RocksDB database in that of its store. Known also without the feature, to tell such a store.
 pub(crate) fn rocks_path(dir: &Path) -> PathBuf {
     dir.join("rocksdb")
+}
+
+/// What the background thread does next about checkpoints.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    Nothing,
+    /// This process has not written since its last checkpoint: its pin only keeps pages from being reused.
+    Leave,
+    Checkpoint,
 }
 
 pub(crate) enum Backend {

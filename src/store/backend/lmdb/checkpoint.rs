@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use super::boot::BootId;
 use super::env::{EnvSlot, lmdb_error};
+use super::file::{MetaBody, meta_of};
 use super::keeper::Keeper;
-use super::lmdb_file::{MetaBody, meta_of};
-use super::process_lock::{Locked, ProcessLock};
 use super::record::{Record, RecordFile, State as RecordState};
-use super::sync::{lock, wait};
 use crate::error::{Error, Result};
+use crate::store::backend::Due;
+use crate::store::process_lock::{Locked, ProcessLock};
+use crate::store::sync::{lock, wait};
 
 /// Two threads in turn: the new pin is taken before the old one is released.
 type Keepers = [Keeper; 2];
@@ -53,15 +54,6 @@ struct State {
 struct Pin {
     keeper: usize,
     txn: u64,
-}
-
-/// What the background thread does next about checkpoints.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Due {
-    Nothing,
-    /// This process has not written since its last checkpoint: its pin only keeps pages from being reused.
-    Leave,
-    Checkpoint,
 }
 
 /// The environment and data file a checkpoint is made of.

@@ -114,7 +114,7 @@ impl Drop for EnvSlot {
 }
 
 /// Opens a read transaction. When all reader slots are taken, those of killed processes are given back first.
-pub(super) fn snapshot(env: &Env<WithTls>) -> heed::Result<RoTxn<'_, WithTls>> {
+pub(in crate::store) fn snapshot(env: &Env<WithTls>) -> heed::Result<RoTxn<'_, WithTls>> {
     match env.read_txn() {
         Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
             env.clear_stale_readers()?;

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use twox_hash::XxHash3_64;
 
 use super::boot::{BOOT_ID_MAX, BootId};
-use super::lmdb_file::{META_BODY, MetaBody};
+use super::file::{META_BODY, MetaBody};
 use crate::error::{Error, Result};
 
 /// The newest version of the record that this crate reads, and the one it writes.
@@ -197,7 +197,7 @@ impl RecordFile {
         let mut bytes = [[0; SLOT]; 2];
         for (i, slot) in (0u64..).zip(&mut bytes) {
             // Missing bytes count as zeros: the process that made the file can have been killed on the way.
-            super::lmdb_file::read_up_to(&self.file, slot, slot_offset(i))
+            super::file::read_up_to(&self.file, slot, slot_offset(i))
                 .map_err(|e| Error::io("reading the checkpoint record", e))?;
         }
         let [first, second] = &bytes;

@@ -4,19 +4,19 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::backend::ReadTxn;
-use super::backend::lmdb::data_path;
 use super::boot::BootId;
-use super::config::Request;
+use super::data_path;
 use super::env::{EnvSlot, LmdbSync, lmdb_error};
-use super::layout::STORE_KEY;
-use super::lmdb_file::{self, DataFile, MetaBody};
+use super::file::{self, DataFile, MetaBody};
 use super::record::{Record, RecordFile, State as RecordState};
-use super::transaction::ReadView;
 use crate::error::{Error, Result};
+use crate::store::backend::ReadTxn;
+use crate::store::config::Request;
+use crate::store::layout::STORE_KEY;
+use crate::store::transaction::ReadView;
 
 /// Refuses a directory with somebody else's LMDB file, before anything is made in it.
-pub(super) fn refuse_foreign(dir: &Path) -> Result<()> {
+pub(in crate::store) fn refuse_foreign(dir: &Path) -> Result<()> {
     if !data_path(dir).exists() || dir.join(RecordFile::NAME).exists() {
         return Ok(());
     }
@@ -37,23 +37,23 @@ pub(super) fn refuse_foreign(dir: &Path) -> Result<()> {
     }
 }
 
-pub(super) fn check_data(dir: &Path) -> Result<DataFile> {
+pub(in crate::store) fn check_data(dir: &Path) -> Result<DataFile> {
     let path = data_path(dir);
     let file = File::open(&path).map_err(|e| Error::io("opening the data file", e))?;
-    lmdb_file::check(&path, &file)
+    file::check(&path, &file)
 }
 
 /// Spares the next open a look at all pages of a file that is shorter than its last page. The caller is alone.
-pub(super) fn complete(dir: &Path, newest: &MetaBody) {
+pub(in crate::store) fn complete(dir: &Path, newest: &MetaBody) {
     let file = fs::OpenOptions::new().write(true).open(data_path(dir));
     let done = file.map_err(|e| Error::io("opening the data file", e));
-    if let Err(error) = done.and_then(|file| lmdb_file::complete(&file, newest)) {
+    if let Err(error) = done.and_then(|file| file::complete(&file, newest)) {
         tracing::debug!(%error, "the data file stays shorter than its last page");
     }
 }
 
 /// Brings the files back to the last checkpoint after a power loss. The caller is alone with the store.
-pub(super) fn recover(dir: &Path, read_only: bool) -> Result<()> {
+pub(in crate::store) fn recover(dir: &Path, read_only: bool) -> Result<()> {
     let data = data_path(dir);
     let Some(records) = RecordFile::open(dir, !read_only)? else { return Ok(()) };
     match records.read_and_doubt()? {
@@ -87,9 +87,9 @@ pub(super) fn recover(dir: &Path, read_only: bool) -> Result<()> {
                     _ => Error::io("opening the data file for recovery", e),
                 })?;
                 if doubt {
-                    lmdb_file::check_trees(&file, meta)?;
+                    file::check_trees(&file, meta)?;
                 }
-                lmdb_file::restore(&file, meta)?;
+                file::restore(&file, meta)?;
                 records.write(&Record {
                     state: RecordState::Clean,
                     boot: BootId::current(),
@@ -126,7 +126,7 @@ fn compare(dir: &Path, record: &Record) -> Result<()> {
 }
 
 /// A store that has to be recovered cannot be read from a directory that cannot be written.
-pub(super) fn refuse_unrecovered(dir: &Path) -> Result<()> {
+pub(in crate::store) fn refuse_unrecovered(dir: &Path) -> Result<()> {
     let Some(records) = RecordFile::open(dir, false)? else { return Ok(()) };
     match records.read()? {
         Some(record) if record.state == RecordState::Open && record.boot != BootId::current() => Err(Error::Busy {

@@ -1,5 +1,13 @@
 //! LMDB as the backend: many processes write, and checkpoints make them safe from a power loss.
 
+pub(in crate::store) mod boot;
+pub(in crate::store) mod checkpoint;
+pub(in crate::store) mod env;
+pub(in crate::store) mod file;
+mod keeper;
+pub(in crate::store) mod record;
+pub(in crate::store) mod recovery;
+
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -7,11 +15,10 @@ use std::time::Duration;
 
 use heed::{RoTxn, WithTls};
 
-use super::{ReadTxn, WriteTxn};
+use self::checkpoint::{Checkpoints, Target};
+use self::env::{EnvSlot, LmdbSync, Tree, explain_short_write, lmdb_error, snapshot};
+use super::{Due, ReadTxn, WriteTxn};
 use crate::error::{Error, Result};
-use crate::store::checkpoint::{Checkpoints, Due, Target};
-use crate::store::env::{EnvSlot, LmdbSync, Tree, explain_short_write, lmdb_error, snapshot};
-use crate::store::lmdb_file;
 
 pub(crate) struct Lmdb {
     // Dropped in this order: the pins, then the environment they are of.
@@ -172,8 +179,8 @@ impl Lmdb {
 
     /// Looks at all pages that the snapshot can reach, before LMDB is trusted with them.
     pub(crate) fn check_pages(&self, snapshot: u64) -> Result<()> {
-        match lmdb_file::meta_of(&self.data, snapshot)? {
-            Some(meta) => lmdb_file::check_trees(&self.data, &meta),
+        match file::meta_of(&self.data, snapshot)? {
+            Some(meta) => file::check_trees(&self.data, &meta),
             // Two commits since the snapshot was opened: its meta page is gone, its pages are not.
             None => Ok(()),
         }
