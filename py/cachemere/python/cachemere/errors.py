@@ -17,6 +17,7 @@ __all__ = [
     "DecodeError",
     "DiskFullError",
     "DuplicateKeyError",
+    "HostVersionError",
     "IncompatibleError",
     "InputFileError",
     "InvalidOptionError",
@@ -116,6 +117,10 @@ class StoreIOError(CacheError, OSError):
 
 class NotInstalledError(CacheError, ImportError):
     """What is asked for is in another distribution. The message has the line that installs it."""
+
+
+class HostVersionError(CacheError, ImportError):
+    """A library that an adapter is for has another interface. The message names the versions that are supported."""
 
 
 class ReplayMissError(CacheError, LookupError):
