@@ -1,8 +1,8 @@
 """Caches for LangChain: :class:`CachemereCache` for answers of models, :class:`CachemereByteStore` for embeddings.
 
 They need `langchain-core`: `pip install 'cachemere[langchain]'`. Neither calls LangChain's `loads`, which looks up
-classes by names it reads: entries are in the safe form of :class:`~cachemere.Cache`, and the classes that can come out of
-one are those of :data:`RESTORED` and of `types=` of the cache.
+classes by names it reads: entries are in the safe form of :class:`~cachemere.Cache`, and the classes that can come out
+of one are those of :data:`RESTORED` and of `types=` of the cache.
 """
 
 from __future__ import annotations

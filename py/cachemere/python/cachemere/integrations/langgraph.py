@@ -1,8 +1,8 @@
 """A cache for the nodes of LangGraph.
 
 It needs `langgraph`: `pip install 'cachemere[langgraph]'`. LangGraph's own serializer is not used, since it imports
-modules by names it reads: entries are in the safe form of :class:`~cachemere.Cache`, and the classes that can come out of
-one are LangChain's messages and documents, LangGraph's `Send` and `Overwrite`, and those of `types=` of the cache.
+modules by names it reads: entries are in the safe form of :class:`~cachemere.Cache`, and the classes that can come out
+of one are LangChain's messages and documents, LangGraph's `Send` and `Overwrite`, and those of `types=` of the cache.
 """
 
 from __future__ import annotations
