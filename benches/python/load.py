@@ -55,15 +55,23 @@ print(seconds, int(peak) // 1024)
 """
 
 
+def pair(number: int) -> tuple[str, str]:
+    """A key of some 20 characters, in random order, and a value of 64."""
+    noise = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=24).hexdigest()
+    return f"{noise[:12]}-{number}", f"value of {number:09} is {noise[12:]} and so on"
+
+
 def write_files(directory: Path, pairs: int, count: int) -> list[Path]:
-    """Files of pairs in random order, with keys of some 20 and values of 64 characters."""
-    files = [directory / f"{number}.tsv.gz" for number in range(count)]
-    for number, file in enumerate(files):
-        with gzip.open(file, "wt", compresslevel=6) as opened:
-            for n in range(number * pairs // count, (number + 1) * pairs // count):
-                noise = hashlib.blake2b(n.to_bytes(8, "little"), digest_size=24).hexdigest()
-                opened.write(f"{noise[:12]}-{n}\tvalue of {n:09} is {noise[12:]} and so on\n")
-    return files
+    """Files with all pairs, unless the directory has them already."""
+    whole = directory / f"input-{pairs}-{count}"
+    if not whole.exists():
+        begun = Path(tempfile.mkdtemp(dir=directory))
+        for part in range(count):
+            with gzip.open(begun / f"{part}.tsv.gz", "wt", compresslevel=6) as opened:
+                for number in range(part * pairs // count, (part + 1) * pairs // count):
+                    opened.write("\t".join(pair(number)) + "\n")
+        begun.rename(whole)
+    return sorted(whole.iterdir())
 
 
 def load(program: str, files: list[Path], durability: str, directory: Path) -> tuple[float, int]:
@@ -92,11 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     durability = "sync" if options.synced else "checkpoint"
     directory = options.directory or Path(tempfile.mkdtemp())
-    inputs = directory / f"input-{options.pairs}-{options.files}"
-    if not inputs.exists():
-        inputs.mkdir(parents=True)
-        write_files(inputs, options.pairs, options.files)
-    files = sorted(inputs.iterdir())
+    files = write_files(directory, options.pairs, options.files)
     times: dict[str, list[tuple[float, int]]] = {"cachemere": [], "py-lmdb": []}
     for _ in range(options.rounds):
         times["cachemere"].append(load(OURS, files, durability, directory))
