@@ -2,7 +2,7 @@
 
     python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--quick]
 
-Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Both get the same files,
+Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Both get the same files
 and options at their defaults. Each load is a process of its own and makes a new database; who is first changes from
 round to round. Times are those of the call alone, and the peak of memory is the process's when it returns. Then every
 database is read with the package that made it: all its keys are counted, and some values compared with the files'.
