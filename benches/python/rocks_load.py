@@ -1,6 +1,6 @@
 """What it costs to load pairs from files into RocksDB: `rocksdb_load` of cachemere against hugedict's.
 
-    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--quick]
+    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--quick] [--results FILE]
 
 Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Both get the same files
 and options at their defaults. Each load is a process of its own and makes a new database; who is first changes from
@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from load import pair, write_files
+from load_input import pair, write_files
+from load_report import Load, keep, tell
 
 #: Both have one interface. `read` opens what was loaded as each one's documentation does.
 PROGRAM = """
@@ -51,8 +51,8 @@ def sample(pairs: int) -> Iterator[str]:
         yield "\t".join(pair(number)) + "\n"
 
 
-def load(module: str, files: list[Path], pairs: int, directory: Path) -> tuple[float, int]:
-    """Seconds and MiB at most of a load that was right."""
+def load(module: str, files: list[Path], pairs: int, directory: Path) -> Load:
+    """A load that was right."""
     home = Path(tempfile.mkdtemp(dir=directory))
     command = [sys.executable, "-c", PROGRAM, module, home / "db", *files]
     try:
@@ -64,7 +64,7 @@ def load(module: str, files: list[Path], pairs: int, directory: Path) -> tuple[f
     seconds, peak, count = told.stdout.split()
     if int(count) != pairs:
         sys.exit(f"{module} has {count} of {pairs} pairs")
-    return float(seconds), int(peak)
+    return Load(float(seconds), int(peak))
 
 
 def main() -> None:
@@ -75,27 +75,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--directory", type=Path, help="where files and databases are made; files are kept there")
+    parser.add_argument("--results", type=Path, help="a file to add the times to, for plot_bars.py")
     options = parser.parse_args()
     pairs, rounds = (100_000, 2) if options.quick else (options.pairs, options.rounds)
     directory = options.directory or Path(tempfile.mkdtemp())
     try:
         files = write_files(directory, pairs, options.files)
-        times: dict[str, list[tuple[float, int]]] = {name: [] for name in PEERS}
+        times: dict[str, list[Load]] = {name: [] for name in PEERS}
         for number in range(rounds):
             for name in sorted(PEERS, reverse=number % 2 == 1):
                 times[name].append(load(PEERS[name], files, pairs, directory))
     finally:
         if options.directory is None:
             shutil.rmtree(directory)
-    print(f"{pairs} pairs, {options.files} gzip files into RocksDB, {rounds} rounds; median (least-most)")
-    for name, measured in times.items():
-        seconds = [seconds for seconds, _ in measured]
-        print(
-            f"{name:10} {statistics.median(seconds):6.2f} s ({min(seconds):.2f}-{max(seconds):.2f}), "
-            f"{max(peak for _, peak in measured)} MiB"
-        )
-    ratios = [theirs / ours for (ours, _), (theirs, _) in zip(times["cachemere"], times["hugedict"], strict=True)]
-    print(f"ratio      {statistics.median(ratios):6.2f}   ({min(ratios):.2f}-{max(ratios):.2f})")
+    title = f"{options.files} gzip file{'s' * (options.files > 1)} into RocksDB"
+    tell(f"{pairs} pairs, {title}", times, "cachemere")
+    keep(options.results, title, "s", {name: [load.seconds for load in loads] for name, loads in times.items()})
 
 
 if __name__ == "__main__":

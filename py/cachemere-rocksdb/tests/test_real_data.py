@@ -30,7 +30,7 @@ from conftest import TORTURE
 PACKAGES = Path(__file__).with_name("real_data.txt")
 DOWNLOADS = Path(__file__).parents[3] / "target" / "real-data"
 LANGUAGES = ("de", "en", "es", "fr", "ru") + (("ar", "eu", "fa", "it", "lv", "nl", "pt") if TORTURE else ())
-#: Less than a third of the records of the first load, which are so sorted on the disk.
+#: Far less than the records of the first load take, so that they are sorted on the disk.
 BUDGET = 4 << 20
 
 
