@@ -1,6 +1,6 @@
 """What it costs to load pairs from files into RocksDB: `rocksdb_load` of cachemere against hugedict's.
 
-    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--quick] [--results FILE]
+    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--compact] [--quick] [--results FILE]
 
 Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Both get the same files
 and options at their defaults. Each load is a process of its own and makes a new database; who is first changes from
@@ -26,12 +26,12 @@ from load_report import Load, keep, tell
 PROGRAM = """
 import importlib, sys, time
 from functools import partial
-module, store, *files = sys.argv[1:]
+module, store, compact, *files = sys.argv[1:]
 rocks = importlib.import_module(module)
 options = rocks.RocksDBOptions(create_if_missing=True)
 format = {"record_type": {"type": "tabsep", "key": None, "value": None}, "is_sorted": False}
 begun = time.perf_counter()
-rocks.rocksdb_load(store, options, files, format, False, False)
+rocks.rocksdb_load(store, options, files, format, False, compact == "compact")
 seconds = time.perf_counter() - begun
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:")).split()[1]
 text = partial(str, encoding="utf-8")
@@ -51,10 +51,10 @@ def sample(pairs: int) -> Iterator[str]:
         yield "\t".join(pair(number)) + "\n"
 
 
-def load(module: str, files: list[Path], pairs: int, directory: Path) -> Load:
+def load(module: str, files: list[Path], pairs: int, compact: bool, directory: Path) -> Load:
     """A load that was right."""
     home = Path(tempfile.mkdtemp(dir=directory))
-    command = [sys.executable, "-c", PROGRAM, module, home / "db", *files]
+    command = [sys.executable, "-c", PROGRAM, module, home / "db", "compact" if compact else "", *files]
     try:
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, input="".join(sample(pairs)))
     finally:
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--files", type=int, default=4)
+    parser.add_argument("--compact", action="store_true", help="merge all afterwards, of both")
     parser.add_argument("--directory", type=Path, help="where files and databases are made; files are kept there")
     parser.add_argument("--results", type=Path, help="a file to add the times to, for plot_bars.py")
     options = parser.parse_args()
@@ -84,11 +85,11 @@ def main() -> None:
         times: dict[str, list[Load]] = {name: [] for name in PEERS}
         for number in range(rounds):
             for name in sorted(PEERS, reverse=number % 2 == 1):
-                times[name].append(load(PEERS[name], files, pairs, directory))
+                times[name].append(load(PEERS[name], files, pairs, options.compact, directory))
     finally:
         if options.directory is None:
             shutil.rmtree(directory)
-    title = f"{options.files} gzip file{'s' * (options.files > 1)} into RocksDB"
+    title = f"{options.files} gzip file{'s' * (options.files > 1)} into RocksDB{', compacted' * options.compact}"
     tell(f"{pairs} pairs, {title}", times, "cachemere")
     keep(options.results, title, "s", {name: [load.seconds for load in loads] for name, loads in times.items()})
 
