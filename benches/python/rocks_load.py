@@ -1,6 +1,6 @@
 """What it costs to load pairs from files into RocksDB: `rocksdb_load` of cachemere against hugedict's.
 
-    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--compact] [--quick] [--results FILE]
+    python benches/python/rocks_load.py [--pairs 5000000] [--rounds 5] [--files 4] [--compact] [--results FILE]
 
 Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Both get the same files
 and options at their defaults. Each load is a process of its own and makes a new database; who is first changes from
@@ -22,7 +22,7 @@ from pathlib import Path
 from load_input import pair, write_files
 from load_report import Load, keep, tell
 
-#: Both have one interface. `read` opens what was loaded as each one's documentation does.
+#: Both have one interface. What was loaded is opened as hugedict's documentation does.
 PROGRAM = """
 import importlib, sys, time
 from functools import partial

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 import zstandard
+from cachemere.errors import DuplicateKeyError
 from cachemere.rocksdb import LoadSummary, RocksDBDict, RocksDBOptions, rocksdb_load
 from conftest import TORTURE
 
@@ -42,7 +43,15 @@ def downloaded() -> Path:
         with tempfile.TemporaryDirectory(dir=DOWNLOADS) as begun:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
             wheels = Path(begun) / "wheels"
-            places = ["--only-binary", ":all:", "--require-hashes", "--requirement", PACKAGES, "--dest", wheels]
+            places = [
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--requirement",
+                str(PACKAGES),
+                "--dest",
+                str(wheels),
+            ]
             subprocess.run([*pip, *places], check=True)
             try:
                 wheels.rename(whole)
@@ -90,7 +99,7 @@ class Loaded:
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     """One database of three loads, each of files of another format and compression."""
     home = tmp_path_factory.mktemp("real-data")
     expected: dict[str, Any] = {}
@@ -147,6 +156,19 @@ def test_every_record_counts(loaded: Loaded) -> None:
     assert tabsep.bytes_spilled > 2 * BUDGET and ndjson.bytes_spilled == table.bytes_spilled == 0
     with opened(loaded) as d:
         assert len(d) == len(loaded.expected) == tabsep.written + ndjson.written + table.written
+
+
+def test_the_rule_for_pairs_that_are_there_twice(loaded: Loaded, path: Path) -> None:
+    """Which are far apart in the file, and here in different parts of what is sorted on the disk."""
+    file = loaded.path.with_name("bigram.tsv.gz")
+    options = RocksDBOptions(create_if_missing=True)
+    with pytest.raises(DuplicateKeyError, match=r"(?s)bigram\.tsv\.gz.*bigram\.tsv\.gz"):
+        rocksdb_load(path, options, file, "tabsep", key_encoding="ordered", memory_budget=BUDGET, duplicates="error")
+    assert not path.exists()
+    rocksdb_load(path, options, file, "tabsep", key_encoding="ordered", memory_budget=BUDGET, duplicates="first")
+    first = dict(reversed(list(counted_words("bigram"))))
+    with RocksDBDict[str, str](path, readonly=True) as d:
+        assert dict(d.items()) == first != dict(loaded.begin_with("bigram/"))
 
 
 def test_what_the_packages_say_is_there(loaded: Loaded) -> None:
