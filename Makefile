@@ -85,18 +85,28 @@ bench-python:
 	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
 	.venv-bench/bin/python benches/python/run.py $(BENCH)
 
+# With BENCH=--write the times are kept under target/, the latest of each kind, and plotted into docs/.
+, := ,
+KEPT = $(if $(filter --write,$(BENCH)),--results target/$(1).jsonl)
+PLOTTED = $(if $(filter --write,$(BENCH)),$(PYTHON) benches/python/plot_bars.py target/$(1).jsonl "$(2)" docs/$(1).svg)
+
 # Five million pairs out of files, against py-lmdb filled by hand; some minutes.
 bench-load: $(VENV)/package $(VENV)/tools
-	$(VENV)/bin/python benches/python/load.py --files 4
-	$(VENV)/bin/python benches/python/load.py --files 1
+	$(VENV)/bin/python benches/python/load.py --files 4 $(call KEPT,loading)
+	$(VENV)/bin/python benches/python/load.py --files 1 $(call KEPT,loading)
+	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
 
-# RocksDBDict beside rocksdict and hugedict.
+# RocksDBDict beside rocksdict and hugedict, and loading of five million pairs beside hugedict; some 20 minutes.
 bench-rocks: $(ROCKS_VENV)/package
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python benches/python/install.py
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
 	.venv-bench/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
-	.venv-bench/bin/python benches/python/rocks.py $(filter --quick,$(BENCH))
+	.venv-bench/bin/python benches/python/rocks.py $(filter --quick,$(BENCH)) $(call KEPT,rocksdb)
+	.venv-bench/bin/python benches/python/rocks_load.py --files 4 $(filter --quick,$(BENCH)) $(call KEPT,loading)
+	.venv-bench/bin/python benches/python/rocks_load.py --files 1 $(filter --quick,$(BENCH)) $(call KEPT,loading)
+	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
+	$(call PLOTTED,rocksdb,RocksDBDict beside others: µs an item)
 
 # The package, built and installed whenever one of its sources has changed. Without build isolation: so that all that is
 # compiled for both packages and for the tests is compiled once.

@@ -1,6 +1,6 @@
 """What it costs to load pairs from files, against py-lmdb filled by hand: read, sort, append.
 
-    python benches/python/load.py [--pairs 5000000] [--rounds 5] [--files 4] [--synced]
+    python benches/python/load.py [--pairs 5000000] [--rounds 5] [--files 4] [--synced] [--results FILE]
 
 Each load is a process of its own and gets a new directory; the loaders take turns. Times are those of the load alone,
 without starting Python and opening the store. py-lmdb is given what makes it fast: whole files read at once, no garbage
@@ -10,15 +10,15 @@ collection, sorted pairs appended in one call, no sync unless `--synced`.
 from __future__ import annotations
 
 import argparse
-import gzip
-import hashlib
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from load_input import write_files
+from load_report import Load, keep, tell
 
 OURS = """
 import sys, time, cachemere
@@ -55,19 +55,7 @@ print(seconds, int(peak) // 1024)
 """
 
 
-def write_files(directory: Path, pairs: int, count: int) -> list[Path]:
-    """Files of pairs in random order, with keys of some 20 and values of 64 characters."""
-    files = [directory / f"{number}.tsv.gz" for number in range(count)]
-    for number, file in enumerate(files):
-        with gzip.open(file, "wt", compresslevel=6) as opened:
-            for n in range(number * pairs // count, (number + 1) * pairs // count):
-                noise = hashlib.blake2b(n.to_bytes(8, "little"), digest_size=24).hexdigest()
-                opened.write(f"{noise[:12]}-{n}\tvalue of {n:09} is {noise[12:]} and so on\n")
-    return files
-
-
-def load(program: str, files: list[Path], durability: str, directory: Path) -> tuple[float, int]:
-    """Seconds and MiB at most."""
+def load(program: str, files: list[Path], durability: str, directory: Path) -> Load:
     store = Path(tempfile.mkdtemp(dir=directory))
     command = [sys.executable, "-c", program + PEAK, store / "store" if program is OURS else store, durability, *files]
     try:
@@ -78,7 +66,7 @@ def load(program: str, files: list[Path], durability: str, directory: Path) -> t
         os.sync()
     print(told.stderr, end="", file=sys.stderr)
     seconds, peak = told.stdout.split()
-    return float(seconds), int(peak)
+    return Load(float(seconds), int(peak))
 
 
 def main() -> None:
@@ -89,26 +77,18 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=4)
     parser.add_argument("--synced", action="store_true")
     parser.add_argument("--directory", type=Path, help="where files and stores are made; files are kept there")
+    parser.add_argument("--results", type=Path, help="a file to add the times to, for plot_bars.py")
     options = parser.parse_args()
     durability = "sync" if options.synced else "checkpoint"
     directory = options.directory or Path(tempfile.mkdtemp())
-    inputs = directory / f"input-{options.pairs}-{options.files}"
-    if not inputs.exists():
-        inputs.mkdir(parents=True)
-        write_files(inputs, options.pairs, options.files)
-    files = sorted(inputs.iterdir())
-    times: dict[str, list[tuple[float, int]]] = {"cachemere": [], "py-lmdb": []}
+    files = write_files(directory, options.pairs, options.files)
+    times: dict[str, list[Load]] = {"cachemere": [], "py-lmdb": []}
     for _ in range(options.rounds):
         times["cachemere"].append(load(OURS, files, durability, directory))
         times["py-lmdb"].append(load(LMDB, files, durability, directory))
-    for name, measured in times.items():
-        seconds = [seconds for seconds, _ in measured]
-        print(
-            f"{name:10} {statistics.median(seconds):6.2f} s ({min(seconds):.2f}-{max(seconds):.2f}), "
-            f"{max(peak for _, peak in measured)} MiB"
-        )
-    ratios = [theirs / ours for (ours, _), (theirs, _) in zip(times["cachemere"], times["py-lmdb"], strict=True)]
-    print(f"ratio      {statistics.median(ratios):6.2f}   ({min(ratios):.2f}-{max(ratios):.2f})")
+    title = f"{options.files} gzip file{'s' * (options.files > 1)} into LMDB"
+    tell(f"{options.pairs} pairs, {title}", times, "cachemere")
+    keep(options.results, title, "s", {name: [load.seconds for load in loads] for name, loads in times.items()})
     if options.directory is None:
         shutil.rmtree(directory)
 

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from load_report import keep
+
 OPERATIONS = ("set", "bulk", "get", "miss", "get_many", "items")
 #: Keys that are asked for at once.
 AT_ONCE = 1000
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small run that shows it works")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--entries", type=int, default=200_000)
+    parser.add_argument("--results", type=Path, help="a file to add the times to, for plot_bars.py")
     given = parser.parse_args()
     rounds, count = (2, 2_000) if given.quick else (given.rounds, given.entries)
     peers = list(present([Ours, Rocksdict, Hugedict]))
@@ -200,6 +203,9 @@ def main() -> None:
                 spread = f"{statistics.median(ratio):.2f} ({min(ratio):.2f}–{max(ratio):.2f})"
                 cells.append(f"{statistics.median(own):.2f} {spread if name != 'cachemere' else ''}")
             print(f"{name:12}" + "".join(f"{cell:>24}" for cell in cells))
+        for operation in OPERATIONS:
+            bars = {name: [each[operation] for each in measured] for name, measured in times.items()}
+            keep(given.results, f"RocksDBDict of {kind.__name__}: {operation}", "µs", bars)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,6 @@ enum Role {
         /// secondary has no snapshots.
         seen: AtomicU64,
         reading: RwLock<()>,
-        /// RocksDB's own log of this process. Removed at the end.
-        _scratch: tempfile::TempDir,
     },
 }
 
@@ -94,8 +92,9 @@ impl Rocks {
         let opened =
             DB::open_as_secondary(&options::secondary(), &rocks_path(dir), &scratch.path().to_path_buf());
         let db = opened.map_err(|e| rocks_error(e, "opening the store"))?;
-        let role =
-            Role::Secondary { seen: AtomicU64::new(seen), reading: RwLock::new(()), _scratch: scratch };
+        // It keeps its log open there and makes no other file, so nobody has to clear up after a killed process.
+        scratch.close().map_err(|e| Error::io("removing the directory of RocksDB's log", e))?;
+        let role = Role::Secondary { seen: AtomicU64::new(seen), reading: RwLock::new(()) };
         Ok(Rocks { role, db, token, dir: dir.to_owned() })
     }
 
