@@ -37,7 +37,7 @@ test-rust:
 	$(CARGO) test $(FEATURES)
 	$(CARGO) test --no-default-features --lib
 
-test-python: $(VENV)/package $(VENV)/tools
+test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
 
 test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
@@ -54,7 +54,7 @@ lint-rust:
 	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 
-lint-python: $(VENV)/package $(VENV)/tools
+lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/ruff check .
 	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
@@ -66,7 +66,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
-torture: $(VENV)/package $(VENV)/tools target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+torture: $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
@@ -147,12 +147,17 @@ $(VENV)/build-tools: $(VENV)/pip $(ROCKS_PACKAGE)/pyproject.toml
 	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
 	touch $@
 
+# The libraries that have adapters.
+%/hosts: %/pip $(PACKAGE)/pyproject.toml
+	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:hosts
+	touch $@
+
 %/pip:
 	$(PYTHON) -m venv $*
 	$*/bin/pip install --quiet --upgrade pip
 	touch $@
 
-.PRECIOUS: %/pip %/tools
+.PRECIOUS: %/pip %/tools %/hosts
 
 clean:
 	$(CARGO) clean

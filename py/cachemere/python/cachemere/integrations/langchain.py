@@ -14,10 +14,10 @@ from typing import Any
 from .._checks import seconds, shown
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
-from ._host import check_complete, import_problem
+from ._host import Host
 from ._part import Troubles, own_part
 
-_HOST = ("langchain", "langchain-core", ">=1,<2")
+_HOST = Host(module="langchain", extra="langchain", distribution="langchain-core", supported=">=1,<2")
 
 try:
     from langchain_core.caches import BaseCache
@@ -40,7 +40,7 @@ try:
     from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, GenerationChunk
     from langchain_core.stores import ByteStore
 except ImportError as _cause:
-    raise import_problem(_cause, *_HOST) from _cause
+    raise _HOST.import_problem(_cause) from _cause
 
 __all__ = ["MESSAGES", "RESTORED", "CachemereByteStore", "CachemereCache"]
 
@@ -299,4 +299,4 @@ def _bytes(found: Any) -> bytes | None:
 
 
 for _adapter in (CachemereCache, CachemereByteStore):
-    check_complete(_adapter, *_HOST)
+    _HOST.check_complete(_adapter)

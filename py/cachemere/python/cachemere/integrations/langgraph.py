@@ -15,10 +15,10 @@ from typing import Any
 from .. import _checks
 from ..cache import Cache
 from ..errors import DecodeError
-from ._host import check_complete, import_problem
+from ._host import Host
 from ._part import Troubles, own_part
 
-_HOST = ("langgraph", "langgraph", ">=1,<2")
+_HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1,<2")
 
 try:
     from langchain_core.documents import Document
@@ -27,7 +27,7 @@ try:
 
     from .langchain import MESSAGES
 except ImportError as _cause:
-    raise import_problem(_cause, *_HOST) from _cause
+    raise _HOST.import_problem(_cause) from _cause
 
 __all__ = ["CachemereCache"]
 
@@ -156,4 +156,4 @@ def _send(value: Any) -> Any:
     return Send(value.node, value.arg) if value.timeout is None else Send(value.node, value.arg, timeout=value.timeout)
 
 
-check_complete(CachemereCache, *_HOST)
+_HOST.check_complete(CachemereCache)

@@ -1,0 +1,32 @@
+"""The programs on the pages about integrations do what the pages say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[4] / "docs"
+PAGES = sorted([*DOCS.glob("integrations/*.md"), *DOCS.glob("from-*.md")])
+
+
+def programs(page: Path) -> list[str]:
+    """The blocks of Python on a page."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_program_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+    program = "\n".join(programs(page))
+    assert "assert " in program, "a page shows what comes out"
+    environment = os.environ | {"CACHEMERE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    # Twice, since a cache is there for the second run.
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
