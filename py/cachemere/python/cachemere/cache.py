@@ -15,6 +15,7 @@ import platformdirs
 from . import _checks
 from ._async import AsyncTwins
 from ._engine import Store, Version
+from ._environment import is_disabled
 from ._handle import Handle, Path
 from ._info import EntryInfo, entry_info
 from ._load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
@@ -173,7 +174,7 @@ class Cache(AsyncTwins, Handle):
     @property
     def disabled(self) -> bool:
         """Whether the environment says to act as if the cache were empty (`CACHEMERE_DISABLE`)."""
-        return os.environ.get("CACHEMERE_DISABLE", "") not in ("", "0")
+        return is_disabled()
 
     @property
     def mode(self) -> str:
@@ -218,10 +219,12 @@ class Cache(AsyncTwins, Handle):
             DecodeError, UnsafeValueError: The stored value cannot be read by this handle.
             DamagedError, TamperedError: The entry is not what was written.
         """
-        if self.disabled:
+        # A hit in memory takes less than each attribute that is looked up in the usual way.
+        if is_disabled():
             return default
+        made = self._made
         try:
-            return self._store.get(key, default)
+            return (self._store if made is None else made).get(key, default)
         except CacheError as error:
             if self._bypass(error):
                 return default
