@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +25,8 @@ MEMORY_BYTES = 128 << 20
 #: The least limit of the files' size that the engine can keep.
 LEAST_MAX_BYTES = 4 << 20
 
+# Without a lock, which a fork could copy while it is held: each use is a single one of the dict's own operations.
 _secrets: dict[Path, Secret] = {}
-_secrets_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -153,14 +152,12 @@ def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
     secret = check_secret(encryption_key)
     if secret is None:
         raise InvalidOptionError("encryption_key must be 32 bytes or a str")
-    with _secrets_lock:
-        _secrets[resolve(path)] = secret
+    _secrets[resolve(path)] = secret
 
 
 def known_secret(path: Path) -> Secret | None:
     """The secret this process was told for a store."""
-    with _secrets_lock:
-        return _secrets.get(path)
+    return _secrets.get(path)
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...] | None:
@@ -198,8 +195,7 @@ def change_secret(store: Store, options: Options, old: object, new: object, ever
     if before is None or after is None or options.path is None:
         raise InvalidOptionError("both the present and the new encryption_key must be given")
     store.change_secret(before, after, everything)
-    with _secrets_lock:
-        _secrets[options.path] = after
+    _secrets[options.path] = after
 
 
 def serializers(what: str, dumps: object, loads: object) -> Serializers | None:
@@ -215,8 +211,7 @@ def remember(options: Mapping[str, Any], secret: Secret | None) -> Options:
     """Options of a handle; notes its secret for copies of the handle that come by pickle."""
     made = Options(**options, encrypted=secret is not None)
     if secret is not None and made.path is not None:
-        with _secrets_lock:
-            _secrets[made.path] = secret
+        _secrets[made.path] = secret
     return made
 
 

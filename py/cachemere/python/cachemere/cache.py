@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 import pathlib
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -157,7 +156,6 @@ class Cache(AsyncTwins, Handle):
     def _build(self, options: Options, on_error: str, secret: Secret | None) -> None:
         self._options = options
         self._on_error = on_error
-        self._making = threading.Lock()
         self._troubles: set[type[BaseException]] = set()
         # Made here where the path is known, so that wrong options are told at once; opened at first use all the same.
         self._made: Store | None = None if options.path is None else options.open(secret)
@@ -165,10 +163,10 @@ class Cache(AsyncTwins, Handle):
     @property
     def _store(self) -> Store:
         if self._made is None:
-            with self._making:
-                if self._made is None:
-                    self._options = dataclasses.replace(self._options, path=default_path())
-                    self._made = self._options.open(None)
+            options = dataclasses.replace(self._options, path=default_path())
+            # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
+            # is held.
+            self._options, self._made = self.__dict__.setdefault("_found", (options, options.open(None)))
         return self._made
 
     @property
