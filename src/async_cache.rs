@@ -108,7 +108,7 @@ where
 
     /// See [`Cache::write`].
     pub async fn write(&self, batch: Batch<K, V>) -> Result<()> {
-        self.run(move |cache| cache.write(batch)).await
+        self.run(move |cache| cache.write(&batch)).await
     }
 
     /// See [`Cache::remove`].

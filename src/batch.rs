@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::entries::{Age, Bytes, Change, EntryTimes};
+use crate::entries::{Age, Bytes, Change, Changes, EntryTimes};
 use crate::error::Result;
 use crate::store::KeyBuffer;
 use crate::typed::{Inner, serialize};
@@ -12,8 +12,8 @@ use crate::typed::{Inner, serialize};
 /// Inserts and removals that [`Cache::write`](crate::Cache::write) makes in one transaction: all of them or none.
 ///
 /// They come to what they would in their order, one by one: of several inserts of one key the last counts, and a key that
-/// is inserted after it was removed is new, with its own creation time at the end of the order of insertion. Held in
-/// memory until they are written.
+/// is inserted after it was removed is new, with its own creation time at the end of the order of insertion. Limits
+/// are enforced after the last. Held in memory until they are written; a batch can be written again.
 ///
 /// ```
 /// # fn main() -> cachemere::Result<()> {
@@ -25,7 +25,7 @@ use crate::typed::{Inner, serialize};
 ///
 /// let mut batch = Batch::new();
 /// batch.insert("from", 70).insert("to", 30).remove("pending");
-/// accounts.write(batch)?;
+/// accounts.write(&batch)?;
 /// assert_eq!(accounts.get_many(["from", "to", "pending"])?, [Some(70), Some(30), None]);
 /// # Ok(())
 /// # }
@@ -68,7 +68,7 @@ impl<K: ?Sized + ToOwned, V> Batch<K, V> {
     /// let yesterday = SystemTime::now() - Duration::from_secs(86_400);
     /// let mut batch = Batch::new();
     /// batch.insert_with_times("a", 1, EntryTimes { created: yesterday, accessed: yesterday, expires: None });
-    /// cache.write(batch)?;
+    /// cache.write(&batch)?;
     /// let age = cache.info("a")?.unwrap().created.elapsed().unwrap();
     /// assert!(age >= Duration::from_secs(86_400));
     /// # Ok(())
@@ -104,19 +104,19 @@ where
     K: ToOwned + ?Sized + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(crate) fn encode(self, inner: &Inner<K, V>) -> Result<Vec<(KeyBuffer, Change<Bytes>)>> {
-        let encode = |(key, change): (K::Owned, Change<V>)| {
+    pub(crate) fn encode(&self, inner: &Inner<K, V>) -> Result<Changes<'static>> {
+        let encode = |(key, change): &(K::Owned, Change<V>)| {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             Ok(match change {
                 Change::Insert(value, age) => {
-                    let payload = inner.encode_value(&value)?;
-                    (buffer, Change::Insert(Bytes { payload, tag: 0 }, age))
+                    let payload = inner.encode_value(value)?.into();
+                    (buffer, Change::Insert(Bytes { payload, tag: 0 }, *age))
                 }
                 Change::Remove => (buffer, Change::Remove),
             })
         };
-        self.changes.into_iter().map(encode).collect()
+        self.changes.iter().map(encode).collect()
     }
 }
 
@@ -151,14 +151,14 @@ impl<K: ?Sized + ToOwned, V> fmt::Debug for Batch<K, V> {
 /// let cache = ByteCache::builder(dir.path().join("store")).open()?;
 /// let mut batch = ByteBatch::new();
 /// batch.insert(b"new", b"payload", 7, None).remove(b"old");
-/// cache.write(batch)?;
+/// cache.write(&batch)?;
 /// assert_eq!(cache.get(b"new")?.unwrap().tag, 7);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ByteBatch {
-    changes: Vec<(KeyBuffer, Change<Bytes>)>,
+    changes: Vec<(Vec<u8>, Change<(Vec<u8>, u8)>)>,
 }
 
 impl ByteBatch {
@@ -175,8 +175,7 @@ impl ByteBatch {
         tag: u8,
         ttl: Option<Duration>,
     ) -> &mut Self {
-        let age = ttl.map_or(Age::New, Age::Ttl);
-        self.add(key, Change::Insert(Bytes { payload: payload.into(), tag }, age))
+        self.add(key, Change::Insert((payload.into(), tag), ttl.map_or(Age::New, Age::Ttl)))
     }
 
     /// Adds an insert with times from elsewhere; see [`Batch::insert_with_times`].
@@ -187,7 +186,7 @@ impl ByteBatch {
         tag: u8,
         times: EntryTimes,
     ) -> &mut Self {
-        self.add(key, Change::Insert(Bytes { payload: payload.into(), tag }, Age::Given(times)))
+        self.add(key, Change::Insert((payload.into(), tag), Age::Given(times)))
     }
 
     /// Adds a removal, of a key that need not be there.
@@ -205,12 +204,22 @@ impl ByteBatch {
         self.changes.is_empty()
     }
 
-    pub(crate) fn into_changes(self) -> Vec<(KeyBuffer, Change<Bytes>)> {
-        self.changes
+    pub(crate) fn changes(&self) -> Changes<'_> {
+        let mut changes = Vec::with_capacity(self.len());
+        for (key, change) in &self.changes {
+            let change = match change {
+                Change::Insert((payload, tag), age) => {
+                    Change::Insert(Bytes { payload: payload.into(), tag: *tag }, *age)
+                }
+                Change::Remove => Change::Remove,
+            };
+            changes.push((KeyBuffer::from_key(key), change));
+        }
+        changes
     }
 
-    fn add(&mut self, key: &[u8], change: Change<Bytes>) -> &mut Self {
-        self.changes.push((KeyBuffer::from_key(key), change));
+    fn add(&mut self, key: &[u8], change: Change<(Vec<u8>, u8)>) -> &mut Self {
+        self.changes.push((key.to_vec(), change));
         self
     }
 }

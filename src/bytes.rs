@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::batch::ByteBatch;
 use crate::builder::ByteBuilder;
 use crate::entries::{
-    Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Position, Raw, Read, Scratch, Stats,
-    VerifyReport, Written, lifetime,
+    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Position, Raw,
+    Read, Scratch, Stats, VerifyReport, Written, lifetime,
 };
 use crate::error::Result;
 use crate::held::{Held, Ledger};
@@ -285,16 +285,20 @@ impl ByteCache {
         items: impl IntoIterator<Item = (&'i [u8], Vec<u8>, u8)>,
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let mut batch = ByteBatch::new();
-        for (key, payload, tag) in items {
-            batch.insert(key, payload, tag, ttl);
-        }
-        self.write(batch)
+        let age = ttl.map_or(Age::New, Age::Ttl);
+        let insert = |(key, payload, tag): (&[u8], Vec<u8>, u8)| {
+            (KeyBuffer::from_key(key), Change::Insert(Bytes { payload: payload.into(), tag }, age))
+        };
+        self.change(items.into_iter().map(insert).collect())
     }
 
     /// Makes the inserts and removals of a batch in one transaction; see [`Cache::write`](crate::Cache::write).
-    pub fn write(&self, batch: ByteBatch) -> Result<()> {
-        self.inner.entries.write(batch.into_changes(), |commit| self.committed(commit))
+    pub fn write(&self, batch: &ByteBatch) -> Result<()> {
+        self.change(batch.changes())
+    }
+
+    fn change(&self, changes: Changes<'_>) -> Result<()> {
+        self.inner.entries.write(changes, |commit| self.committed(commit))
     }
 
     /// Loads the records of files: all of them, or, on an error or if the process is killed, none.

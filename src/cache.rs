@@ -155,7 +155,7 @@ where
         for (key, value) in items {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
-            let payload = inner.encode_value(value)?;
+            let payload = inner.encode_value(value)?.into();
             changes.push((buffer, Change::Insert(Bytes { payload, tag: 0 }, Age::New)));
         }
         inner.entries.write(changes, |commit| inner.committed(commit))
@@ -169,7 +169,7 @@ where
     /// # Errors
     ///
     /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero or times before 1970.
-    pub fn write(&self, batch: Batch<K, V>) -> Result<()> {
+    pub fn write(&self, batch: &Batch<K, V>) -> Result<()> {
         let inner = &*self.inner;
         inner.entries.write(batch.encode(inner)?, |commit| inner.committed(commit))
     }

@@ -376,7 +376,7 @@ impl Run {
                     writes[*k] = space.find(*k, now).is_some();
                     add(&mut batch, &key(*k), *change, now);
                 }
-                handle.write(batch).unwrap();
+                handle.write(&batch).unwrap();
                 if writes.contains(&true) {
                     self.enforce(index, now);
                 }

@@ -153,7 +153,7 @@ fn write(arguments: &[String]) {
                 for key in key..key + count {
                     batch.insert(&key, value(key, version)).remove(&(key + count));
                 }
-                cache.write(batch).unwrap();
+                cache.write(&batch).unwrap();
             }
             Step::Remove => drop(cache.remove(&key).unwrap()),
             Step::Lasting => cache.insert_with_ttl(&key, &new, LONG).unwrap(),

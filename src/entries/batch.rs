@@ -1,5 +1,6 @@
 //! Several inserts and removals in one transaction.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,16 +46,19 @@ pub(crate) enum Age {
 
 /// A payload with its tag.
 #[derive(Clone)]
-pub(crate) struct Bytes {
-    pub(crate) payload: Vec<u8>,
+pub(crate) struct Bytes<'a> {
+    pub(crate) payload: Cow<'a, [u8]>,
     pub(crate) tag: u8,
 }
 
+/// Changes, each with its key.
+pub(crate) type Changes<'a> = Vec<(KeyBuffer, Change<Bytes<'a>>)>;
+
 /// One change, ready for the transaction.
-struct Prepared {
+struct Prepared<'a> {
     key: KeyBuffer,
     /// Compressed already, if the header says so.
-    payload: Vec<u8>,
+    payload: Cow<'a, [u8]>,
     /// `None`: the key is removed.
     header: Option<Header>,
     /// Whether the header's creation time was given, so that it holds also where an entry is replaced.
@@ -87,11 +91,7 @@ struct Insert {
 impl Entries {
     /// Makes all changes in one transaction: all of them or none. They come to what they would in their order, one by
     /// one, at one moment; limits are enforced after the last.
-    pub(crate) fn write(
-        &self,
-        changes: Vec<(KeyBuffer, Change<Bytes>)>,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<()> {
+    pub(crate) fn write(&self, changes: Changes<'_>, committed: impl FnOnce(&Commit)) -> Result<()> {
         let live = self.store.live_for_writing()?;
         if changes.is_empty() {
             return Ok(());
@@ -135,18 +135,17 @@ impl Entries {
     }
 
     /// Does what can be done before other writers are locked out.
-    fn prepare(&self, changes: Vec<(KeyBuffer, Change<Bytes>)>, now: Time) -> Result<Vec<Prepared>> {
+    fn prepare<'a>(&self, changes: Changes<'a>, now: Time) -> Result<Vec<Prepared<'a>>> {
         let mut packed = Vec::new();
         let mut prepared = Vec::with_capacity(changes.len());
         for (key, change) in changes {
-            let mut it = Prepared { key, payload: Vec::new(), header: None, is_aged: false };
+            let mut it = Prepared { key, payload: Cow::default(), header: None, is_aged: false };
             if let Change::Insert(Bytes { mut payload, tag }, age) = change
                 && let Some(mut header) = self.header(tag, age, now)?
             {
                 if self.compress(&payload, &mut packed)? {
                     header.compressor = STAGE_NAMED;
-                    payload.clear();
-                    payload.extend_from_slice(&packed);
+                    payload = Cow::Owned(packed.clone());
                 }
                 it.payload = payload;
                 it.header = Some(header);
@@ -185,7 +184,7 @@ impl EntryTimes {
 }
 
 /// What the changes of each key come to, in the order of the tree.
-fn outcomes(live: &Live, namespace: NamespaceId, changes: &mut [Prepared]) -> Vec<Outcome> {
+fn outcomes(live: &Live, namespace: NamespaceId, changes: &mut [Prepared<'_>]) -> Vec<Outcome> {
     let mut outcomes: HashMap<KeyHash, Outcome, Prefix> =
         HashMap::with_capacity_and_hasher(changes.len(), Prefix);
     for (change, Prepared { key, header, is_aged, .. }) in changes.iter_mut().enumerate() {
@@ -219,7 +218,7 @@ fn outcomes(live: &Live, namespace: NamespaceId, changes: &mut [Prepared]) -> Ve
 fn make_way(
     writer: &mut Writer<'_>,
     namespace: NamespaceId,
-    changes: &[Prepared],
+    changes: &[Prepared<'_>],
     outcomes: Vec<Outcome>,
 ) -> Result<Vec<Insert>> {
     let mut inserts = Vec::with_capacity(outcomes.len());

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use self::batch::EntryTimes;
-pub(crate) use self::batch::{Age, Bytes, Change};
+pub(crate) use self::batch::{Age, Bytes, Change, Changes};
 pub(crate) use self::change::{Expect, Written};
 #[cfg(feature = "load")]
 pub use self::load::ByteEntry;

@@ -238,7 +238,7 @@ impl<'a> Writer<'a> {
                 false => batch.insert(key, value(*key, *version)),
             };
         }
-        self.cache.write(batch).unwrap();
+        self.cache.write(&batch).unwrap();
         for (key, version) in all {
             self.board.publish(key, version);
         }
