@@ -158,8 +158,11 @@ impl<K: ?Sized + ToOwned, V> fmt::Debug for Batch<K, V> {
 /// ```
 #[derive(Clone, Default)]
 pub struct ByteBatch {
-    changes: Vec<(Vec<u8>, Change<(Vec<u8>, u8)>)>,
+    changes: Vec<(Vec<u8>, Change<Tagged>)>,
 }
+
+/// A payload and its tag.
+type Tagged = (Vec<u8>, u8);
 
 impl ByteBatch {
     /// An empty one.
@@ -218,7 +221,7 @@ impl ByteBatch {
         changes
     }
 
-    fn add(&mut self, key: &[u8], change: Change<(Vec<u8>, u8)>) -> &mut Self {
+    fn add(&mut self, key: &[u8], change: Change<Tagged>) -> &mut Self {
         self.changes.push((key.to_vec(), change));
         self
     }
