@@ -95,8 +95,9 @@ def test_an_error_changes_nothing(cache: Cache) -> None:
         (TypeError, [("a", 2, None, None, (now, now))], []),
     ]:
         writes_given: Any = writes
+        removals_given: Any = removals
         with pytest.raises((error, ValueError) if error is TypeError else error):
-            cache._store.apply(writes_given, removals)
+            cache._store.apply(writes_given, removals_given)
         assert list(cache.items()) == [("a", 1)]
     with pytest.raises(InvalidOptionError, match="creation time must be a time in seconds since 1970, not -1"):
         cache._store.apply([aged("a", 2, -1.0, now, None)], [])
@@ -190,7 +191,9 @@ def test_another_process_sees_all_or_nothing_also_of_a_killed_one(path: Path, to
             assert writer.stdout is not None
             assert writer.stdout.readline() == "writing\n"
             seen: set[int] = set()
-            for _ in range(100):
+            end = time.monotonic() + 60
+            while len(seen) < 20:
+                assert time.monotonic() < end
                 numbers = {key[0] for key in cache}
                 newest = max(numbers, default=1)
                 wanted = [(n, i) for n in range(newest, newest + 3) for i in range(20)]
@@ -201,7 +204,6 @@ def test_another_process_sees_all_or_nothing_also_of_a_killed_one(path: Path, to
             writer.kill()
             writer.wait()
             writer.stdout.close()
-            assert len(seen) > 1
             left = list(cache)
             assert left == [(left[0][0], i) for i in range(20)]
             assert cache.verify().is_clean
