@@ -5,8 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::batch::Batch;
 use crate::cache::Cache;
-use crate::entries::{EntryInfo, Stats};
+use crate::entries::{EntryInfo, NamespaceInfo, Stats};
 use crate::error::{Error, Result};
 
 /// A [`Cache`] whose operations are futures: each runs on tokio's threads for blocking work, so none ever blocks the
@@ -26,6 +27,10 @@ use crate::error::{Error, Result};
 /// assert_eq!(cache.get("a".to_owned()).await?, Some(1));
 /// let loaded = cache.try_get_or_insert_with("b".to_owned(), || async { Ok::<_, cachemere::Error>(2) }).await?;
 /// assert_eq!(loaded, 2);
+/// let mut batch = cachemere::Batch::new();
+/// batch.insert("c", 3).remove("a");
+/// cache.write(batch).await?;
+/// assert_eq!(cache.len().await?, 2);
 /// # Ok(())
 /// # }
 /// ```
@@ -105,6 +110,11 @@ where
         self.run(insert).await
     }
 
+    /// See [`Cache::write`].
+    pub async fn write(&self, batch: Batch<K, V>) -> Result<()> {
+        self.run(move |cache| cache.write(&batch)).await
+    }
+
     /// See [`Cache::remove`].
     pub async fn remove(&self, key: K::Owned) -> Result<bool> {
         self.run(move |cache| cache.remove(Borrow::borrow(&key))).await
@@ -165,6 +175,11 @@ where
     /// See [`Cache::stats`].
     pub async fn stats(&self) -> Result<Stats> {
         self.run(Cache::stats).await
+    }
+
+    /// See [`Cache::namespaces`].
+    pub async fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.run(Cache::namespaces).await
     }
 
     /// See [`Cache::checkpoint`].

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cachemere::{
-    Argon2Params, BoxError, Builder, ByteCache, Cache, Cipher, Compressor, Durability, Error, Maintenance,
-    Secret, XChaCha20Poly1305, Zstd,
+    Argon2Params, Batch, BoxError, Builder, ByteCache, Cache, Cipher, Compressor, Durability, Error,
+    Maintenance, Secret, XChaCha20Poly1305, Zstd,
 };
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, EnvOpenOptions};
@@ -247,6 +247,8 @@ fn an_entry_of_a_newer_version_is_left_alone() {
             refused(&path, || cache.info("key")),
             refused(&path, || cache.insert("key", &2)),
             refused(&path, || cache.insert_many([("other", &1), ("key", &2)])),
+            refused(&path, || cache.write(Batch::new().remove("other").insert("key", 2))),
+            refused(&path, || cache.write(Batch::new().insert("other", 2).remove("key"))),
             refused(&path, || cache.remove("key")),
             refused(&path, || cache.take("key")),
             refused(&path, || cache.update("key", |_| Some(2))),
@@ -267,7 +269,7 @@ fn an_entry_of_a_newer_version_is_left_alone() {
 fn an_entry_whose_header_cannot_be_read_stands_in_nobodys_way() {
     let hour = std::time::Duration::from_secs(3600);
     type Check = fn(&Numbers);
-    let ways: [(&str, Check); 5] = [
+    let ways: [(&str, Check); 6] = [
         ("remove", |cache| assert!(cache.remove("key").unwrap())),
         ("clear", |cache| cache.clear().unwrap()),
         ("evict", |cache| {
@@ -285,6 +287,12 @@ fn an_entry_whose_header_cannot_be_read_stands_in_nobodys_way() {
             assert!(cache.insert("key", &2).unwrap_err().is_damaged());
             assert!(cache.remove("key").unwrap());
             cache.insert("key", &2).unwrap();
+            assert_eq!(cache.get("key").unwrap(), Some(2));
+        }),
+        ("batch", |cache| {
+            assert!(cache.write(Batch::new().insert("other", 2).insert("key", 2)).unwrap_err().is_damaged());
+            assert!(!cache.contains("other").unwrap());
+            cache.write(Batch::new().remove("key").insert("key", 2)).unwrap();
             assert_eq!(cache.get("key").unwrap(), Some(2));
         }),
     ];

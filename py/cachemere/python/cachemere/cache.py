@@ -579,6 +579,10 @@ class Cache(AsyncTwins, Handle):
         """Another mapping in the same store, with the same options."""
         return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
 
+    def namespaces(self) -> list[str]:
+        """The names of all mappings in the store, sorted. Makes none but this one, if it is its first use."""
+        return self._ask([], lambda store: [name for name, _ in store.namespaces()])
+
     @property
     def path(self) -> str:
         """The store's directory."""
