@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache, PersistDict
-from command_line import ok, run
+from command_line import here, ok, run
 
 NOW = time.time()
 
@@ -127,9 +127,9 @@ def test_ls_of_one_namespace_names_no_other(store: Path) -> None:
 def test_ls_finds_and_sorts(store: Path, options: list[str], keys: list[object]) -> None:
     if options == ["--sort", "key"]:
         # In the order in which the table shows them.
-        assert [row[-1] for row in ok("ls", store, *options).table()[1:]] == keys
+        assert [row[-1] for row in here("ls", store, *options).table()[1:]] == keys
         return
-    found = [line["key"] for line in ok("ls", store, *options, "--json").lines()]
+    found = [line["key"] for line in here("ls", store, *options, "--json").lines()]
     assert [key["$tuple"] if isinstance(key, dict) else key for key in found] == keys
 
 
@@ -226,7 +226,10 @@ def test_backup_makes_a_store_with_the_same_entries(store: Path, tmp_path: Path)
 def test_export_writes_every_entry(store: Path, tmp_path: Path) -> None:
     lines = ok("export", store).lines()
     assert [line["key"] for line in lines] == ["answer", "big", "none", 1, "1", {"$tuple": ["a", 1]}]
-    assert lines[0]["value"] == {"text": "42", "tokens": {"$tuple": [1, 2]}} and lines[0]["tags"] == ["llm", "two words"]
+    assert lines[0]["value"] == {"text": "42", "tokens": {"$tuple": [1, 2]}} and lines[0]["tags"] == [
+        "llm",
+        "two words",
+    ]
     assert lines[0].keys() == {
         "namespace", "key", "tags", "size", "created", "modified", "accessed", "expires", "cost", "value",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cachemere import Cache
 from cachemere.cli.program import main
-from command_line import ok, run
+from command_line import here, ok
 
 #: Each way to look.
 LOOKS = {
@@ -50,7 +50,7 @@ def test_looking_changes_nothing(path: Path, command: list[str]) -> None:
         cache["k"] = 1
         before = cache.info("k")
     files = contents(path)
-    assert run(*filled(command, path)).status == (1 if "absent" in command else 0)
+    assert here(*filled(command, path)).status == (1 if "absent" in command else 0)
     assert contents(path) == files
     with Cache(path, read_only=True) as cache:
         assert cache.info("k") == before, "not even when it was last used"
@@ -59,10 +59,10 @@ def test_looking_changes_nothing(path: Path, command: list[str]) -> None:
 @pytest.mark.parametrize("command", (LOOKS | WRITES).values(), ids=LOOKS | WRITES)
 def test_a_path_that_was_mistyped_makes_no_store(path: Path, command: list[str]) -> None:
     for missing in (path, path / "far" / "below"):
-        done = run(*filled(command, missing))
+        done = here(*filled(command, missing))
         assert (done.status, done.out, done.err) == (1, "", f"cachemere: there is nothing at {missing}\n")
     path.mkdir()
-    done = run(*filled(command, path))
+    done = here(*filled(command, path))
     assert (done.status, done.out, done.err) == (1, "", f"cachemere: there is no store in {path}: it has no data.mdb\n")
     assert list(path.parent.rglob("*")) == [path]
 
@@ -105,13 +105,12 @@ def in_rocksdb(path: Path) -> str:
 @pytest.mark.parametrize("make", [nothing_at_all, another_program, noise, empty_file, rocksdb_dict, in_rocksdb])
 @pytest.mark.parametrize("command", [*LOOKS.values(), *WRITES.values()], ids=[*LOOKS, *WRITES])
 def test_what_is_no_store_is_said_to_be_none_and_left_alone(
-    path: Path, command: list[str], make: Callable[[Path], str], capsys: pytest.CaptureFixture[str]
+    path: Path, command: list[str], make: Callable[[Path], str]
 ) -> None:
     said = make(path)
     before = contents(path.parent)
-    assert main(filled(command, path)) == 1
-    shown = capsys.readouterr()
-    assert shown.out == "" and said in shown.err and len(shown.err.splitlines()) == 1
+    done = here(*filled(command, path))
+    assert (done.status, done.out) == (1, "") and said in done.err and len(done.err.splitlines()) == 1
     assert contents(path.parent) == before
 
 
@@ -119,7 +118,7 @@ def test_a_namespace_that_was_mistyped_is_not_made(path: Path) -> None:
     with Cache(path) as cache, cache.namespace("nightly") as other:
         cache["k"], other["k"] = 1, 2
     for command in (["ls"], ["stats"], ["export"], ["get", "k"]):
-        done = run(command[0], path, *command[1:], "--namespace", "nigthly")
+        done = here(command[0], path, *command[1:], "--namespace", "nigthly")
         assert done.status == 1 and done.out == ""
         assert f"the store at {path} has no namespace 'nigthly'; it has 'default', 'nightly'" in done.err
     assert [it["name"] for it in ok("stats", path, "--json").json()["namespaces"]] == ["default", "nightly"]

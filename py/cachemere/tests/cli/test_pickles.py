@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict
-from command_line import ok, run
+from command_line import here, ok, run
 
 
 class Bomb:
@@ -123,7 +123,7 @@ def test_a_pickle_that_cannot_be_loaded_is_reported(objects: Path) -> None:
     assert done.err.count("the pickle cannot be loaded: ModuleNotFoundError") == 2
 
 
-# --- classes and functions of the program that wrote the store ----------------------------------------------------------
+# --- classes and functions of the program that wrote the store --------------------------------------------------------
 
 
 def test_objects_of_registered_types_are_shown_without_their_classes(path: Path) -> None:
@@ -137,7 +137,10 @@ def test_objects_of_registered_types_are_shown_without_their_classes(path: Path)
         cache[Colour.BLUE] = 1
     lines = {str(line["key"]): line for line in ok("export", path).lines()}
     assert lines["pair"]["value"] == {
-        "$object": ["of:plain_data.Pair", {"left": 1, "right": {"$object": ["of:plain_data.Point", {"$tuple": [2, 3]}]}}]
+        "$object": [
+            "of:plain_data.Pair",
+            {"left": 1, "right": {"$object": ["of:plain_data.Point", {"$tuple": [2, 3]}]}},
+        ]
     }
     assert lines["box"]["value"] == {"$object": ["of:plain_data.Box", {"content": "x", "labels": ["l"]}]}
     keys = [line["key"] for line in lines.values()]
@@ -170,14 +173,17 @@ def test_a_dict_with_serializers_of_its_own_is_shown_as_it_is_stored(path: Path)
         value_unserializer=eval,
     ) as d:
         d[7] = {"a": 1}
-    (line,) = ok("export", path).lines()
-    assert (line["key"], line["value"]) == ({"$own": "k7"}, {"$own": {"$bytes": base64.b64encode(b"{'a': 1}").decode()}})
+    (line,) = here("export", path).lines()
+    assert (line["key"], line["value"]) == (
+        {"$own": "k7"},
+        {"$own": {"$bytes": base64.b64encode(b"{'a': 1}").decode()}},
+    )
     assert line["created"] is not None
-    assert ok("ls", path).table()[1][4:] == ["own", "-", "<own 'k7'>"]
-    assert ok("get", path, "k7").json() == line["value"], "what the serializer makes of a key finds it"
-    assert "(serializer: python+own keys+own values)" in ok("stats", path).out
+    assert here("ls", path).table()[1][4:] == ["own", "-", "<own 'k7'>"]
+    assert here("get", path, "k7").json() == line["value"], "what the serializer makes of a key finds it"
+    assert "(serializer: python+own keys+own values)" in here("stats", path).out
     for command in ("verify", "sweep", "compact"):
-        ok(command, path)
+        assert here(command, path).status == 0
     with PersistDict[str, Any](path, namespace="values", value_serializer=repr, value_unserializer=eval) as values:
         values["k"] = 1
-    assert ok("get", path, "k", "--namespace", "values").json() == {"$own": "1"}
+    assert here("get", path, "k", "--namespace", "values").json() == {"$own": "1"}

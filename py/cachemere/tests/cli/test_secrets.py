@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache
-from command_line import ok, run
+from command_line import here, ok, run
 from terminal import on_a_terminal
 
 KEY, PHRASE = bytes(range(32)), "sésame ouvre-toi"
@@ -83,25 +83,25 @@ def test_a_file_that_holds_no_secret_is_wrong_usage(
     file = tmp_path / "secret"
     if contents is not None:
         file.write_bytes(contents)
-    done = run("get", with_key, "k", option, file)
+    done = here("get", with_key, "k", option, file)
     assert (done.status, done.out) == (2, "") and said in done.err and str(file) in done.err
 
 
 def test_hex_that_is_no_key_is_wrong_usage_and_not_taken_for_a_passphrase(with_key: Path) -> None:
-    for text in ("hex:", f"hex:{KEY.hex()}0", f"hex:{KEY.hex()[:-1]}", "hex:" + "x" * 64):
-        done = run("get", with_key, "k", CACHEMERE_KEY=text)
-        assert done.status == 2 and "64 hexadecimal digits" in done.err and text[4:] not in done.err.replace("digits", "")
+    for text in ("hex:12", f"hex:{KEY.hex()}0", f"hex:{KEY.hex()[:-1]}", "hex:" + "x" * 64):
+        done = here("get", with_key, "k", CACHEMERE_KEY=text)
+        assert done.status == 2 and "64 hexadecimal digits" in done.err and text not in done.err
 
 
 def test_both_files_at_once_are_wrong_usage(with_key: Path) -> None:
-    done = run("ls", with_key, "--key-file", "a", "--passphrase-file", "b")
+    done = here("ls", with_key, "--key-file", "a", "--passphrase-file", "b")
     assert done.status == 2 and "not allowed with" in done.err
 
 
 def test_a_wrong_secret_is_an_error_that_does_not_show_it(with_key: Path, with_phrase: Path) -> None:
     for store in (with_key, with_phrase):
         for command in ("stats", "ls", "verify", "sweep", "compact", "export"):
-            done = run(command, store, CACHEMERE_KEY="hunter2")
+            done = here(command, store, CACHEMERE_KEY="hunter2")
             assert (done.status, done.out) == (1, "") and "wrong secret" in done.err and "hunter2" not in done.err
             if store == with_phrase:
                 break
