@@ -32,11 +32,11 @@ def steps() -> list[tuple[str, str]]:
 
 
 def alike(text: str) -> str:
-    """Without what differs from one run to another: times, sizes, and widths of columns."""
+    """Without what differs from one run to another: times, sizes of files, and widths of columns."""
     text = re.sub(r"\b\d{10}(\.\d+)?\b", "<time>", text)
     text = re.sub(r"\b[\d.]+ (s|min|h|d)\b", "<span>", text)
-    text = re.sub(r"\b[\d.]+ (B|KiB|MiB)(?!\w)", "<size>", text)
-    text = re.sub(r'"size": \d+', '"size": <size>', text)
+    # Those of files: pages are larger on some machines.
+    text = re.sub(r"\b[\d.]+ KiB\b", "<size>", text)
     text = re.sub(r"/\S*/", "<directory>/", text)
     return re.sub(r"  +", "  ", text).strip()
 
@@ -45,7 +45,6 @@ def test_the_examples_do_what_they_show(tmp_path: Path) -> None:
     more = environment(HOME=str(tmp_path))
     (made,) = blocks("python")
     subprocess.run([sys.executable, "-c", made], cwd=tmp_path, env=more, check=True)
-    # The pages that are run by another test cannot need more than Python.
     assert len(steps()) >= 12
     for command, shown in steps():
         done = subprocess.run(
