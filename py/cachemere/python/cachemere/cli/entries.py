@@ -11,7 +11,6 @@ from .._info import EntryInfo, entry_info
 from .._walk import met
 from ..errors import CacheError
 from . import json_form
-from .stored import is_sure
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,8 @@ class Entry:
     key: Any
     value: Any
     tags: tuple[str, ...]
-    #: `None`: the key's class is needed to know.
+    #: `None`: the entry is not found by its key, whose class is needed to know what it is equal to; or it was removed
+    #: meanwhile.
     info: EntryInfo | None
 
     def described(self) -> dict[str, Any]:
@@ -51,8 +51,4 @@ def entries(store: Store, namespace: str, reverse: bool = False) -> Iterator[Ent
             info = entry_info(store, key)
         except CacheError:
             info = None
-        else:
-            if info is None and is_sure(key):
-                # It was removed meanwhile, or has expired.
-                continue
         yield Entry(namespace, key, value, tags, info)
