@@ -194,7 +194,21 @@ def test_a_dict_with_serializers_of_its_own_is_shown_as_it_is_stored(path: Path)
 # --- entries that no program of ours writes ---------------------------------------------------------------------------
 
 #: Data that does not fit the names.
-MISFITS: list[Any] = [None, 5, -1, "x", b"\0", (), (1,), ("os", "system", "true"), [1, [2]], {"a": 1}, {1: {2}}, 1e400]
+MISFITS: list[Any] = [
+    None,
+    5,
+    -1,
+    "x",
+    b"\0",
+    (),
+    (1,),
+    (10**5000, 10**5000, 1),
+    ("os", "system", "true"),
+    [1, [2]],
+    {"a": 1},
+    {1: {2}},
+    1e400,
+]
 
 
 class AnyKey(StoredForms):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .._engine import Store
 from .._info import EntryInfo, entry_info
 from .._walk import met
-from ..errors import CacheError
+from ..errors import CacheError, IncompatibleError
 from . import json_form
+from .opening import StoreAt
+from .trouble import Troubles
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,18 @@ def entries(store: Store, namespace: str, reverse: bool = False) -> Iterator[Ent
         except CacheError:
             info = None
         yield Entry(namespace, key, value, tags, info)
+
+
+def all_entries(at: StoreAt, names: Iterable[str], troubles: Troubles, reverse: bool = False) -> Iterator[Entry]:
+    """Those of several namespaces, one after the other. What cannot be read is told of and left out."""
+    for name in names:
+        try:
+            store = at.reading(name)
+        except IncompatibleError as error:
+            troubles.tell_of_namespace(error)
+            continue
+        for entry in entries(store, name, reverse):
+            if isinstance(entry, Exception):
+                troubles.tell(name, entry)
+            else:
+                yield entry
