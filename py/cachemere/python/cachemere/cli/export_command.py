@@ -20,7 +20,7 @@ from .trouble import Troubles
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     common.add_store(parser)
-    common.add_namespace(parser, None, "all, one after the other")
+    common.add_namespace(parser, None, "all, one after the other, if it is left out")
     parser.add_argument(
         "-o",
         "--output",

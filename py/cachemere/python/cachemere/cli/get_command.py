@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     common.add_store(parser)
     parser.add_argument("key", metavar="KEY", help="the key, which is text unless --literal is given")
-    common.add_namespace(parser, "default", "default")
+    common.add_namespace(parser, "default", "default if it is left out")
     parser.add_argument(
         "--literal",
         action="store_true",

@@ -39,7 +39,7 @@ _SORTED: dict[str, Callable[[Entry], Any]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     common.add_store(parser)
-    common.add_namespace(parser, None, "all, one after the other")
+    common.add_namespace(parser, None, "all, one after the other, if it is left out")
     parser.add_argument("--prefix", metavar="TEXT", help="only keys that are text and begin with this")
     parser.add_argument("--match", metavar="GLOB", help="only keys that are text and match: * ? [abc], case matters")
     parser.add_argument("--tag", metavar="TAG", help="only entries with this tag")

@@ -39,7 +39,7 @@ class _Namespace:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     common.add_store(parser)
-    common.add_namespace(parser, None, "all")
+    common.add_namespace(parser, None, "all if it is left out")
     parser.add_argument(
         "--full",
         action="store_true",
