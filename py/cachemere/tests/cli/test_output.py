@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache
-from command_line import PROGRAM, environment, here, ok, run
+from command_line import PROGRAM, environment, here, ok
 from terminal import on_a_terminal
 
 
@@ -55,8 +54,6 @@ def test_a_closed_output_is_an_error(store: Path) -> None:
 
 def test_ctrl_c_ends_it_and_leaves_no_file(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
     child = subprocess.Popen(
         [*PROGRAM, "export", str(store), "-o", str(file)], stderr=subprocess.PIPE, text=True, env=environment()
     )
@@ -162,9 +159,3 @@ def test_help_and_version() -> None:
         )
     assert done.out.startswith("usage: python -m cachemere ")
     assert ok("--version").out.startswith("cachemere ")
-
-
-def test_many_entries_take_little_memory_and_time_to_the_first_line(store: Path) -> None:
-    before = time.monotonic()
-    assert len(run("ls", store, "--limit", "1").out.splitlines()) == 2
-    assert time.monotonic() - before < 30
