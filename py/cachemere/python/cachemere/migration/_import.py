@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
@@ -132,11 +132,13 @@ def import_store(
     opening = remember(options, secret)
     begun = time.monotonic()
     summary = ImportSummary(kind, str(origin), str(place), namespace)
-    with closing(KINDS[kind](origin, reading)) as opened, closing(opening.open(secret)) as store:
-        is_there = _is_store(place)
+    with ExitStack() as opened:
+        store = opened.enter_context(closing(opening.open(secret)))
+        is_there = is_store(place)
         if is_there:
             # What is wrong with the secret or the pipeline is told before anything is read.
             store.open_now()
+        reader = opened.enter_context(closing(KINDS[kind](origin, reading)))
         transfer = Transfer(
             store=store,
             summary=summary,
@@ -147,13 +149,14 @@ def import_store(
             on_skip=on_skip,
             is_store_there=is_there,
         )
-        with Bar(opened.count()) if verbose else nullcontext() as bar:
-            transfer.run(opened, (lambda entries: None) if bar is None else bar.show)
-            if bar is not None:
-                bar.show(summary.entries, is_last=True)
+        bar = opened.enter_context(Bar(reader.count())) if verbose else None
+        transfer.run(reader, (lambda entries: None) if bar is None else bar.show)
+        if bar is not None:
+            bar.show(summary.entries, is_last=True)
     summary.seconds = time.monotonic() - begun
     return summary
 
 
-def _is_store(path: Path) -> bool:
+def is_store(path: Path) -> bool:
+    """Whether there is something that can be a store, or is in the way of one."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))

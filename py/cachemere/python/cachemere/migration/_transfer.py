@@ -105,7 +105,8 @@ class Transfer:
         try:
             if key in self._keys:
                 return True
-        except TypeError:
+        # A class of the program's can raise anything.
+        except Exception:
             raise KeyFormError(f"a key of type '{type(key).__name__}' is not hashable") from None
         return self.is_store_there and key in self.store
 
@@ -124,7 +125,7 @@ class Transfer:
             return
         self.is_store_there = True
         try:
-            self.store.apply([write for _, write in batch], [])
+            _apply(self.store, [write for _, write in batch])
         except (KeyFormError, ValueFormError):
             # One of them has no safe form, and kept the others from being written.
             self._write_each(batch)
@@ -133,14 +134,17 @@ class Transfer:
 
     def _came_meanwhile(self, named: tuple[str, Write]) -> bool:
         """Whether another program wrote this key since it was looked for."""
-        is_there = named[1][0] in self.store
+        try:
+            is_there = named[1][0] in self.store
+        except KeyFormError:
+            return False
         self.summary.kept += is_there
         return is_there
 
     def _write_each(self, batch: list[tuple[str, Write]]) -> None:
         for name, write in batch:
             try:
-                self.store.apply([write], [])
+                _apply(self.store, [write])
             except (KeyFormError, ValueFormError) as error:
                 self._skip(name, "no safe form", error)
             else:
@@ -153,6 +157,16 @@ class Transfer:
         self.summary.skip(skipped)
         if self.on_skip is not None:
             self.on_skip(skipped)
+
+
+def _apply(store: Any, writes: list[Write]) -> None:
+    if hasattr(store, "apply"):
+        store.apply(writes, [])
+    else:
+        for key, value, ttl, tags, times in writes:
+            if times and times[2]:
+                ttl = times[2] - time.time()
+            store.put(key, value, ttl=ttl, tags=tags)
 
 
 def _times(entry: Entry, now: float) -> Times | None:
