@@ -84,13 +84,21 @@ class Options:
             parts.append("own values")
         return "+".join(parts)
 
+    # How the handle tells objects from bytes. The command line has ways of its own, which build fewer objects.
+
+    def _forms(self) -> Forms:
+        return Forms(self.types)
+
+    def _pickle(self) -> Serializers | None:
+        return (_dumps, pickle.loads) if self.allow_pickle else None
+
     def open(self, secret: Secret | None) -> Store:
         """A store of these options. The files are opened at its first use."""
         if self.path is None:
             raise InvalidOptionError("path is missing")
         if secret is None and self.encrypted:
             secret = known_secret(self.path)
-        forms = Forms(self.types)
+        forms = self._forms()
         store = Store(
             self.path,
             namespace=self.namespace,
@@ -111,7 +119,7 @@ class Options:
             pack=forms.pack,
             unpack=forms.unpack,
             canonical=forms.canonical,
-            pickle=(_dumps, pickle.loads) if self.allow_pickle else None,
+            pickle=self._pickle(),
             values=self.value_serializers,
             keys=self.key_serializers,
             pickle_keys=self.pickle_keys,

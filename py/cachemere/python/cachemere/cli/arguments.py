@@ -30,7 +30,7 @@ def add_namespace(parser: argparse.ArgumentParser, default: str | None, said: st
     parser.add_argument("--namespace", metavar="NAME", default=default, help=f"the mapping in the store ({said})")
 
 
-def add_json(parser: argparse.ArgumentParser, said: str = "print one JSON document, for programs") -> None:
+def add_json(parser: argparse._ActionsContainer, said: str = "print one JSON document, for programs") -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help=said)
 

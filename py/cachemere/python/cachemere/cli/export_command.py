@@ -1,0 +1,77 @@
+"""Write all entries as lines of JSON, with their keys, values, times and tags."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from .._engine import Store
+from ..errors import CacheError
+from . import arguments as common
+from . import json_form, shown, units
+from .entries import Entry, entries
+from .opening import StoreAt
+from .output_file import OutputFile, output
+from .stored import Pickled
+from .trouble import Troubles
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what the command takes."""
+    common.add_store(parser)
+    common.add_namespace(parser, None, "all, one after the other")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write here instead of the standard output; it appears when it is complete",
+    )
+    common.add_allow_pickle(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the lines."""
+    at = StoreAt(arguments)
+    names = at.chosen(arguments.namespace)
+    troubles = Troubles()
+    written = 0
+    with output(arguments.output) as file:
+        for name in names:
+            with at.reading(name) as store:
+                written += _export(store, name, file, arguments.allow_pickle, troubles)
+    if arguments.output is not None:
+        print(f"wrote {units.plural(written, 'entry', 'entries')} to {shown.one_line(arguments.output)}")
+    if troubles.count:
+        print(f"cachemere: {units.plural(troubles.count, 'entry', 'entries')} could not be written", file=sys.stderr)
+    return troubles.status
+
+
+def _export(store: Store, name: str, file: OutputFile, allow_pickle: bool, troubles: Troubles) -> int:
+    written = 0
+    for entry in entries(store, name):
+        if isinstance(entry, Exception):
+            troubles.tell(name, entry)
+            continue
+        try:
+            line = json_form.line(entry.described() | {"cost": _cost(store, entry)} | _value(entry, allow_pickle))
+        except CacheError as error:
+            troubles.tell(name, error, f"the value of {shown.key(entry.key)}")
+            continue
+        file.write(f"{line}\n")
+        written += 1
+    return written
+
+
+def _value(entry: Entry, allow_pickle: bool) -> dict[str, Any]:
+    if isinstance(entry.value, Pickled) and allow_pickle:
+        return {"value": json_form.loaded_form(entry.value.load())}
+    return {"value": json_form.form(entry.value)}
+
+
+def _cost(store: Store, entry: Entry) -> float | None:
+    """Seconds it took to compute the value, if it was memoized."""
+    if entry.info is None:
+        return None
+    found = store.fetch(entry.key)
+    return None if found is None else found[3]
