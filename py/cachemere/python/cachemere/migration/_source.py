@@ -107,9 +107,14 @@ def head(path: Path, length: int) -> bytes:
         return b""
 
 
-def check_present(path: Path) -> None:
+def check_present(path: Path, kind: str) -> None:
     """Whether there is something to read, and permission to."""
     if not os.path.lexists(path):
+        from ._kinds import recognize
+
+        # A shelf can be of several files, none of which has its name.
+        if recognize(path) is not None:
+            raise wrong_kind(path, kind, "there is no file of this name")
         raise InputFileError(f"{path} does not exist")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise InputFileError(f"{path} cannot be read: permission denied")

@@ -62,7 +62,7 @@ class SqliteFile:
     """
 
     def __init__(self, path: Path) -> None:
-        check_present(path)
+        check_present(path, "SQLite")
         check_not_open_here(path, _beside(path, "-wal"), _beside(path, "-shm"))
         self.path = path
         self._home: tempfile.TemporaryDirectory[str] | None = None

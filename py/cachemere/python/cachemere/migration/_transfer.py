@@ -172,10 +172,18 @@ def _apply(store: Any, writes: list[Write]) -> None:
 def _times(entry: Entry, now: float) -> Times | None:
     if entry.created is None and entry.accessed is None and entry.expires is None:
         return None
-    # A clock that was wrong cannot make an entry younger than new.
-    created = min(now if entry.created is None else entry.created, now)
-    accessed = min(max(created if entry.accessed is None else entry.accessed, created), now)
-    return created, accessed, entry.expires
+    # A clock that was wrong makes no entry younger than new.
+    created = _within(entry.created, now, now)
+    accessed = max(_within(entry.accessed, created, now), created)
+    return created, accessed, None if entry.expires is None or entry.expires > _FOREVER else entry.expires
+
+
+#: Seconds since 1970, some ten thousand years on. What expires later does not expire.
+_FOREVER = 1e12
+
+
+def _within(seconds: float | None, otherwise: float, now: float) -> float:
+    return otherwise if seconds is None or not 0 <= seconds else min(seconds, now)
 
 
 def _size(value: Any) -> int:

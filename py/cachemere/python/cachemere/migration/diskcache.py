@@ -33,7 +33,7 @@ class DiskcacheSource(Closing):
         reading.refuse("diskcache", "table", "keys")
         if reading.values not in (None, "json", "pickle"):
             raise InvalidOptionError("values for diskcache is 'json' (of JSONDisk) or 'pickle' (of Disk)")
-        check_present(path)
+        check_present(path, "diskcache")
         self._shards: list[Path] = shards_of(path)
         if not self._shards:
             raise wrong_kind(path, "diskcache", "there is no cache.db in it, nor in directories 000, 001, ...")

@@ -16,7 +16,7 @@ from .sqlitedict import SqlitedictSource
 
 def open_source(path: Path, reading: Reading) -> Source:
     """A source for a directory of RocksDB or a file of SQLite."""
-    check_present(path)
+    check_present(path, "hugedict")
     if is_sqlite(path):
         return HugedictSqliteSource(path, reading)
     if not is_rocksdb(path) or (path / "CACHEMERE").exists():

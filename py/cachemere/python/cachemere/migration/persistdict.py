@@ -24,7 +24,7 @@ from ._source import Closing, Reading, check_not_open_here, check_present, is_lm
 _VALUES, _METADATA = b"PersistDict_values", b"PersistDict_metadata"
 
 #: What is known about an entry is its key and two times; a key that is longer than this was not stored by anybody.
-_LONGEST_METADATA = 256 << 20
+_LONGEST_METADATA = 16 << 20
 
 #: How often a file that is written meanwhile is copied again.
 _TRIES = 10
@@ -39,7 +39,7 @@ class PersistDictSource(Closing):
 
     def __init__(self, path: Path, reading: Reading) -> None:
         reading.refuse("persistdict", "table", "keys")
-        check_present(path)
+        check_present(path, "persistdict")
         if not is_lmdb(path):
             raise wrong_kind(path, "persistdict", "there is no data.mdb of LMDB in it")
         self._lmdb, self._yaml = _needed("lmdb"), _needed("yaml")
@@ -69,6 +69,7 @@ class PersistDictSource(Closing):
                 self._metadata = self._environment.open_db(_METADATA, txn=self._transaction, create=False)
         except DamagedError as error:
             if isinstance(error.__cause__, self._lmdb.NotFoundError):
+                self.close()
                 raise wrong_kind(self._path, "persistdict", "its data.mdb has other databases") from error
             raise
 
@@ -164,6 +165,7 @@ class PersistDictSource(Closing):
             if hasattr(self, "_transaction"):
                 self._transaction.abort()
             self._environment.close()
+            self._environment = None
         if self._home is not None:
             self._home.cleanup()
 

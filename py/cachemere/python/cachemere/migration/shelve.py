@@ -29,7 +29,7 @@ class ShelveSource(Closing):
         self._path = path
         backend = backend_of(path)
         if backend is None:
-            check_present(path)
+            check_present(path, "shelve")
             raise wrong_kind(path, "shelve", "no kind of dbm knows it")
         self._opened: Source = _SqliteShelf(path) if backend == "dbm.sqlite3" else _DbmShelf(path, backend)
 

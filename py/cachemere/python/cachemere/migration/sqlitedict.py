@@ -21,7 +21,7 @@ class SqlitedictSource(Closing):
     _values = Form.PICKLE
 
     def __init__(self, path: Path, reading: Reading) -> None:
-        check_present(path)
+        check_present(path, self._kind)
         if not is_sqlite(path):
             raise wrong_kind(path, self._kind, "it is not a file of SQLite")
         self._file = SqliteFile(path)
@@ -44,6 +44,7 @@ class SqlitedictSource(Closing):
                 raise InvalidOptionError(f"{path} has no table {named!r} of {self._kind}; it has {_listed(fitting)}")
             return named
         if not fitting or "Settings" in self._file.tables:
+            self._file.close()
             raise wrong_kind(path, self._kind, "it has no table of keys and values")
         if self._default_table in fitting:
             return self._default_table
