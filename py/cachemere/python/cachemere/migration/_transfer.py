@@ -125,7 +125,7 @@ class Transfer:
             return
         self.is_store_there = True
         try:
-            _apply(self.store, [write for _, write in batch])
+            self.store.apply([write for _, write in batch], [])
         except (KeyFormError, ValueFormError):
             # One of them has no safe form, and kept the others from being written.
             self._write_each(batch)
@@ -144,7 +144,7 @@ class Transfer:
     def _write_each(self, batch: list[tuple[str, Write]]) -> None:
         for name, write in batch:
             try:
-                _apply(self.store, [write])
+                self.store.apply([write], [])
             except (KeyFormError, ValueFormError) as error:
                 self._skip(name, "no safe form", error)
             else:
@@ -157,16 +157,6 @@ class Transfer:
         self.summary.skip(skipped)
         if self.on_skip is not None:
             self.on_skip(skipped)
-
-
-def _apply(store: Any, writes: list[Write]) -> None:
-    if hasattr(store, "apply"):
-        store.apply(writes, [])
-    else:
-        for key, value, ttl, tags, times in writes:
-            if times and times[2]:
-                ttl = times[2] - time.time()
-            store.put(key, value, ttl=ttl, tags=tags)
 
 
 def _times(entry: Entry, now: float) -> Times | None:
