@@ -104,7 +104,7 @@ def test_a_life_that_depends_on_the_last_access_begins_with_its_age(theirs: Path
     with diskcache.Cache(theirs) as cache:
         cache["old"], cache["young"] = 1, 2
         cache._sql("UPDATE Cache SET store_time = 86400.0, access_time = 86400.0 WHERE key = 'old'")
-        cache._sql("UPDATE Cache SET access_time = access_time - 86400.0 WHERE key = 'young'")
+        cache._sql("UPDATE Cache SET store_time = 86400.0, access_time = access_time - 86400.0 WHERE key = 'young'")
     summary = import_store("diskcache", theirs, path, expiration_days=30)
     assert (summary.imported, summary.expired) == (1, 1)
     with PersistDict(path) as ours:
