@@ -42,7 +42,7 @@ def _of_directory(path: Path) -> str | None:
     if diskcache.shards_of(path):
         return "diskcache"
     if is_rocksdb(path):
-        return "cachemere" if (path / "CACHEMERE").exists() else "hugedict"
-    if is_lmdb(path):
-        return "persistdict" if not (path / "checkpoint").exists() else "cachemere"
-    return None
+        return "hugedict"
+    if any((path / name).exists() for name in ("checkpoint", "users.lock", "rocksdb")):
+        return "cachemere"
+    return "persistdict" if is_lmdb(path) else None

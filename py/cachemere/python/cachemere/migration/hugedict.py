@@ -19,7 +19,7 @@ def open_source(path: Path, reading: Reading) -> Source:
     check_present(path, "hugedict")
     if is_sqlite(path):
         return HugedictSqliteSource(path, reading)
-    if not is_rocksdb(path) or (path / "CACHEMERE").exists():
+    if not is_rocksdb(path):
         raise wrong_kind(path, "hugedict", "it is neither a directory of RocksDB nor a file of SQLite")
     return HugedictSource(path, reading)
 
