@@ -86,7 +86,7 @@ def test_ages_and_tags_are_kept(theirs: Path, path: Path) -> None:
             assert info.ctime == pytest.approx(stored, abs=1e-3)
             assert info.atime == pytest.approx(accessed, abs=1e-3)
             assert info.expires_at == (None if expires is None else pytest.approx(expires, abs=1e-3))
-        assert ours.evict("red") == 1 and ours.evict("7") == 1 and list(ours) == ["b"]
+        assert ours.evict("red") == 1 and ours.evict("\0i7") == 1 and list(ours) == ["b"]
 
 
 def test_expired_ones_are_left_out_and_counted(theirs: Path, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -10,7 +12,7 @@ import diskcache
 import pytest
 import sqlitedict
 from cachemere import Cache
-from cachemere.errors import BusyError
+from cachemere.errors import BusyError, DiskFullError
 from cachemere.migration import import_store
 from sources import Holder, run_import, snapshot
 
@@ -98,6 +100,27 @@ def test_one_that_is_written_meanwhile_is_read_as_it_was_at_one_time(theirs: Pat
         turns.append(check_pairs(target))
     holder.finish()
     assert turns == sorted(turns) and turns[-1] > 0 and len(turns) > 3
+
+
+def test_the_log_of_a_file_that_is_named_by_a_link_is_found(theirs: Path, path: Path, tmp_path: Path) -> None:
+    Holder(PAIRS, theirs, 0).kill()
+    link = tmp_path / "link"
+    link.mkdir()
+    (link / "cache.db").symlink_to(theirs / "cache.db")
+    before = snapshot(theirs, link)
+    assert import_store("diskcache", link, path, allow_pickle=True).imported == 40
+    assert snapshot(theirs, link) == before and check_pairs(path) == 0
+
+
+def test_without_room_for_a_copy_it_is_told(theirs: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Holder(PAIRS, theirs, 0).kill()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(DiskFullError, match="set TMPDIR"):
+        import_store("diskcache", theirs, path)
 
 
 CUT = """

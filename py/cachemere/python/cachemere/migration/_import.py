@@ -115,7 +115,7 @@ def import_store(
     reading = Reading(table, keys, values)
     secret = check_secret(encryption_key)
     origin, place = resolve(source), resolve(target)
-    if place == origin or place.is_relative_to(origin):
+    if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(origin)):
         raise InvalidOptionError(f"the target {place} is in the source, which stays as it is: choose another directory")
     idle = None if expiration_days == 0 else _checks.duration("expiration_days", expiration_days, "days", _DAY)
     options = {

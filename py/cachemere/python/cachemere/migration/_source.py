@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
 
 from .. import _checks
-from ..errors import BusyError, IncompatibleError, InputFileError, InvalidOptionError
+from ..errors import (
+    BusyError,
+    CacheError,
+    DiskFullError,
+    IncompatibleError,
+    InputFileError,
+    InvalidOptionError,
+    StoreIOError,
+)
 from ._entry import Entry, Form
 
 Kind = Literal["diskcache", "persistdict", "sqlitedict", "shelve", "hugedict"]
@@ -118,6 +129,22 @@ def check_present(path: Path, kind: str) -> None:
         raise InputFileError(f"{path} does not exist")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise InputFileError(f"{path} cannot be read: permission denied")
+
+
+@contextmanager
+def copying(path: Path) -> Iterator[None]:
+    """What keeps a source from being copied to the directory for temporary files, as an error of this package."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CacheError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                error.errno,
+                f"no space left for a copy of {path} in {tempfile.gettempdir()}: set TMPDIR to another place",
+            ) from error
+        raise StoreIOError(error.errno, f"{path} cannot be copied to {tempfile.gettempdir()}: {error}") from error
 
 
 def check_not_open_here(*files: Path) -> None:

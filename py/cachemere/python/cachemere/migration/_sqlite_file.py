@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import BusyError, DamagedError, InputFileError
-from ._source import check_not_open_here, check_present
+from ._source import check_not_open_here, check_present, copying
 
 #: Seconds to wait for locks of others.
 PATIENCE = 30.0
@@ -63,6 +63,8 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         check_present(path, "SQLite")
+        # Where its log is, if it is named by a link.
+        path = Path(os.path.realpath(path))
         check_not_open_here(path, _beside(path, "-wal"), _beside(path, "-shm"))
         self.path = path
         self._home: tempfile.TemporaryDirectory[str] | None = None
@@ -92,7 +94,8 @@ class SqliteFile:
         self._home = tempfile.TemporaryDirectory(prefix="cachemere-import-")
         copy = Path(self._home.name) / "copy"
         try:
-            _copy_whole(self.path, copy)
+            with copying(self.path):
+                _copy_whole(self.path, copy)
         except BaseException:
             self._home.cleanup()
             raise

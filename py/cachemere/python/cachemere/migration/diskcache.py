@@ -34,6 +34,8 @@ class DiskcacheSource(Closing):
         if reading.values not in (None, "json", "pickle"):
             raise InvalidOptionError("values for diskcache is 'json' (of JSONDisk) or 'pickle' (of Disk)")
         check_present(path, "diskcache")
+        if path.name == "cache.db" and path.is_file():
+            path = path.parent
         self._shards: list[Path] = shards_of(path)
         if not self._shards:
             raise wrong_kind(path, "diskcache", "there is no cache.db in it, nor in directories 000, 001, ...")
@@ -165,7 +167,13 @@ def _time(seconds: Any) -> float | None:
 
 
 def _tags(tag: Any) -> Tags:
-    """Tags are text here; in diskcache they are numbers and bytes, too."""
+    """Tags are text here, and in diskcache numbers and bytes, too, which get the form they have in the facade."""
     if isinstance(tag, str):
-        return (tag,)
-    return (str(tag),) if isinstance(tag, (int, float)) else ()
+        return ("\0s" + tag if tag.startswith("\0") else tag,)
+    if isinstance(tag, float) and tag.is_integer():
+        tag = int(tag)
+    if isinstance(tag, int):
+        return (f"\0i{tag:x}",)
+    if isinstance(tag, float):
+        return (f"\0f{tag.hex()}",)
+    return (f"\0b{tag.hex()}",) if isinstance(tag, bytes) else ()

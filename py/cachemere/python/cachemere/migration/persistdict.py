@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import BusyError, DamagedError, InputFileError, NotInstalledError
 from ._decoding import unpacked
 from ._entry import Entry, Form, Stored, broken
-from ._source import Closing, Reading, check_not_open_here, check_present, is_lmdb, wrong_kind
+from ._source import Closing, Reading, check_not_open_here, check_present, copying, is_lmdb, wrong_kind
 
 _VALUES, _METADATA = b"PersistDict_values", b"PersistDict_metadata"
 
@@ -83,7 +83,8 @@ class PersistDictSource(Closing):
         copy = Path(self._home.name)
         for _ in range(_TRIES):
             before = _metas(self._path / "data.mdb")
-            shutil.copyfile(self._path / "data.mdb", copy / "data.mdb")
+            with copying(self._path):
+                shutil.copyfile(self._path / "data.mdb", copy / "data.mdb")
             if _metas(self._path / "data.mdb") == before == _metas(copy / "data.mdb"):
                 return copy
             time.sleep(0.1)

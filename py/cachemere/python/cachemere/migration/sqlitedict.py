@@ -11,6 +11,9 @@ from ._entry import Entry, Form, Stored, broken
 from ._source import Closing, Reading, check_present, is_sqlite, wrong_kind
 from ._sqlite_file import Garbled, SqliteFile
 
+#: The table of a shelf of `dbm.sqlite3`.
+_OF_SHELVE = "Dict"
+
 
 class SqlitedictSource(Closing):
     """One table of a file. Values are pickles, and keys text, unless its program had functions of its own."""
@@ -43,7 +46,7 @@ class SqlitedictSource(Closing):
             if named not in fitting:
                 raise InvalidOptionError(f"{path} has no table {named!r} of {self._kind}; it has {_listed(fitting)}")
             return named
-        if not fitting or "Settings" in self._file.tables:
+        if not fitting or "Settings" in self._file.tables or fitting == [_OF_SHELVE]:
             self._file.close()
             raise wrong_kind(path, self._kind, "it has no table of keys and values")
         if self._default_table in fitting:
