@@ -579,7 +579,7 @@ class Cache(AsyncTwins, Handle):
         return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
 
     def namespaces(self) -> list[str]:
-        """The names of all mappings in the store, sorted, this one among them unless it is `read_only` and not there."""
+        """The names of all mappings in the store, sorted. Makes none but this one, if it is its first use."""
         return self._ask([], lambda store: [name for name, _ in store.namespaces()])
 
     @property
