@@ -23,10 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copies, and prints how much that was."""
-    at = StoreAt(arguments)
     destination = resolve(arguments.destination)
-    with at.whole() as store:
-        store.backup(destination)
+    with StoreAt(arguments) as at:
+        at.whole().backup(destination)
     size = sum(size for _, size in files(destination))
     if arguments.json:
         print(json_form.document({"path": str(at.path), "destination": str(destination), "bytes": size}))

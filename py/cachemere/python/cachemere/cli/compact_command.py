@@ -18,10 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compacts, and prints how much that gave."""
-    at = StoreAt(arguments)
-    before = _size(at)
-    with at.writing() as store:
-        store.compact()
+    with StoreAt(arguments) as at:
+        before = _size(at)
+        at.writing().compact()
     after = _size(at)
     if arguments.json:
         described = {"path": str(at.path), "bytes_before": before, "bytes_after": after}

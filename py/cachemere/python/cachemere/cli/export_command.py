@@ -32,14 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the lines."""
-    at = StoreAt(arguments)
-    names = at.chosen(arguments.namespace)
     troubles = Troubles()
     written = 0
-    with output(arguments.output) as file:
-        for name in names:
-            with at.reading(name) as store:
-                written += _export(store, name, file, arguments.allow_pickle, troubles)
+    with StoreAt(arguments) as at:
+        names = at.chosen(arguments.namespace)
+        with output(arguments.output) as file:
+            for name in names:
+                written += _export(at.reading(name), name, file, arguments.allow_pickle, troubles)
     if arguments.output is not None:
         print(f"wrote {units.plural(written, 'entry', 'entries')} to {shown.one_line(arguments.output)}")
     if troubles.count:
@@ -56,7 +55,7 @@ def _export(store: Store, name: str, file: OutputFile, allow_pickle: bool, troub
         try:
             line = json_form.line(entry.described() | {"cost": _cost(store, entry)} | _value(entry, allow_pickle))
         except CacheError as error:
-            troubles.tell(name, error, f"the value of {shown.key(entry.key)}")
+            troubles.tell(name, error, f"the value of {shown.in_words(entry.key)}")
             continue
         file.write(f"{line}\n")
         written += 1

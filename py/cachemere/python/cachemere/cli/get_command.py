@@ -9,20 +9,12 @@ from typing import Any
 
 from .._engine import Store
 from .._info import entry_info
-from ..errors import CacheError, InvalidOptionError, MissingKeyError, UnsafeValueError, ValueFormError
+from ..errors import CacheError, InvalidOptionError, UnsafeValueError, ValueFormError
 from . import arguments as common
 from . import json_form, shown, status
 from .entries import Entry
 from .opening import StoreAt
 from .stored import Pickled
-
-
-class AbsentError(MissingKeyError):
-    """The key has no entry."""
-
-    def __str__(self) -> str:
-        # A KeyError would show its argument quoted.
-        return str(self.args[0])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the value."""
     key = _literal(arguments.key) if arguments.literal else arguments.key
-    at = StoreAt(arguments)
-    at.chosen(arguments.namespace)
-    with at.reading(arguments.namespace) as store:
-        found = store.fetch(key)
+    with StoreAt(arguments) as at:
+        at.chosen(arguments.namespace)
+        store = at.reading(arguments.namespace)
+        # Before the value, since reading that is an access as far as this process knows.
         info = entry_info(store, key)
+        found = store.fetch(key)
         if found is None or info is None:
-            raise AbsentError(_absent(store, arguments, key))
+            raise CacheError(_absent(store, arguments, key))
     value, _, tags, cost = found
     if arguments.raw:
         _write(_raw(value))
@@ -60,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(value, Pickled):
         if not arguments.allow_pickle:
             raise UnsafeValueError(
-                f"the value of {shown.key(key)} is a pickle of {len(value.data)} bytes, and loading it can run any "
-                f"code: --allow-pickle does, if you trust whoever wrote the store; --raw gives its bytes"
+                f"the value of {shown.in_words(key)} is a pickle of {len(value.data)} bytes, and loading it can run "
+                f"any code: --allow-pickle does, if you trust whoever wrote the store; --raw gives its bytes"
             )
         value = value.load()
     if arguments.json:
@@ -89,13 +82,13 @@ def _literal(text: str) -> Any:
 
 
 def _absent(store: Store, arguments: argparse.Namespace, key: Any) -> str:
-    said = f"no entry with the key {shown.key(key)} in the namespace {shown.quoted(arguments.namespace)}"
+    said = f"no entry with the key {shown.in_words(key)} in the namespace {shown.quoted(arguments.namespace)}"
     if arguments.literal:
         return said
     try:
         other = _literal(arguments.key)
         if other in store:
-            return f"{said}; there is one with the key {shown.key(other)}, which is no text: say --literal"
+            return f"{said}; there is one with the key {shown.in_words(other)}, which is no text: say --literal"
     except CacheError:
         pass
     return said

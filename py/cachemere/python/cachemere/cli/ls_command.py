@@ -55,35 +55,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"it must be a whole number, 1 or more, not {text!r}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table."""
-    store = StoreAt(arguments)
-    names = store.chosen(arguments.namespace)
     troubles = Troubles()
-    found = _ordered(_wanted(_all(store, names, arguments, troubles), arguments), arguments)
-    if arguments.json:
-        for entry in found:
-            print(json_form.document(entry.described() | {"kind": shown.kind(entry.value)}))
-    else:
-        _show(found, with_namespace=arguments.namespace is None and len(names) > 1)
+    with StoreAt(arguments) as at:
+        names = at.chosen(arguments.namespace)
+        found = _ordered(_wanted(_all(at, names, arguments, troubles), arguments), arguments)
+        if arguments.json:
+            for entry in found:
+                print(json_form.document(entry.described() | {"kind": shown.kind(entry.value)}))
+        else:
+            _show(found, with_namespace=arguments.namespace is None and len(names) > 1)
     return troubles.status
 
 
 def _all(at: StoreAt, names: list[str], arguments: argparse.Namespace, troubles: Troubles) -> Iterator[Entry]:
     reverse = arguments.reverse and arguments.sort == "inserted"
     for name in reversed(names) if reverse else names:
-        with at.reading(name) as store:
-            for entry in entries(store, name, reverse):
-                if isinstance(entry, Exception):
-                    troubles.tell(name, entry)
-                else:
-                    yield entry
+        for entry in entries(at.reading(name), name, reverse):
+            if isinstance(entry, Exception):
+                troubles.tell(name, entry)
+            else:
+                yield entry
 
 
 def _wanted(found: Iterable[Entry], arguments: argparse.Namespace) -> Iterator[Entry]:

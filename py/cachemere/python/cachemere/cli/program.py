@@ -59,6 +59,9 @@ def _name() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the arguments say; the exit status."""
+    if sys.stdout is None or sys.stderr is None:
+        # They were closed before this program began.
+        return status.PROBLEM
     try:
         # A terminal that cannot show a character gets its number; half a surrogate pair is written so everywhere.
         for stream in (sys.stdout, sys.stderr):

@@ -38,7 +38,7 @@ def asked(path: Path) -> Secret:
     text = os.environ.get(VARIABLE)
     if text:
         return from_text(text, f"${VARIABLE}")
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise WrongSecretError(
             f"the store at {path} is encrypted: give its secret by --key-file, --passphrase-file or ${VARIABLE}"
         )

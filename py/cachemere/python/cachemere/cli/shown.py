@@ -32,6 +32,11 @@ def key(it: Any) -> str:
     return word(it) if type(it) is str else one_line(_written(it))
 
 
+def in_words(it: Any) -> str:
+    """A key in a sentence."""
+    return quoted(it) if type(it) is str else key(it)
+
+
 def _written(it: Any) -> str:
     if isinstance(it, tuple):
         return f"({', '.join(map(_written, it))}{',' if len(it) == 1 else ''})"
@@ -45,7 +50,11 @@ def _written(it: Any) -> str:
         return f"<own {it.stored!r}>"
     if isinstance(it, int) and it.bit_length() > _LONG:
         return hex(it)
-    return repr(it)
+    try:
+        return repr(it)
+    except ValueError:
+        # There is such a number in it.
+        return f"<{type(it).__name__}>"
 
 
 #: Python refuses to write longer numbers in decimal.

@@ -13,7 +13,7 @@ from .entries import Entry, entries
 from .files import files
 from .opening import StoreAt
 from .shown import one_line, word
-from .stored import Pickled
+from .stored import Pickled, is_ours
 from .trouble import Troubles
 
 _BACKENDS = {"lmdb": "LMDB", "rocksdb": "RocksDB"}
@@ -50,35 +50,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the tables."""
-    store = StoreAt(arguments)
-    counts = dict(store.namespaces())
     troubles = Troubles()
-    found = [_look(store, name, counts[name], arguments.full, troubles) for name in store.chosen(arguments.namespace)]
-    on_disk = files(store.path)
-    unswept = _unswept(store) if arguments.full else None
-    if arguments.json:
-        print(json_form.document(_described(store, on_disk, found, unswept), indent=2))
-    else:
-        _show(store, on_disk, found, unswept)
+    with StoreAt(arguments) as at:
+        names = at.chosen(arguments.namespace)
+        found = [_look(at, name, arguments.full, troubles) for name in names]
+        on_disk = files(at.path)
+        unswept = _unswept(at) if arguments.full else None
+        if arguments.json:
+            print(json_form.document(_described(at, on_disk, found, unswept), indent=2))
+        else:
+            _show(at, on_disk, found, unswept)
     return troubles.status
 
 
-def _look(at: StoreAt, name: str, count: int, full: bool, troubles: Troubles) -> _Namespace:
-    found = _Namespace(name, count, at.compressor(name), at.serializer(name))
-    if not found.serializer.startswith("python"):
+def _look(at: StoreAt, name: str, full: bool, troubles: Troubles) -> _Namespace:
+    found = _Namespace(name, at.namespaces()[name], at.compression(name), at.serializer(name))
+    if not is_ours(found.serializer):
         return found
-    with at.reading(name) as store:
-        found.oldest = next((_created(entry) for entry in entries(store, name) if _created(entry)), None)
-        found.newest = next((_created(entry) for entry in entries(store, name, reverse=True) if _created(entry)), None)
-        if full:
-            found.bytes = found.expiring = found.pickled = 0
-            for entry in entries(store, name):
-                if isinstance(entry, Exception):
-                    troubles.tell(name, entry)
-                    continue
-                found.bytes += entry.info.size if entry.info else 0
-                found.expiring += entry.info is not None and entry.info.expires_at is not None
-                found.pickled += isinstance(entry.value, Pickled)
+    store = at.reading(name)
+    found.oldest = next((_created(entry) for entry in entries(store, name) if _created(entry)), None)
+    found.newest = next((_created(entry) for entry in entries(store, name, reverse=True) if _created(entry)), None)
+    if full:
+        found.bytes = found.expiring = found.pickled = 0
+        for entry in entries(store, name):
+            if isinstance(entry, Exception):
+                troubles.tell(name, entry)
+                continue
+            found.bytes += entry.info.size if entry.info else 0
+            found.expiring += entry.info is not None and entry.info.expires_at is not None
+            found.pickled += isinstance(entry.key, Pickled) or isinstance(entry.value, Pickled)
     return found
 
 
@@ -88,9 +88,7 @@ def _created(entry: Entry | Exception) -> float | None:
 
 def _unswept(at: StoreAt) -> int:
     """How many expired entries take room."""
-    with at.whole() as store:
-        stored = store.check()[0]
-    return max(0, stored - sum(count for _, count in at.namespaces()))
+    return max(0, at.whole().check()[0] - sum(at.namespaces().values()))
 
 
 def _described(
@@ -103,7 +101,7 @@ def _described(
         "bytes_on_disk": sum(size for _, size in on_disk),
         "files": [{"name": name, "bytes": size} for name, size in on_disk],
         "entries": sum(namespace.entries for namespace in found),
-        "namespaces": [{key: value for key, value in vars(namespace).items()} for namespace in found],
+        "namespaces": [dict(vars(namespace)) for namespace in found],
     }
     return made if unswept is None else made | {"expired_not_swept": unswept}
 

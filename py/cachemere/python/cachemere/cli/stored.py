@@ -116,6 +116,11 @@ class Looking(Options):
         return _dumps, Pickled
 
 
+def is_ours(recorded: str) -> bool:
+    """Whether the serializers of a namespace are those of this package, with functions of the user's or without."""
+    return recorded.split("+")[0] == "python"
+
+
 def looking(recorded: str, **options: Any) -> Looking:
     """Options for a namespace with these serializers."""
     own: Serializers = (_stored, Own)

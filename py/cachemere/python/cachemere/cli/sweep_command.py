@@ -17,9 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sweeps, and prints how many went."""
-    at = StoreAt(arguments)
-    with at.writing() as store:
-        swept = store.sweep()
+    with StoreAt(arguments) as at:
+        swept = at.writing().sweep()
     if arguments.json:
         print(json_form.document({"path": str(at.path), "swept": swept}))
     else:

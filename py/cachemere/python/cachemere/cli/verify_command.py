@@ -19,9 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the report."""
-    at = StoreAt(arguments)
-    with at.whole() as store:
-        report = verify(store)
+    with StoreAt(arguments) as at:
+        report = verify(at.whole())
     if arguments.json:
         described = {
             "path": str(at.path),
