@@ -11,8 +11,10 @@ import diskcache
 import pytest
 import sqlitedict
 from cachemere import Cache
+from cachemere.cli import import_command
 from cachemere.errors import IncompatibleError, InputFileError, NotInstalledError
 from cachemere.migration import import_store
+from cachemere.migration._kinds import KINDS
 from sources import FIXTURES, snapshot
 
 ROCKSDB = Path(__file__).parents[3] / "cachemere-rocksdb" / "tests" / "fixtures" / "hugedict-2.14.6" / "str"
@@ -60,6 +62,10 @@ MAKERS: dict[str, tuple[str, Callable[[Path], object]]] = {
 SAID = ("diskcache", "persistdict", "sqlitedict", "shelve", "hugedict")
 #: A file of SQLite with one table of keys and values can be of both.
 ALIKE = {("hugedict", "sqlitedict")}
+
+
+def test_the_command_knows_all_kinds() -> None:
+    assert set(SAID) == set(KINDS) == set(import_command.KINDS)
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -8,22 +8,24 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._options import Secret, resolve
 from ..errors import InputFileError, WrongSecretError
-from ..migration import ImportSummary, Skipped, import_store
-from ..migration._import import is_store
-from ..migration._kinds import KINDS
-from ..migration._summary import NAMED, REASONS
 from . import arguments as common
 from . import secret, status
 from .shown import one_line
 
+# What imports is loaded when it is to do so, and not by every command.
+if TYPE_CHECKING:
+    from ..migration import ImportSummary, Skipped
+
+KINDS = ("diskcache", "persistdict", "sqlitedict", "shelve", "hugedict")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    parser.add_argument("--from", dest="kind", required=True, choices=tuple(KINDS), help="what wrote SRC")
+    parser.add_argument("--from", dest="kind", required=True, choices=KINDS, help="what wrote SRC")
     parser.add_argument("source", metavar="SRC", help="the directory or file to read; nothing about it is changed")
     parser.add_argument("target", metavar="DST", help="the store's directory, which is made if it is missing")
     common.add_namespace(parser, "default", "by default: default")
@@ -95,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _secret(arguments: argparse.Namespace) -> Secret | None:
     """As the options say; for a store that is to be made, also the environment."""
+    from ..migration._import import is_store
+
     given = secret.given(arguments)
     text = os.environ.get(secret.VARIABLE)
     if given is None and text and not is_store(resolve(arguments.target)):
@@ -103,6 +107,8 @@ def _secret(arguments: argparse.Namespace) -> Secret | None:
 
 
 def _import(arguments: argparse.Namespace, given: Secret | None) -> ImportSummary:
+    from ..migration import import_store
+
     with ExitStack() as opened:
         on_skip: Any = None
         if arguments.skipped is not None:
@@ -137,6 +143,8 @@ def _import(arguments: argparse.Namespace, given: Secret | None) -> ImportSummar
 
 
 def _print(summary: ImportSummary) -> None:
+    from ..migration._summary import NAMED, REASONS
+
     print(f"from {summary.kind} {one_line(summary.source)}")
     print(f"to   {one_line(summary.target)}, namespace {one_line(summary.namespace)}, in {summary.seconds:.1f} s")
     rows = [
