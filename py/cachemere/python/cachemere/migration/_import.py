@@ -131,7 +131,6 @@ def import_store(
     }
     opening = remember(options, secret)
     begun = time.monotonic()
-    summary = ImportSummary(kind, str(origin), str(place), namespace)
     with ExitStack() as opened:
         store = opened.enter_context(closing(opening.open(secret)))
         is_there = is_store(place)
@@ -141,7 +140,7 @@ def import_store(
         reader = opened.enter_context(closing(KINDS[kind](origin, reading)))
         transfer = Transfer(
             store=store,
-            summary=summary,
+            target=place,
             existing=existing,
             is_raising=on_error == "raise",
             allow_pickle=allow_pickle,
@@ -152,9 +151,8 @@ def import_store(
         bar = opened.enter_context(Bar(reader.count())) if verbose else None
         transfer.run(reader, (lambda entries: None) if bar is None else bar.show)
         if bar is not None:
-            bar.show(summary.entries, is_last=True)
-    summary.seconds = time.monotonic() - begun
-    return summary
+            bar.show(transfer.tally.entries, is_last=True)
+    return transfer.tally.summary(kind, origin, place, namespace, time.monotonic() - begun)
 
 
 def is_store(path: Path) -> bool:

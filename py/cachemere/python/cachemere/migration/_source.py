@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol
 
 from .. import _checks
@@ -72,21 +71,6 @@ class Source(Protocol):
         """All entries, as they are stored, in their order where there is one. Can be asked again."""
 
     def close(self) -> None: ...
-
-
-class Closing:
-    """The end of a `with` statement."""
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> object:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def is_sqlite(path: Path) -> bool:

@@ -5,7 +5,8 @@ How a file is opened depends on how it is written:
 - In the mode of a rollback journal, a reader that only reads leaves nothing behind, and takes the locks that keep it
   from seeing half a transaction (`mode=ro`). It reads some rows at a time, so that whoever writes the file can go on.
 - With a write-ahead log, every ordinary reader writes into `-shm`, or makes it. A file without log that nobody has open
-  is read as if it could not change (`immutable=1`), and what is read is believed only if it did not.
+  is read as if it could not change (`immutable=1`). What was read is believed only if it did not; from then on, it is
+  read as what is in use.
 - What was not closed (a log with something in it, a journal) or is in use is copied to a temporary directory together
   with its log or journal, and opened there, where SQLite can recover it. While it is copied, a shared lock keeps
   everybody from writing into the file itself (the journal's mode) or from moving the log into it.
@@ -19,10 +20,11 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import BusyError, DamagedError, InputFileError
@@ -42,7 +44,12 @@ _TRIES = 5
 _PENDING, _SHARED, _SHARED_LENGTH = 0x4000_0000, 0x4000_0002, 510
 _CHECKPOINTER = 121
 
+#: The numbers that rows can have.
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+T = TypeVar("T")
 Stat = tuple[int, ...]
+Row = tuple[Any, ...]
 
 
 class Garbled:
@@ -68,27 +75,33 @@ class SqliteFile:
         check_not_open_here(path, _beside(path, "-wal"), _beside(path, "-shm"))
         self.path = path
         self._home: tempfile.TemporaryDirectory[str] | None = None
+        #: As the file has to stay while it is read as one that does not change.
         self._expected: tuple[Stat, ...] | None = None
-        if _has_log(path):
-            unused = not _size(path, "-wal") and not _beside(path, "-shm").exists()
-            address, options = (path, "mode=ro&immutable=1") if unused else (self._copy(), "mode=rw")
-            if unused:
-                self._expected = _stats(path)
-        else:
-            address, options = (self._copy(), "mode=rw") if _size(path, "-journal") else (path, "mode=ro")
         try:
-            with self._told():
-                self._database = sqlite3.connect(
-                    f"file:{quote(str(address))}?{options}", PATIENCE, isolation_level=None, uri=True
-                )
-                self._database.text_factory = _text
-                # What a crafted file has besides tables is not to do anything.
-                self._database.execute("PRAGMA trusted_schema = OFF")
-                self._database.execute("PRAGMA cell_size_check = ON")
-                self.tables = self._find_tables()
+            self._database = self._open()
+            self.tables = self._consistent(_find_tables)
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> sqlite3.Connection:
+        path = self.path
+        if not _has_log(path):
+            return self._connect(self._copy(), "mode=rw") if _size(path, "-journal") else self._connect(path, "mode=ro")
+        if _size(path, "-wal") or _beside(path, "-shm").exists():
+            return self._connect(self._copy(), "mode=rw")
+        self._expected = _stats(path)
+        return self._connect(path, "mode=ro&immutable=1")
+
+    def _connect(self, place: Path, options: str) -> sqlite3.Connection:
+        with self._told():
+            address = f"file:{quote(str(place))}?{options}"
+            database = sqlite3.connect(address, PATIENCE, isolation_level=None, uri=True)
+            database.text_factory = _text
+            # What a crafted file has besides tables is not to do anything.
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.execute("PRAGMA cell_size_check = ON")
+            return database
 
     def _copy(self) -> Path:
         self._home = tempfile.TemporaryDirectory(prefix="cachemere-import-")
@@ -101,51 +114,44 @@ class SqliteFile:
             raise
         return copy
 
-    def _find_tables(self) -> dict[str, list[str]]:
-        """The names of the columns of each table."""
-        names = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        found = {}
-        for (name,) in names:
-            if isinstance(name, str) and not name.startswith("sqlite_"):
-                rows = self._database.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
-                found[name] = [str(row[1]) for row in rows]
-        self._check_unchanged()
-        return found
-
     def count(self, table: str) -> int:
         """The number of rows."""
-        with self._told():
-            count: int = self._database.execute(f"SELECT COUNT(*) FROM {quoted(table)}").fetchone()[0]
-            self._check_unchanged()
-            return count
+        query = f"SELECT COUNT(*) FROM {quoted(table)}"
+        return self._consistent(lambda database: int(database.execute(query).fetchone()[0]))
 
-    def rows(self, table: str, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    def rows(self, table: str, columns: tuple[str, ...]) -> Iterator[Row]:
         """Rows in the order they were inserted in: their number, then these columns. Read some at a time."""
         chosen = ", ".join(map(quoted, columns))
-        query = f"SELECT rowid, {chosen} FROM {quoted(table)} WHERE rowid > ? ORDER BY rowid"
-        # Less than any number there can be, but for one.
-        last, is_first = -(2**63), True
-        while True:
-            read: list[tuple[Any, ...]] = []
-            size = 0
-            with self._told():
-                cursor = self._database.execute(query.replace(">", ">=") if is_first else query, (last,))
-                for row in cursor:
-                    read.append(row)
-                    size += sum(len(field) for field in row if isinstance(field, (bytes, str)))
-                    if len(read) >= _MOST_ROWS or size >= _MOST_BYTES:
-                        break
-                # Ends the transaction, so that others can write.
-                cursor.close()
-                self._check_unchanged()
+        query = f"SELECT rowid, {chosen} FROM {quoted(table)} WHERE rowid >= ? ORDER BY rowid"
+        start = _FIRST
+        while start <= _LAST:
+            read = self._consistent(partial(_some, query=query, start=start))
             if not read:
                 return
             yield from read
-            last, is_first = read[-1][0], False
+            start = read[-1][0] + 1
 
-    def _check_unchanged(self) -> None:
-        if self._expected is not None and _stats(self.path) != self._expected:
-            raise _busy(self.path)
+    def _consistent(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` reads; from a copy if the file turns out to be written by now."""
+        while True:
+            try:
+                with self._told():
+                    made = work(self._database)
+            except (BusyError, DamagedError):
+                if not self._moved():
+                    raise
+            else:
+                if not self._moved():
+                    return made
+
+    def _moved(self) -> bool:
+        """Goes on with a copy if somebody began to write what was taken for unchanging; whether it did."""
+        if self._expected is None or _stats(self.path) == self._expected:
+            return False
+        self._expected = None
+        self._database.close()
+        self._database = self._connect(self._copy(), "mode=rw")
+        return True
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -153,7 +159,6 @@ class SqliteFile:
             yield
         except sqlite3.Error as error:
             text = str(error)
-            self._check_unchanged()
             if any(word in text for word in ("locked", "readonly", "unable to open")):
                 raise _busy(self.path) from error
             raise DamagedError(f"{self.path} is damaged, or no file of SQLite: {text}") from error
@@ -164,6 +169,33 @@ class SqliteFile:
             self._database.close()
         if self._home is not None:
             self._home.cleanup()
+
+
+def _find_tables(database: sqlite3.Connection) -> dict[str, list[str]]:
+    """The names of the columns of each table."""
+    names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    found = {}
+    for (name,) in names:
+        if isinstance(name, str) and not name.startswith("sqlite_"):
+            rows = database.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
+            found[name] = [str(row[1]) for row in rows]
+    return found
+
+
+def _some(database: sqlite3.Connection, query: str, start: int) -> list[Row]:
+    """Rows from a number on, read in a transaction that ends, so that others can write."""
+    read: list[Row] = []
+    size = 0
+    cursor = database.execute(query, (start,))
+    try:
+        for row in cursor:
+            read.append(row)
+            size += sum(len(field) for field in row if isinstance(field, (bytes, str)))
+            if len(read) >= _MOST_ROWS or size >= _MOST_BYTES:
+                break
+    finally:
+        cursor.close()
+    return read
 
 
 def quoted(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 Reason = Literal["pickle", "no safe form", "unreadable"]
@@ -29,7 +30,7 @@ class Skipped:
     why: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class ImportSummary:
     """What an import came to. `entries` is the sum of `imported`, `kept`, `expired` and those that were skipped."""
 
@@ -39,23 +40,23 @@ class ImportSummary:
     target: str
     namespace: str
     #: Entries met in the source.
-    entries: int = 0
+    entries: int
     #: Entries written.
-    imported: int = 0
+    imported: int
     #: Entries left out because the target had their key (`existing="keep"`).
-    kept: int = 0
+    kept: int
     #: Entries left out because they had expired.
-    expired: int = 0
+    expired: int
     #: Entries left out because they are pickles, which were not to be read.
-    pickles: int = 0
+    pickles: int
     #: Entries left out because only a pickle could hold them in the target.
-    without_safe_form: int = 0
+    without_safe_form: int
     #: Entries left out because they are damaged, or not in the form they should be.
-    unreadable: int = 0
+    unreadable: int
     #: Seconds it took.
-    seconds: float = 0.0
+    seconds: float
     #: Some of those left out, ten of each reason at most.
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: tuple[Skipped, ...]
 
     @property
     def count_skipped(self) -> int:
@@ -67,13 +68,38 @@ class ImportSummary:
         """Whether all that has not expired is in the target now."""
         return self.count_skipped == 0
 
+
+@dataclass
+class Tally:
+    """The counts of an import at work."""
+
+    entries: int = 0
+    imported: int = 0
+    kept: int = 0
+    expired: int = 0
+    left_out: dict[Reason, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+    named: list[Skipped] = field(default_factory=list)
+
     def skip(self, skipped: Skipped) -> None:
         """Counts an entry that is left out."""
-        if skipped.reason == "pickle":
-            self.pickles += 1
-        elif skipped.reason == "no safe form":
-            self.without_safe_form += 1
-        else:
-            self.unreadable += 1
-        if sum(other.reason == skipped.reason for other in self.skipped) < NAMED:
-            self.skipped.append(skipped)
+        self.left_out[skipped.reason] += 1
+        if self.left_out[skipped.reason] <= NAMED:
+            self.named.append(skipped)
+
+    def summary(self, kind: str, source: Path, target: Path, namespace: str, seconds: float) -> ImportSummary:
+        """What it came to."""
+        return ImportSummary(
+            kind=kind,
+            source=str(source),
+            target=str(target),
+            namespace=namespace,
+            entries=self.entries,
+            imported=self.imported,
+            kept=self.kept,
+            expired=self.expired,
+            pickles=self.left_out["pickle"],
+            without_safe_form=self.left_out["no safe form"],
+            unreadable=self.left_out["unreadable"],
+            seconds=seconds,
+            skipped=tuple(self.named),
+        )

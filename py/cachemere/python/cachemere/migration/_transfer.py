@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._checks import shown
@@ -12,7 +13,7 @@ from ..errors import CacheError, DecodeError, DuplicateKeyError, KeyFormError, U
 from ._decoding import key_of, value_of
 from ._entry import Entry
 from ._source import Source
-from ._summary import ImportSummary, Reason, Skipped
+from ._summary import Reason, Skipped, Tally
 
 if TYPE_CHECKING:
     from .._engine import Store
@@ -30,7 +31,7 @@ class Transfer:
     """One import at work."""
 
     store: Store
-    summary: ImportSummary
+    target: Path
     existing: str
     is_raising: bool
     allow_pickle: bool
@@ -43,6 +44,7 @@ class Transfer:
     #: Each with its name, for the message if it has no safe form.
     _batch: list[tuple[str, Write]] = field(default_factory=list)
     _bytes: int = 0
+    tally: Tally = field(default_factory=Tally)
     #: Those of the batch, where the first of several is to stay.
     _keys: set[Any] = field(default_factory=set)
 
@@ -51,11 +53,11 @@ class Transfer:
         if self.existing == "error" and self.is_store_there and len(self.store):
             self._check_new(source)
         for entry in source.entries():
-            self.summary.entries += 1
+            self.tally.entries += 1
             self._meet(entry)
             if len(self._batch) >= _MOST_ENTRIES or self._bytes >= _MOST_BYTES:
                 self._write()
-            show(self.summary.entries)
+            show(self.tally.entries)
         self._write()
 
     def _check_new(self, source: Source) -> None:
@@ -69,21 +71,21 @@ class Transfer:
                 continue
             if is_there:
                 raise DuplicateKeyError(
-                    f"{shown(key)} is in {self.summary.target} already. Nothing was imported: say what is to become "
+                    f"{shown(key)} is in {self.target} already. Nothing was imported: say what is to become "
                     f"of such keys (--existing keep, or replace)"
                 )
 
     def _meet(self, entry: Entry) -> None:
         now = time.time()
         if self._is_expired(entry, now):
-            self.summary.expired += 1
+            self.tally.expired += 1
             return
         name = entry.place
         try:
             key = key_of(entry.key, self.allow_pickle)
             name = f"key {shown(key)}"
             if self.existing == "keep" and self._is_there(key):
-                self.summary.kept += 1
+                self.tally.kept += 1
                 return
             value = value_of(entry.value, self.allow_pickle)
         except KeyFormError as error:
@@ -130,7 +132,7 @@ class Transfer:
             # One of them has no safe form, and kept the others from being written.
             self._write_each(batch)
         else:
-            self.summary.imported += len(batch)
+            self.tally.imported += len(batch)
 
     def _came_meanwhile(self, named: tuple[str, Write]) -> bool:
         """Whether another program wrote this key since it was looked for."""
@@ -138,7 +140,7 @@ class Transfer:
             is_there = named[1][0] in self.store
         except KeyFormError:
             return False
-        self.summary.kept += is_there
+        self.tally.kept += is_there
         return is_there
 
     def _write_each(self, batch: list[tuple[str, Write]]) -> None:
@@ -148,13 +150,13 @@ class Transfer:
             except (KeyFormError, ValueFormError) as error:
                 self._skip(name, "no safe form", error)
             else:
-                self.summary.imported += 1
+                self.tally.imported += 1
 
     def _skip(self, name: str, reason: Reason, error: CacheError) -> None:
         if self.is_raising:
             raise error
         skipped = Skipped(name, reason, str(error))
-        self.summary.skip(skipped)
+        self.tally.skip(skipped)
         if self.on_skip is not None:
             self.on_skip(skipped)
 

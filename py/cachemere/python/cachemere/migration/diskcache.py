@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import CacheError, DecodeError, InvalidOptionError
 from ._decoding import key_of
 from ._entry import Entry, Form, Stored, Tags, broken
-from ._source import Closing, Reading, check_present, wrong_kind
+from ._source import Reading, check_present, wrong_kind
 from ._sqlite_file import Garbled, SqliteFile
 
 #: As the table has them.
@@ -26,7 +26,7 @@ _RAW, _BINARY, _TEXT, _PICKLE = 1, 2, 3, 4
 _LOOKED_AT = 16
 
 
-class DiskcacheSource(Closing):
+class DiskcacheSource:
     """A directory of diskcache; the shards of a `FanoutCache` one after the other, as it goes through them itself."""
 
     def __init__(self, path: Path, reading: Reading) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from .._which_engine import require_rocksdb
 from ..errors import DamagedError, StoreIOError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Closing, Reading, Source, check_present, is_rocksdb, is_sqlite, wrong_kind
+from ._source import Reading, Source, check_present, is_rocksdb, is_sqlite, wrong_kind
 from .sqlitedict import SqlitedictSource
 
 
@@ -32,7 +32,7 @@ class HugedictSqliteSource(SqlitedictSource):
     _values = Form.TEXT
 
 
-class HugedictSource(Closing):
+class HugedictSource:
     """A directory of a `RocksDBDict`, in the order of its keys.
 
     It does not say how its entries are encoded: by default keys and values are text, as in its documentation.

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import BusyError, DamagedError, InputFileError, NotInstalledError
 from ._decoding import unpacked
 from ._entry import Entry, Form, Stored, broken
-from ._source import Closing, Reading, check_not_open_here, check_present, copying, is_lmdb, wrong_kind
+from ._source import Reading, check_not_open_here, check_present, copying, is_lmdb, wrong_kind
 
 _VALUES, _METADATA = b"PersistDict_values", b"PersistDict_metadata"
 
@@ -30,7 +30,7 @@ _LONGEST_METADATA = 16 << 20
 _TRIES = 10
 
 
-class PersistDictSource(Closing):
+class PersistDictSource:
     """A directory of PersistDict, in the order of creation.
 
     The keys are in the metadata, as text, so no pickle is read for them and the function that made bytes of them does

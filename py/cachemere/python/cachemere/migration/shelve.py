@@ -11,14 +11,14 @@ from typing import Any
 
 from ..errors import BusyError, CacheError, DamagedError, InvalidOptionError, NotInstalledError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Closing, Reading, Source, check_present, is_sqlite, wrong_kind
+from ._source import Reading, Source, check_present, is_sqlite, wrong_kind
 from ._sqlite_file import SqliteFile
 
 #: What the kinds of dbm put behind the name that a shelf is opened with.
 _SUFFIXES = (".dat", ".dir", ".bak", ".pag", ".db")
 
 
-class ShelveSource(Closing):
+class ShelveSource:
     """A shelf. Keys are text, values pickles; a shelf knows no ages and no order."""
 
     def __init__(self, path: Path, reading: Reading) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from ..errors import DamagedError, InvalidOptionError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Closing, Reading, check_present, is_sqlite, wrong_kind
+from ._source import Reading, check_present, is_sqlite, wrong_kind
 from ._sqlite_file import Garbled, SqliteFile
 
 #: The table of a shelf of `dbm.sqlite3`.
 _OF_SHELVE = "Dict"
 
 
-class SqlitedictSource(Closing):
+class SqlitedictSource:
     """One table of a file. Values are pickles, and keys text, unless its program had functions of its own."""
 
     #: The table that is read if none is named, and what the package is called.
