@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict
+from cachemere._forms import _UNPACK
+from cachemere.cli.stored import Looking, Named, StoredForms
 from command_line import here, ok, run
 
 
@@ -187,3 +189,59 @@ def test_a_dict_with_serializers_of_its_own_is_shown_as_it_is_stored(path: Path)
     with PersistDict[str, Any](path, namespace="values", value_serializer=repr, value_unserializer=eval) as values:
         values["k"] = 1
     assert here("get", path, "k", "--namespace", "values").json() == {"$own": "1"}
+
+
+# --- entries that no program of ours writes ---------------------------------------------------------------------------
+
+#: Data that does not fit the names.
+MISFITS: list[Any] = [
+    None,
+    5,
+    -1,
+    "x",
+    b"\0",
+    (),
+    (1,),
+    (10**5000, 10**5000, 1),
+    ("os", "system", "true"),
+    [1, [2]],
+    {"a": 1},
+    {1: {2}},
+    1e400,
+]
+
+
+class AnyKey(StoredForms):
+    """Takes every key for another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def canonical(self, key: Any) -> tuple[str, Any, bool]:
+        self.count += 1
+        return "misfit", self.count, False
+
+
+class Crafting(Looking):
+    """Writes what no handle would."""
+
+    def _forms(self) -> StoredForms:
+        return AnyKey()
+
+
+def test_objects_that_cannot_be_are_shown_as_they_are_stored(path: Path) -> None:
+    store = Crafting(path=path, memory_bytes=0).open(None)
+    names = [*_UNPACK, "of:os.system", "of:\x1b[31m", "unknown", ""]
+    misfits = [Named(name, misfit) for name in names for misfit in MISFITS]
+    for it in misfits:
+        store.put(it, [{"in": it}])
+        store.put(("in", it), it)
+    store.close()
+    exported = here("export", path)
+    assert (exported.status, exported.err, len(exported.lines())) == (0, "", 2 * len(misfits))
+    listed = here("ls", path)
+    assert (listed.status, listed.err, len(listed.out.splitlines())) == (0, "", 2 * len(misfits) + 1)
+    assert all(line.isprintable() for line in listed.out.splitlines())
+    for command in (["ls", "--json"], ["ls", "--sort", "key"], ["stats", "--full"], ["verify"], ["sweep"]):
+        assert here(command[0], path, *command[1:]).status == 0

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .._engine import Store
 from .._info import EntryInfo, entry_info
 from .._walk import met
-from ..errors import CacheError
+from ..errors import CacheError, IncompatibleError
 from . import json_form
-from .stored import is_sure
+from .opening import StoreAt
+from .trouble import Troubles
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Entry:
     key: Any
     value: Any
     tags: tuple[str, ...]
-    #: `None`: the key's class is needed to know.
+    #: `None`: the entry is not found by its key, whose class is needed to know what it is equal to; or it was removed
+    #: meanwhile.
     info: EntryInfo | None
 
     def described(self) -> dict[str, Any]:
@@ -51,8 +53,19 @@ def entries(store: Store, namespace: str, reverse: bool = False) -> Iterator[Ent
             info = entry_info(store, key)
         except CacheError:
             info = None
-        else:
-            if info is None and is_sure(key):
-                # It was removed meanwhile, or has expired.
-                continue
         yield Entry(namespace, key, value, tags, info)
+
+
+def all_entries(at: StoreAt, names: Iterable[str], troubles: Troubles, reverse: bool = False) -> Iterator[Entry]:
+    """Those of several namespaces, one after the other. What cannot be read is told of and left out."""
+    for name in names:
+        try:
+            store = at.reading(name)
+        except IncompatibleError as error:
+            troubles.tell_of_namespace(error)
+            continue
+        for entry in entries(store, name, reverse):
+            if isinstance(entry, Exception):
+                troubles.tell(name, entry)
+            else:
+                yield entry

@@ -10,9 +10,9 @@ from .._engine import Store
 from ..errors import CacheError
 from . import arguments as common
 from . import json_form, shown, units
-from .entries import Entry, entries
+from .entries import Entry, all_entries
 from .opening import StoreAt
-from .output_file import OutputFile, output
+from .output_file import output
 from .stored import Pickled
 from .trouble import Troubles
 
@@ -37,29 +37,23 @@ def run(arguments: argparse.Namespace) -> int:
     with StoreAt(arguments) as at:
         names = at.chosen(arguments.namespace)
         with output(arguments.output) as file:
-            for name in names:
-                written += _export(at.reading(name), name, file, arguments.allow_pickle, troubles)
+            for entry in all_entries(at, names, troubles):
+                try:
+                    line = _line(at.reading(entry.namespace), entry, arguments.allow_pickle)
+                except CacheError as error:
+                    troubles.tell(entry.namespace, error, f"the value of {shown.in_words(entry.key)}")
+                    continue
+                file.write(f"{line}\n")
+                written += 1
     if arguments.output is not None:
         print(f"wrote {units.plural(written, 'entry', 'entries')} to {shown.one_line(arguments.output)}")
-    if troubles.count:
-        print(f"cachemere: {units.plural(troubles.count, 'entry', 'entries')} could not be written", file=sys.stderr)
+    if troubles.entries:
+        print(f"cachemere: {units.plural(troubles.entries, 'entry', 'entries')} could not be written", file=sys.stderr)
     return troubles.status
 
 
-def _export(store: Store, name: str, file: OutputFile, allow_pickle: bool, troubles: Troubles) -> int:
-    written = 0
-    for entry in entries(store, name):
-        if isinstance(entry, Exception):
-            troubles.tell(name, entry)
-            continue
-        try:
-            line = json_form.line(entry.described() | {"cost": _cost(store, entry)} | _value(entry, allow_pickle))
-        except CacheError as error:
-            troubles.tell(name, error, f"the value of {shown.in_words(entry.key)}")
-            continue
-        file.write(f"{line}\n")
-        written += 1
-    return written
+def _line(store: Store, entry: Entry, allow_pickle: bool) -> str:
+    return json_form.line(entry.described() | {"cost": _cost(store, entry)} | _value(entry, allow_pickle))
 
 
 def _value(entry: Entry, allow_pickle: bool) -> dict[str, Any]:

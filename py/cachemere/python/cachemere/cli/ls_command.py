@@ -12,7 +12,7 @@ from typing import Any
 
 from . import arguments as common
 from . import json_form, shown, table, units
-from .entries import Entry, entries
+from .entries import Entry, all_entries
 from .opening import StoreAt
 from .trouble import Troubles
 
@@ -65,23 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     troubles = Troubles()
     with StoreAt(arguments) as at:
         names = at.chosen(arguments.namespace)
-        found = _ordered(_wanted(_all(at, names, arguments, troubles), arguments), arguments)
+        backwards = arguments.reverse and arguments.sort == "inserted"
+        met = all_entries(at, reversed(names) if backwards else names, troubles, backwards)
+        found = _ordered(_wanted(met, arguments), arguments)
         if arguments.json:
             for entry in found:
                 print(json_form.document(entry.described() | {"kind": shown.kind(entry.value)}))
         else:
             _show(found, with_namespace=arguments.namespace is None and len(names) > 1)
     return troubles.status
-
-
-def _all(at: StoreAt, names: list[str], arguments: argparse.Namespace, troubles: Troubles) -> Iterator[Entry]:
-    reverse = arguments.reverse and arguments.sort == "inserted"
-    for name in reversed(names) if reverse else names:
-        for entry in entries(at.reading(name), name, reverse):
-            if isinstance(entry, Exception):
-                troubles.tell(name, entry)
-            else:
-                yield entry
 
 
 def _wanted(found: Iterable[Entry], arguments: argparse.Namespace) -> Iterator[Entry]:

@@ -64,7 +64,10 @@ _LONG = 8192
 def kind(it: Any) -> str:
     """What a value is, in a word."""
     if isinstance(it, Named):
-        return it.name.removeprefix("of:") if it.name not in ("enum", "flag") else f"{it.plain[0]}.{it.plain[1]}"
+        match it:
+            case Named("enum" | "flag", (str(module), str(name), _)):
+                return f"{module}.{name}"
+        return it.name.removeprefix("of:")
     if isinstance(it, Pickled):
         return "pickle"
     if isinstance(it, Own):

@@ -49,13 +49,6 @@ class Own:
     stored: Any
 
 
-def is_sure(key: Any) -> bool:
-    """Whether a key finds its entry: it need not if its class is needed to know what it is equal to."""
-    if isinstance(key, (tuple, frozenset)):
-        return all(is_sure(item) for item in key)
-    return not isinstance(key, Named)
-
-
 class StoredForms(Forms):
     """Objects of the closed table that need no other package, and names for the rest."""
 
