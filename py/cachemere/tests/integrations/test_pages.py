@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[4] / "docs"
-PAGES = sorted([*DOCS.glob("integrations/*.md"), *DOCS.glob("from-*.md")])
+PAGES = sorted([*DOCS.glob("integrations/*.md"), *DOCS.glob("from-*.md"), DOCS / "importing.md"])
 
 
 def programs(page: Path) -> list[str]:
