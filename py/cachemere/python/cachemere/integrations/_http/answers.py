@@ -11,7 +11,7 @@ from ..._task_flights import Flight, Found, take_off
 from ...cache import Cache
 from ...errors import CacheError
 from .._part import Troubles, own_part
-from .chosen import depends_on_more, is_model_call
+from .chosen import is_model_call
 from .exchange import Exchange, restored
 from .recording import Recording
 from .request_key import Asked, Key, RequestKeys
@@ -76,12 +76,15 @@ class Answers:
         except Exception as error:
             self._troubles.meet(error)
             return None
-        return None if self._match is None and depends_on_more(asked.body) else asked
+        return None if self._match is None and asked.depends_on_more else asked
 
     def _asked_mode(self, request: Any) -> str:
         # By a header, since that is what the clients of models let their users set. It is not sent.
-        told = request.headers.pop(MARK, None) or request.extensions.get("cachemere")
-        if told is None:
+        if MARK in request.headers:
+            told: Any = request.headers.pop(MARK)
+        elif "cachemere" in request.extensions:
+            told = request.extensions["cachemere"]
+        else:
             return "normal"
         _checks.choice(f"{MARK} of a request", told, (*MODES, "bypass"))
         # For a redirection, which is another request with these extensions.

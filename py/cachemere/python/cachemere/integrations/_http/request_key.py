@@ -7,7 +7,6 @@ the chosen headers, the account, and the body in its canonical form. So nothing 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -15,8 +14,12 @@ from urllib.parse import unquote
 from ... import _checks
 from ...errors import InvalidOptionError
 from .bodies import canonical
+from .chosen import depends_on_more
 
 Key = tuple[str, str, str]
+
+#: How many bodies a transport remembers, by their SHA-256.
+_REMEMBERED = 4096
 
 #: Headers of a request that say what kind of answer is wanted, of the interfaces the default `match` knows.
 KEY_HEADERS = ("accept", "anthropic-beta", "anthropic-version", "openai-beta")
@@ -64,10 +67,20 @@ class Asked(NamedTuple):
     """A request as the cache sees it."""
 
     key: Key
-    #: What its JSON says. `None` for other bodies.
-    body: Any
     #: Whether it asks for a stream, whose consumer decides how long it takes.
     wants_stream: bool
+    #: Whether the answer to a model call with this body depends on more than the request.
+    depends_on_more: bool
+
+
+class _Body(NamedTuple):
+    """What is to be known of a body."""
+
+    kind: str
+    #: A SHA-256 of its canonical form.
+    told: bytes
+    wants_stream: bool
+    depends_on_more: bool
 
 
 class RequestKeys:
@@ -85,8 +98,8 @@ class RequestKeys:
         names = _checks.items("headers", headers, "names of headers, ('accept',) for example")
         if not all(isinstance(name, str) for name in names):
             raise InvalidOptionError(f"headers takes names of headers, not {_checks.shown(headers)}")
-        self._names = tuple(sorted({name.lower() for name in names}))
-        if found := CREDENTIAL_HEADERS.intersection(self._names):
+        chosen = {name.lower() for name in names}
+        if found := CREDENTIAL_HEADERS & chosen:
             raise InvalidOptionError(
                 f"headers: {', '.join(sorted(found))} has credentials, which are kept in no key: tell accounts apart "
                 f"by account="
@@ -94,23 +107,53 @@ class RequestKeys:
         if account is not None and not isinstance(account, str):
             # Not shown: it may be a secret.
             raise InvalidOptionError(f"account must be a str, not {type(account).__name__}")
-        self._account = None if account is None else _checks.utf8("account", account).hex()
+        self._names = frozenset(_checks.utf8("headers", name) for name in chosen)
+        # The beginning of what is hashed, which is the same for all.
+        about = 1, None if account is None else _checks.utf8("account", account), sorted(self._names)
+        self._begun = hashlib.sha256(repr(about).encode())
+        self._bodies: dict[tuple[str, bytes], _Body] = {}
 
     def asked(self, request: Any, content: bytes) -> Asked:
         """What is asked by a request whose content was read."""
-        headers, url = request.headers, request.url
-        body = canonical(headers.get("content-type", ""), content)
-        chosen = [headers.get(name) for name in self._names]
-        about = [1, self._account, _query(url.query), self._names, chosen, body.kind]
-        if body.kind == "bytes":
-            about.append(headers.get("content-type"))
-        # No line feed is in the JSON, so where the body begins is certain.
-        told = hashlib.sha256(json.dumps(about).encode() + b"\n" + body.form).hexdigest()
+        content_type, chosen = self._told(request.headers.raw)
+        body, url = self._body(content_type, content), request.url
+        told = self._begun.copy()
+        # Of plain bytes and text `repr` leaves no doubt.
+        of_bytes = content_type if body.kind == "bytes" else ""
+        told.update(repr((_query(url.query), sorted(chosen, key=_name), body.kind, of_bytes, body.told)).encode())
         # Not `url.path`, in which `%2F` has become a slash.
         path = url.raw_path.partition(b"?")[0].decode("ascii")
-        key = (request.method, f"{url.scheme}://{url.netloc.decode('ascii')}{path}", told)
-        wants_stream = (isinstance(body.value, dict) and bool(body.value.get("stream"))) or "stream" in path.lower()
-        return Asked(key, body.value, wants_stream)
+        key = (request.method, f"{url.scheme}://{url.netloc.decode('ascii')}{path}", told.hexdigest())
+        return Asked(key, body.wants_stream or "stream" in path.lower(), body.depends_on_more)
+
+    def _body(self, content_type: str, content: bytes) -> _Body:
+        # Clients write what they ask again as they wrote it before, and its form takes 10 µs and more, with its length.
+        same = content_type, hashlib.sha256(content).digest()
+        known = self._bodies.get(same)
+        if known is not None:
+            return known
+        body = canonical(content_type, content)
+        wants_stream = isinstance(body.value, dict) and bool(body.value.get("stream"))
+        made = _Body(body.kind, hashlib.sha256(body.form).digest(), wants_stream, depends_on_more(body.value))
+        if len(self._bodies) >= _REMEMBERED:
+            self._bodies.clear()
+        self._bodies[same] = made
+        return made
+
+    def _told(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, list[tuple[bytes, bytes]]]:
+        """The type of the content, and the headers that are part of the key."""
+        content_type, chosen = b"", []
+        for name, value in headers:
+            name = name.lower()
+            if name in self._names:
+                chosen.append((name, value))
+            if name == b"content-type":
+                content_type = value
+        return content_type.decode("latin-1"), chosen
+
+
+def _name(header: tuple[bytes, bytes]) -> bytes:
+    return header[0]
 
 
 def _query(query: bytes) -> list[str]:
