@@ -47,7 +47,8 @@ class CachemereTransport(CachingTransport, httpx2.BaseTransport):
     Args:
         cache: Whose store to use, with its options: encryption, compression, limits. Pickle is not used even if the
             cache allows it.
-        transport: What asks for what is not stored. `None`: a new `httpx2.HTTPTransport`.
+        transport: What asks for what is not stored. `None`: one of httpx2, with the proxies of the environment, and for
+            as many connections as the clients of OpenAI and Anthropic want.
         namespace: Which part of the store. The adapter has it for itself.
         ttl: Seconds an answer lives. `None`: as the cache says.
         match: Called with each POST; if false, it is handed on and nothing else. It sees method, URL and headers.

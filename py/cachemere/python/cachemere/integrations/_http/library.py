@@ -6,6 +6,7 @@ from typing import Any
 
 from ..._checks import shown
 from ...errors import InvalidOptionError
+from .beneath import CONNECTIONS, KEPT_CONNECTIONS, AsyncRoutedTransport, RoutedTransport, Routes, socket_options
 from .recording import AsyncRecordedStream, RecordedStream, ReplayedStream
 
 
@@ -17,11 +18,11 @@ class Library:
     """
 
     def __init__(self, module: Any) -> None:
-        self._module = module
         #: Of the library.
         self.response = module.Response
-        self._kinds = (module.BaseTransport, module.HTTPTransport)
-        self._async_kinds = (module.AsyncBaseTransport, module.AsyncHTTPTransport)
+        self._limits = module.Limits(max_connections=CONNECTIONS, max_keepalive_connections=KEPT_CONNECTIONS)
+        self._transport, self._async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+        self._bases = module.BaseTransport, module.AsyncBaseTransport
         # Clients take no streams but of these classes.
         of_threads, of_tasks = module.SyncByteStream, module.AsyncByteStream
         self.replayed: Any = type("ReplayedStream", (ReplayedStream, of_tasks, of_threads), {})
@@ -30,19 +31,18 @@ class Library:
         self._decoding_error: type[Exception] = module.DecodingError
 
     def inner(self, given: Any) -> Any:
-        """The transport beneath, for threads: what the program has given, or a new one of the library."""
-        return self._checked(given, *self._kinds)
+        """The transport beneath, for threads: what the program has given, or a new one."""
+        return RoutedTransport(self._routes(self._transport)) if given is None else _checked(given, self._bases[0])
 
     def async_inner(self, given: Any) -> Any:
         """The transport beneath, for tasks."""
-        return self._checked(given, *self._async_kinds)
-
-    def _checked(self, given: Any, base: type, default: type) -> Any:
         if given is None:
-            return default()
-        if not isinstance(given, base):
-            raise InvalidOptionError(f"transport must be a {base.__module__}.{base.__name__}, not {shown(given)}")
-        return given
+            return AsyncRoutedTransport(self._routes(self._async_transport))
+        return _checked(given, self._bases[1])
+
+    def _routes(self, transport: Any) -> Routes:
+        options = socket_options()
+        return Routes(lambda proxy: transport(limits=self._limits, proxy=proxy, socket_options=options))
 
     def decoded(self, encoding: str, chunks: list[bytes]) -> tuple[list[bytes], bool]:
         """The chunks of a body, decoded, as far as they go, and whether they go to the end."""
@@ -53,3 +53,9 @@ class Library:
         except self._decoding_error:
             return decoded, False
         return decoded, True
+
+
+def _checked(given: Any, base: type) -> Any:
+    if not isinstance(given, base):
+        raise InvalidOptionError(f"transport must be a {base.__module__}.{base.__name__}, not {shown(given)}")
+    return given
