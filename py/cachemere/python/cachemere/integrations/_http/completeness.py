@@ -41,7 +41,7 @@ def is_whole(content_type: str, body: bytes, *, has_ended: bool, is_delimited: b
 
     Args:
         has_ended: Whether it was read to its end.
-        is_delimited: Whether its end is told from a break of the connection, by its length or its chunks.
+        is_delimited: Whether its end is told from a break: by its length, the connection's chunks, or its encoding.
     """
     if is_event_stream(content_type):
         return _is_whole_stream(body, has_ended and is_delimited)

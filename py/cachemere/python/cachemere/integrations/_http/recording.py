@@ -5,6 +5,7 @@ The libraries want streams of classes of their own, which their modules derive f
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,9 +15,6 @@ from .exchange import Exchange, kept_headers
 #: Makes a body out of what was received of it with a content encoding: decoded chunks, as far as they go, and whether
 #: they go to the end.
 Decode = Callable[[str, list[bytes]], tuple[list[bytes], bool]]
-
-#: Those that every host can decode. Others take a library, without which a host gives out what it has received.
-_CERTAIN = ("gzip", "deflate")
 
 
 class Recording:
@@ -64,32 +62,40 @@ class Recording:
 
     def finished(self, has_ended: bool) -> Exchange | None:
         """What is to be stored, if anything. It takes time with a large body: it is decoded and looked through."""
-        chunks = self._chunks
-        if chunks is None or not completeness.may_be_stored(self._status):
+        chunks = received = self._chunks
+        if chunks is None or received is None or not completeness.may_be_stored(self._status):
             return None
         if has_ended and self._length is not None and self._length != str(self._size):
             return None
         if self._encoding:
             chunks, is_decoded = self._decode(self._encoding, chunks)
             has_ended = has_ended and is_decoded
-            if sum(map(len, chunks)) > self._limit or not self._is_surely_decoded():
+            if sum(map(len, chunks)) > self._limit:
                 return None
         body = b"".join(chunks)
-        if not completeness.is_whole(
-            self.content_type, body, has_ended=has_ended, is_delimited=self._is_delimited or self._encoding != ""
-        ):
+        is_delimited = _is_packed_whole(self._encoding, received) if self._encoding else self._is_delimited
+        if not completeness.is_whole(self.content_type, body, has_ended=has_ended, is_delimited=is_delimited):
             return None
         # The chunks of what was sent at once mean nothing.
         kept = chunks if not completeness.is_finite(self.content_type) else [body]
         return Exchange(self._status, kept_headers(self._headers, bool(self._encoding)), kept)
 
-    def _is_surely_decoded(self) -> bool:
-        """Whether it would be noticed if the body had not been decoded, by what it is."""
-        return (
-            self._encoding.lower() in _CERTAIN
-            or completeness.is_finite(self.content_type)
-            or completeness.is_event_stream(self.content_type)
-        )
+
+def _is_packed_whole(encoding: str, chunks: list[bytes]) -> bool:
+    """Whether what was received with a content encoding is a whole of it, which hosts do not check for all of them.
+
+    Where a host lacks the library for one, it gives out what it has received. So of all that need one, none is whole.
+    """
+    if encoding.strip().lower() not in ("gzip", "deflate"):
+        return False
+    # Gzip or zlib, as the first bytes say.
+    unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    try:
+        for chunk in chunks:
+            unpacker.decompress(chunk)
+    except zlib.error:
+        return False
+    return unpacker.eof
 
 
 class ReplayedStream:

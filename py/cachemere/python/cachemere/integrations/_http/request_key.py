@@ -18,6 +18,8 @@ from .chosen import depends_on_more
 
 Key = tuple[str, str, str]
 
+_PORTS = {"http": 80, "https": 443}
+
 #: How many bodies a transport remembers, by their SHA-256.
 _REMEMBERED = 4096
 
@@ -123,7 +125,7 @@ class RequestKeys:
         told.update(repr((_query(url.query), sorted(chosen, key=_name), body.kind, of_bytes, body.told)).encode())
         # Not `url.path`, in which `%2F` has become a slash.
         path = url.raw_path.partition(b"?")[0].decode("ascii")
-        key = (request.method, f"{url.scheme}://{url.netloc.decode('ascii')}{path}", told.hexdigest())
+        key = (request.method, f"{url.scheme}://{_place(url)}{path}", told.hexdigest())
         return Asked(key, body.wants_stream or "stream" in path.lower(), body.depends_on_more)
 
     def _body(self, content_type: str, content: bytes) -> _Body:
@@ -154,6 +156,12 @@ class RequestKeys:
 
 def _name(header: tuple[bytes, bytes]) -> bytes:
     return header[0]
+
+
+def _place(url: Any) -> str:
+    """Host and port, the latter if it is not that of the scheme."""
+    place: str = url.netloc.decode("ascii")
+    return place.removesuffix(f":{url.port}") if url.port == _PORTS.get(url.scheme) else place
 
 
 def _query(query: bytes) -> list[str]:

@@ -63,6 +63,13 @@ class _Transport:
             stream=self._library.replayed(exchange.chunks),
         )
 
+    def _recorded(self, response: Any, stream: Any) -> Any:
+        # Another object, since this one may have been read already, as those of other transports than that to the
+        # network are.
+        return self._library.response(
+            response.status_code, headers=response.headers, stream=stream, extensions=response.extensions
+        )
+
     def _recording(self, response: Any) -> Recording | None:
         """What to record of an answer, if it can be one that is stored. It is marked in any case."""
         headers = response.headers.multi_items()
@@ -112,8 +119,7 @@ class CachingTransport(_Transport):
         # Those who wait shall find the answer. A stream takes its consumer's time, so they do not wait for it.
         if lead is not None and completeness.is_finite(recording.content_type):
             stream.read_ahead()
-        response.stream = stream
-        return response
+        return self._recorded(response, stream)
 
     def _keeper(self, key: Key) -> Callable[[Recording, bool], None]:
         return lambda recording, has_ended: self._answers.keep(key, recording, has_ended)
@@ -161,8 +167,7 @@ class AsyncCachingTransport(_Transport):
         stream = self._library.async_recorded(response.stream, recording, self._keeper(asked.key))
         if flight is not None and completeness.is_finite(recording.content_type):
             await stream.read_ahead()
-        response.stream = stream
-        return response
+        return self._recorded(response, stream)
 
     def _keeper(self, key: Key) -> Callable[[Recording, bool], Any]:
         async def keep(recording: Recording, has_ended: bool) -> None:
