@@ -144,6 +144,28 @@ def test_a_process_that_is_killed_in_the_midst_of_a_stream_leaves_nothing(endpoi
     assert cache.verify().is_clean
 
 
+def test_without_asyncio_requests_go_through_and_nothing_is_cached(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[Any] = []
+
+    def server(request: Any) -> Any:
+        asked.append(request)
+        return httpx2.Response(200, json=len(asked))
+
+    async def ask() -> Any:
+        transport = AsyncCachemereTransport(Cache(path), httpx2.MockTransport(server))
+        async with httpx2.AsyncClient(transport=transport) as client:
+            return (await client.post("https://a.example/v1/responses", json={})).json()
+
+    for number in (1, 2):
+        # As another loop would, without anything that is asyncio's.
+        with pytest.raises(StopIteration) as ended:
+            ask().send(None)
+        assert ended.value.value == number
+    assert "goes on without the cache" in caplog.text
+
+
 async def test_the_loop_goes_on_while_the_store_is_at_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way to the disk is made slow; the loop must not notice."""
     transport = AsyncCachemereTransport(

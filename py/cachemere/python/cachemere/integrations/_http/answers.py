@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -120,6 +121,16 @@ class Answers:
                 self._part.set(key, exchange.stored(), self._ttl)
         except Exception as error:
             self._troubles.meet(error)
+
+    async def akeep(self, key: Key, recording: Recording, has_ended: bool) -> None:
+        """As :meth:`keep`, in a thread. A cancelled task does not take with it what is about to be written."""
+        try:
+            writing = asyncio.get_running_loop().run_in_executor(None, self.keep, key, recording, has_ended)
+        except RuntimeError as error:
+            # Of another loop than asyncio's.
+            self._troubles.meet(error)
+        else:
+            await asyncio.shield(writing)
 
     # --- whose turn it is to ask --------------------------------------------------------------------------------------
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
 from ..._engine import Lead
@@ -169,13 +168,8 @@ class AsyncCachingTransport(_Transport):
             await stream.read_ahead()
         return self._recorded(response, stream)
 
-    def _keeper(self, key: Key) -> Callable[[Recording, bool], Any]:
-        async def keep(recording: Recording, has_ended: bool) -> None:
-            # A cancelled task does not take with it what is about to be written.
-            writing = asyncio.to_thread(self._answers.keep, key, recording, has_ended)
-            await asyncio.shield(asyncio.ensure_future(writing))
-
-        return keep
+    def _keeper(self, key: Key) -> Callable[[Recording, bool], Awaitable[None]]:
+        return lambda recording, has_ended: self._answers.akeep(key, recording, has_ended)
 
     async def aclose(self) -> None:
         """Closes the transport beneath. The cache stays open."""
