@@ -74,6 +74,19 @@ def test_the_transports_say_what_to_do(library: str, supported: str) -> None:
         assert other.startswith("HostVersionError") and f"{library} {supported}, not" in other and line in other
 
 
+def test_the_storage_for_requests_says_what_to_do() -> None:
+    line = "pip install 'cachemere[requests]'"
+    missing = told("requests", WITHOUT.format(root="requests_cache", distribution="requests-cache"))
+    assert missing.startswith("NotInstalledError") and line in missing
+    of_another = "import requests_cache.serializers\ndel requests_cache.serializers.CattrStage\n"
+    parameters = "[T, S], Generic[T, S]"
+    another_method = WITH_ANOTHER_METHOD.format(module="requests_cache.backends.base", parameters=parameters)
+    another_method = another_method.replace("BaseCache", "BaseStorage").replace("\nclass", "\nS = TypeVar('S')\nclass")
+    for before in (of_another, another_method):
+        other = told("requests", before)
+        assert other.startswith("HostVersionError") and "requests-cache >=1.2,<2, not" in other and line in other
+
+
 HOSTS = {"httpx", "httpx2", "langchain_core", "langgraph", "requests", "requests_cache"}
 
 
