@@ -69,6 +69,13 @@ def test_bypass_leaves_the_cache_alone(ask: Counting, monkeypatch: pytest.Monkey
 
 
 @every_kind
+def test_what_a_request_asks_for_is_for_that_request_alone(ask: Counting) -> None:
+    extensions = {"cachemere": "refresh"}
+    assert [ask(), ask(extensions=extensions), ask(), ask(extensions={})] == [1, 2, 2, 2]
+    assert extensions == {"cachemere": "refresh"}
+
+
+@every_kind
 def test_a_mode_that_does_not_exist_is_told_whatever_is_bypassed(
     ask: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,16 +40,16 @@ async def test_of_tasks_that_ask_the_same_one_does(endpoint: ChatEndpoint, path:
 
 PROGRAM = """
 import sys
+import httpx2
 from cachemere import Cache
-from clients import MESSAGES, openai_client
-client = openai_client(sys.argv[1], Cache(sys.argv[2]))
+from cachemere.integrations.httpx2 import CachemereTransport
+url, store, body = sys.argv[1] + "/v1/chat/completions", sys.argv[2], {"model": "m", "stream": sys.argv[3] == "stream"}
+client = httpx2.Client(transport=CachemereTransport(Cache(store), on_error="raise"))
 print("ready", flush=True)
 sys.stdin.readline()
-if sys.argv[3] == "plain":
-    print(client.chat.completions.create(model="m", messages=MESSAGES).id)
-else:
-    for chunk in client.chat.completions.create(model="m", messages=MESSAGES, stream=True):
-        print(chunk.id, flush=True)
+with client.stream("POST", url, json=body) as answer:
+    for chunk in answer.iter_text():
+        print("chat-1" if "chat-1" in chunk else chunk, flush=True)
 """
 
 

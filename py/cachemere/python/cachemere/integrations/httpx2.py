@@ -51,10 +51,10 @@ class CachemereTransport(CachingTransport, httpx2.BaseTransport):
             as many connections as the clients of OpenAI and Anthropic want.
         namespace: Which part of the store. The adapter has it for itself.
         ttl: Seconds an answer lives. `None`: as the cache says.
-        match: Called with each POST; if false, it is handed on and nothing else. It sees method, URL and headers.
-            `None`: requests to models, by paths of OpenAI and Anthropic (`/chat/completions`, `/completions`,
-            `/responses`, `/embeddings`, `/v1/messages`), but for those with a `conversation` or in the `background`.
-            Other methods than POST are always handed on.
+        match: Called with each POST, of which it sees URL and headers; if false, it is handed on and nothing else, if
+            true, its body is read into memory. Other methods than POST are always handed on. `None`: requests to
+            models, by paths of OpenAI and Anthropic (`/chat/completions`, `/completions`, `/responses`, `/embeddings`,
+            `/v1/messages`), but for those with a `conversation` or in the `background`.
         headers: Names of headers whose values are part of the key.
         account: Entries of its own for each account, or for whatever is not to share answers. It can be read in no
             entry.

@@ -88,8 +88,8 @@ class Answers:
         else:
             return "normal"
         _checks.choice(f"{MARK} of a request", told, (*MODES, "bypass"))
-        # For a redirection, which is another request with these extensions.
-        request.extensions["cachemere"] = told
+        # For a redirection, which is another request with these extensions. Not put into what may be the caller's own.
+        request.extensions = {**request.extensions, "cachemere": told}
         return str(told)
 
     # --- its answer ---------------------------------------------------------------------------------------------------
@@ -158,6 +158,9 @@ class Answers:
     async def aturn(self, key: Key) -> Exchange | Flight | None:
         """As :meth:`turn`, for a task. Only memory is looked at in the loop."""
         store = self._part._store
+        if not store.is_open:
+            # Looking for the answer has failed to open it.
+            return None
         try:
             turn = await take_off(store, key, lambda key: _peeked(store, key))
             if isinstance(turn, Found):

@@ -35,7 +35,8 @@ class Recording:
         self._decode = decode
         told = {name.lower(): value for name, value in self._headers}
         self.content_type = told.get("content-type", "")
-        self._encoding = told.get("content-encoding", "")
+        encodings = (value.strip() for name, value in self._headers if name.lower() == "content-encoding")
+        self._encoding = ", ".join(value for value in encodings if value.lower() != "identity")
         self._length = told.get("content-length")
         self._is_delimited = (
             version not in (b"HTTP/1.0", b"HTTP/1.1") or self._length is not None or "transfer-encoding" in told
@@ -127,7 +128,7 @@ class RecordedStream:
         self._recording: Recording | None = recording
         self._keep = keep
         self._ahead: list[bytes] = []
-        self._has_ended = False
+        self._has_ended = self._is_closed = False
 
     def read_ahead(self) -> None:
         """Reads the body to its end, unless it is too long to be recorded, before the client does."""
@@ -137,9 +138,9 @@ class RecordedStream:
                 if chunk is not None:
                     self._ahead.append(chunk)
             if self._has_ended:
-                self._inner.close()
+                self.close()
         except BaseException:
-            self._inner.close()
+            self.close()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
@@ -167,6 +168,9 @@ class RecordedStream:
         return chunk
 
     def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             self._inner.close()
         except BaseException:
@@ -189,7 +193,7 @@ class AsyncRecordedStream:
         self._recording: Recording | None = recording
         self._keep = keep
         self._ahead: list[bytes] = []
-        self._has_ended = False
+        self._has_ended = self._is_closed = False
 
     async def read_ahead(self) -> None:
         """As :meth:`RecordedStream.read_ahead`."""
@@ -199,9 +203,9 @@ class AsyncRecordedStream:
                 if chunk is not None:
                     self._ahead.append(chunk)
             if self._has_ended:
-                await self._inner.aclose()
+                await self.aclose()
         except BaseException:
-            await self._inner.aclose()
+            await self.aclose()
             raise
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -229,6 +233,9 @@ class AsyncRecordedStream:
         return chunk
 
     async def aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             await self._inner.aclose()
         except BaseException:
