@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
@@ -70,19 +71,24 @@ class Kind:
 
         return Stream()
 
-    def parts(self, cache: Cache, server: Callable[[Any], Any], **options: Any) -> list[bytes]:
-        """The body of an answer in the chunks it comes in."""
-        transport = self.transport(cache, self.mock(server), on_error="raise", **options)
+    def parts(self, cache: Cache, server: Callable[[Any], Any], leave_after: int | None = None) -> list[bytes]:
+        """The body of an answer in the chunks it comes in, or so many of them, after which it is left."""
+        transport = self.transport(cache, self.mock(server), on_error="raise")
         if not self.of_tasks:
             with self._client(transport=transport) as client, client.stream("POST", URL, json={"stream": True}) as got:
-                return list(got.iter_raw())
+                return list(itertools.islice(got.iter_raw(), leave_after))
 
         async def read() -> list[bytes]:
             async with (
                 self._client(transport=transport) as client,
                 client.stream("POST", URL, json={"stream": True}) as got,
             ):
-                return [chunk async for chunk in got.aiter_raw()]
+                read: list[bytes] = []
+                async for chunk in got.aiter_raw():
+                    read.append(chunk)
+                    if len(read) == leave_after:
+                        break
+                return read
 
         return asyncio.run(read())
 

@@ -185,6 +185,29 @@ def test_an_encoded_stream_is_replayed_event_by_event(kind: Kind, path: Path) ->
 
 
 @every_kind
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_stream_that_is_left_after_its_last_event_is_kept_and_before_it_is_not(
+    kind: Kind, path: Path, is_packed: bool
+) -> None:
+    packer = zlib.compressobj(wbits=31)
+    packed = [packer.compress(chunk) + packer.flush(zlib.Z_SYNC_FLUSH) for chunk in CHAT] + [packer.flush()]
+    answer = {"content_type": EVENTS, "transfer_encoding": "chunked"} | (
+        {"content_encoding": "gzip"} if is_packed else {}
+    )
+    asked = []
+
+    def server(request: Any) -> Any:
+        asked.append(1)
+        return kind.response([*(packed if is_packed else CHAT), b""], **answer)
+
+    cache = Cache(path)
+    for leave_after in (1, 2, 3):
+        kind.parts(cache, server, leave_after)
+    assert len(asked) == 3
+    assert kind.parts(cache, server) == CHAT and len(asked) == 3
+
+
+@every_kind
 def test_of_the_headers_only_those_in_a_list_are_stored(kind: Kind, path: Path) -> None:
     answer = {
         "content_type": "application/json",

@@ -51,7 +51,7 @@ def test_a_hit_costs_little_more_than_the_bytes(path: Path, library: Any, integr
     assert transport.handle_request(request).headers["x-cachemere"] == "hit"
     cache["bytes"] = ANSWER
     answers = transport._answers
-    exchange = answers.find(answers.asked(request, request.content).key)
+    exchange = answers.find(answers.asked(request, request.content, "normal").key)
     calls: dict[str, Callable[[], Any]] = {
         "hit": lambda: transport.handle_request(request),
         "get": lambda: cache.get("bytes"),

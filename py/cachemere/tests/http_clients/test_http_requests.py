@@ -27,10 +27,17 @@ JSON = st.recursive(
 )
 
 
-def key(content: bytes = b"{}", *, url: str = URL, account: str | None = None, **headers: str) -> Key:
+def key(
+    content: bytes = b"{}",
+    *,
+    url: str = URL,
+    account: str | None = None,
+    ignore: tuple[str, ...] = (),
+    **headers: str,
+) -> Key:
     named = {"content-type": "application/json"} | {name.replace("_", "-"): it for name, it in headers.items()}
     request = httpx2.Request("POST", url, content=content, headers=named)
-    return RequestKeys(KEY_HEADERS, account).asked(request, content).key
+    return RequestKeys(KEY_HEADERS, ignore, account).asked(request, content).key
 
 
 def shuffled(value: Any) -> Any:
@@ -154,7 +161,7 @@ def test_credentials_in_headers_are_not_part_of_the_key() -> None:
     assert key(**secrets, openai_organization="org", x_stainless_retry_count="1", idempotency_key="1") == key()
     for name in ("Authorization", "X-API-Key", "api-key", "Cookie"):
         with pytest.raises(InvalidOptionError, match="account="):
-            RequestKeys(("accept", name), None)
+            RequestKeys(("accept", name), (), None)
 
 
 def test_accounts_share_answers_unless_they_are_told_apart() -> None:
@@ -172,6 +179,17 @@ def test_chosen_headers_are_part_of_the_key() -> None:
     # httpx sends no `accept` of its own accord in a request that is made by hand.
     assert len(set(keys)) == len(keys)
     assert key(x_own="1") == key(x_own="2")
+
+
+def test_members_of_a_body_can_be_left_out() -> None:
+    one, other = b'{"user": "a", "input": {"user": 1}}', b'{"input": {"user": 1}, "user": {"b": 2}}'
+    assert key(one) != key(other)
+    assert (
+        key(one, ignore=("user",)) == key(other, ignore=("user",)) == key(b'{"input": {"user": 1}}', ignore=("user",))
+    )
+    assert key(one, ignore=("user",)) != key(b'{"user": "a", "input": {}}', ignore=("user",))
+    # Those that leave something out do not share with those that do not.
+    assert key(b"{}", ignore=("user",)) != key(b"{}") and key(b"[1]", ignore=("user",)) != key(b"[]", ignore=("user",))
 
 
 class Server:
@@ -236,6 +254,8 @@ def test_wrong_arguments_are_told_at_once(kind: Kind, path: Path) -> None:
         {"match": "path"},
         {"headers": "accept"},
         {"headers": (1,)},
+        {"ignore": "user"},
+        {"ignore": (1,)},
         {"account": 1},
         {"on_error": "ignore"},
         {"namespace": ""},

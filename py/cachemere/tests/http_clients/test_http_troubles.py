@@ -116,6 +116,20 @@ def test_the_entry_of_another_is_told_by_name(kind: Kind, path: Path) -> None:
 
 
 @every_kind
+def test_a_request_that_has_no_key_breaks_no_call_and_is_not_asked_in_replay_mode(
+    kind: Kind, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise ValueError("no key")
+
+    monkeypatch.setattr("cachemere.integrations._http.request_key.RequestKeys.asked", fail)
+    answer = kind.ask(Cache(path), lambda _: kind.library.Response(200, json={"a": 1}), json={}, on_error="bypass")
+    assert answer.json() == {"a": 1}
+    with pytest.raises(ReplayMissError):
+        kind.ask(Cache(path), lambda _: pytest.fail("asked"), json={}, on_error="bypass", mode="replay")
+
+
+@every_kind
 def test_the_error_of_a_server_comes_through_as_it_is(kind: Kind, path: Path) -> None:
     def refuse(request: Any) -> Any:
         raise kind.library.ConnectError("nobody listens")

@@ -56,6 +56,7 @@ class CachemereTransport(CachingTransport, httpx2.BaseTransport):
             models, by paths of OpenAI and Anthropic (`/chat/completions`, `/completions`, `/responses`, `/embeddings`,
             `/v1/messages`), but for those with a `conversation` or in the `background`.
         headers: Names of headers whose values are part of the key.
+        ignore: Names of members of JSON bodies that the answer does not depend on, such as `user` or `metadata`.
         account: Entries of its own for each account, or for whatever is not to share answers. It can be read in no
             entry.
         mode: `"normal"`; `"refresh"`: all is asked anew and stored; `"replay"`: nothing is asked, and what is not

@@ -15,6 +15,7 @@ from .._part import Troubles, own_part
 from .chosen import is_model_call
 from .exchange import Exchange, restored
 from .recording import Recording
+from .replay_miss import replay_miss
 from .request_key import Asked, Key, RequestKeys
 
 #: In an answer: `hit` or `miss`. In a request: what to do with this one, see :data:`MODES`.
@@ -37,6 +38,7 @@ class Answers:
         ttl: float | None,
         match: Callable[[Any], bool] | None,
         headers: Iterable[str],
+        ignore: Iterable[str],
         account: str | None,
         mode: str,
         max_body: int,
@@ -48,7 +50,7 @@ class Answers:
         _checks.count("max_body", max_body)
         self.max_body = max_body
         self._match = match
-        self._keys = RequestKeys(headers, account)
+        self._keys = RequestKeys(headers, ignore, account)
         self._mode = mode
         self._troubles = Troubles("the HTTP client", on_error)
         self._part = own_part(cache, namespace)
@@ -70,12 +72,14 @@ class Answers:
         # Replay wins, as it does for memoized functions: whoever says it wants nothing to be asked.
         return "replay" if "replay" in said else "refresh" if "refresh" in said else "normal"
 
-    def asked(self, request: Any, content: bytes) -> Asked | None:
+    def asked(self, request: Any, content: bytes, mode: str) -> Asked | None:
         """What a request asks, once its content was read; `None`: what no stored answer is right for."""
         try:
             asked = self._keys.asked(request, content)
         except Exception as error:
             self._troubles.meet(error)
+            if mode == "replay":
+                raise replay_miss(request.url.host) from error
             return None
         return None if self._match is None and asked.depends_on_more else asked
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 _BOUNDARY = re.compile(r"boundary=(?:\"([^\"]+)\"|([^;\s]+))", re.IGNORECASE)
@@ -29,13 +30,16 @@ class Body(NamedTuple):
     value: Any = None
 
 
-def canonical(content_type: str, content: bytes) -> Body:
-    """The canonical form of a body."""
+def canonical(content_type: str, content: bytes, ignore: Collection[str] = ()) -> Body:
+    """The canonical form of a body; of a JSON object without the members to be ignored."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/json" or media_type.endswith("+json"):
         try:
             value = _decoder.decode(content.decode())
-            return Body("json", _encoder.encode(value).encode(), value)
+            counts = value
+            if ignore and isinstance(value, dict):
+                counts = {name: it for name, it in value.items() if name not in ignore}
+            return Body("json", _encoder.encode(counts).encode(), value)
         except (ValueError, RecursionError):
             return Body("bytes", content)
     if media_type.startswith("multipart/") and (found := _BOUNDARY.search(content_type)):

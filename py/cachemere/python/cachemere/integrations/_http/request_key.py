@@ -90,17 +90,16 @@ class RequestKeys:
 
     Args:
         headers: Names of headers whose values are part of the key.
+        ignore: Names of members of a JSON body that are not.
         account: Tells apart accounts that do not share answers. In the key only as part of the SHA-256.
 
     Raises:
         InvalidOptionError: A header is a credential.
     """
 
-    def __init__(self, headers: Iterable[str], account: str | None) -> None:
-        names = _checks.items("headers", headers, "names of headers, ('accept',) for example")
-        if not all(isinstance(name, str) for name in names):
-            raise InvalidOptionError(f"headers takes names of headers, not {_checks.shown(headers)}")
-        chosen = {name.lower() for name in names}
+    def __init__(self, headers: Iterable[str], ignore: Iterable[str], account: str | None) -> None:
+        chosen = {name.lower() for name in _names("headers", headers)}
+        self._ignore = frozenset(_names("ignore", ignore))
         if found := CREDENTIAL_HEADERS & chosen:
             raise InvalidOptionError(
                 f"headers: {', '.join(sorted(found))} has credentials, which are kept in no key: tell accounts apart "
@@ -109,9 +108,10 @@ class RequestKeys:
         if account is not None and not isinstance(account, str):
             # Not shown: it may be a secret.
             raise InvalidOptionError(f"account must be a str, not {type(account).__name__}")
-        self._names = frozenset(_checks.utf8("headers", name) for name in chosen)
+        self._headers = frozenset(_checks.utf8("headers", name) for name in chosen)
         # The beginning of what is hashed, which is the same for all.
-        about = 1, None if account is None else _checks.utf8("account", account), sorted(self._names)
+        of = None if account is None else _checks.utf8("account", account)
+        about = 1, of, sorted(self._headers), sorted(self._ignore)
         self._begun = hashlib.sha256(repr(about).encode())
         self._bodies: dict[tuple[str, bytes], _Body] = {}
 
@@ -134,7 +134,7 @@ class RequestKeys:
         known = self._bodies.get(same)
         if known is not None:
             return known
-        body = canonical(content_type, content)
+        body = canonical(content_type, content, self._ignore)
         wants_stream = isinstance(body.value, dict) and bool(body.value.get("stream"))
         made = _Body(body.kind, hashlib.sha256(body.form).digest(), wants_stream, depends_on_more(body.value))
         if len(self._bodies) >= _REMEMBERED:
@@ -147,11 +147,18 @@ class RequestKeys:
         content_type, chosen = b"", []
         for name, value in headers:
             name = name.lower()
-            if name in self._names:
+            if name in self._headers:
                 chosen.append((name, value))
             if name == b"content-type":
                 content_type = value
         return content_type.decode("latin-1"), chosen
+
+
+def _names(option: str, given: Iterable[str]) -> tuple[str, ...]:
+    names = _checks.items(option, given, "str, ('accept',) for example")
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidOptionError(f"{option} takes names, not {_checks.shown(given)}")
+    return names
 
 
 def _name(header: tuple[bytes, bytes]) -> bytes:

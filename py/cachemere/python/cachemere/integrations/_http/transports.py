@@ -34,6 +34,7 @@ class _Transport:
         ttl: float | None = None,
         match: Callable[[Any], bool] | None = None,
         headers: Iterable[str] = KEY_HEADERS,
+        ignore: Iterable[str] = (),
         account: str | None = None,
         mode: str = "normal",
         max_body: int = MAX_BODY,
@@ -45,6 +46,7 @@ class _Transport:
             ttl=ttl,
             match=match,
             headers=headers,
+            ignore=ignore,
             account=account,
             mode=mode,
             max_body=max_body,
@@ -89,7 +91,7 @@ class CachingTransport(_Transport):
         """The stored answer to a request, or that of the transport beneath."""
         answers = self._answers
         mode = answers.plan(request)
-        asked = None if mode is None else answers.asked(request, request.read())
+        asked = None if mode is None else answers.asked(request, request.read(), mode)
         if asked is None:
             return self._inner.handle_request(request)
         if mode != "refresh":
@@ -138,7 +140,7 @@ class AsyncCachingTransport(_Transport):
         """The stored answer to a request, or that of the transport beneath."""
         answers = self._answers
         mode = answers.plan(request)
-        asked = None if mode is None else answers.asked(request, await request.aread())
+        asked = None if mode is None else answers.asked(request, await request.aread(), mode)
         if asked is None:
             return await self._inner.handle_async_request(request)
         if mode != "refresh":
