@@ -1,7 +1,7 @@
 """A store for py-key-value, which FastMCP and others keep their state and their cached answers in.
 
-It needs `py-key-value-aio`: `pip install 'cachemere[key-value]'`. Values are kept as the JSON that the library says they
-are, so that nothing but plain data can come out of an entry.
+It needs `py-key-value-aio`: `pip install 'cachemere[key-value]'`. Values are kept as the JSON that the library says
+they are, so that nothing but plain data can come out of an entry.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from .. import _checks
 from ..cache import Cache
 from ..errors import DecodeError
-from .. import _checks
 from ._host import Host
 from ._part import Troubles, own_part
 
