@@ -243,8 +243,16 @@ class CachemereByteStore(ByteStore):
             return None
 
     async def amget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """As :meth:`mget`, in a thread."""
-        return await asyncio.to_thread(self.mget, keys)
+        """As :meth:`mget`. Only what is in memory and current is given out without a thread, and only if it is asked for
+        alone.
+        """
+        if len(keys) != 1:
+            return await asyncio.to_thread(self.mget, keys)
+        try:
+            return [_bytes(await self._part.aget(keys[0]))]
+        except Exception as error:
+            self._troubles.meet(error)
+            return [None]
 
     def mset(self, key_value_pairs: Sequence[tuple[str, bytes]]) -> None:
         """Writes all pairs, or on an error none."""
