@@ -1,4 +1,4 @@
-"""What all adapters have in common: what they do with hostile entries, stores that cannot be used, and other processes."""
+"""What all adapters do with hostile entries, stores that cannot be used, and other processes."""
 
 from __future__ import annotations
 

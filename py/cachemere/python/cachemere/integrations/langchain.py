@@ -243,9 +243,7 @@ class CachemereByteStore(ByteStore):
             return None
 
     async def amget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """As :meth:`mget`. Only what is in memory and current is given out without a thread, and only if it is asked for
-        alone.
-        """
+        """As :meth:`mget`. One value alone that is in memory and current is given out without a thread."""
         if len(keys) != 1:
             return await asyncio.to_thread(self.mget, keys)
         try:

@@ -89,9 +89,7 @@ class CachemereCache(BaseCache[Any]):
         return found
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
-        """As :meth:`get`. Only what is in memory and current is given out without a thread, and only if it is asked for
-        alone.
-        """
+        """As :meth:`get`. One value alone that is in memory and current is given out without a thread."""
         if len(keys) != 1:
             return await asyncio.to_thread(self.get, keys)
         [(namespace, name)] = keys

@@ -253,8 +253,7 @@ def enable_cache(
     _check_hits()
     if "max_messages" in inspect.signature(LiteLLMCache).parameters:
         options.setdefault("max_messages", None)
-    made = _CacheOfAllParameters(**options)
-    made.cache = backend
+    made = _SafeCache(backend, **options)
     litellm.enable_caching_on_provider_specific_optional_params = True
     litellm.cache = made
     return made
@@ -276,8 +275,13 @@ def _check_hits() -> None:
 _WHO_ANSWERS = ("api_base", "base_url", "api_version", "custom_llm_provider")
 
 
-class _CacheOfAllParameters(LiteLLMCache):
-    """A `litellm.Cache` that takes the answer of one server for that of no other."""
+class _SafeCache(LiteLLMCache):
+    """A `litellm.Cache` that takes the answer of one server for that of no other, and gives out nothing but answers."""
+
+    def __init__(self, backend: CachemereCache, **options: Any) -> None:
+        super().__init__(**options)
+        self.cache = backend
+        self._backend = backend
 
     def _add_namespace_to_cache_key(self, hash_hex: str, **call: Any) -> str:
         # LiteLLM comes here with each key it has made, and with all that it made it of. A router's deployments are one
@@ -287,6 +291,28 @@ class _CacheOfAllParameters(LiteLLMCache):
             if who:
                 hash_hex = hashlib.sha256(json.dumps([hash_hex, who]).encode()).hexdigest()
         return super()._add_namespace_to_cache_key(hash_hex, **call)
+
+    def get_cache(self, *arguments: Any, **call: Any) -> Any:
+        return self._answer(super().get_cache(*arguments, **call))
+
+    async def async_get_cache(self, *arguments: Any, **call: Any) -> Any:
+        return self._answer(await super().async_get_cache(*arguments, **call))
+
+    def _answer(self, found: Any) -> Any:
+        # What is no answer would be LiteLLM's error in a call.
+        if found is None or _is_answer(found):
+            return found
+        self._backend._troubles.meet(DecodeError(f"the entry is not an answer but {shown(found)}"))
+        return None
+
+
+def _is_answer(found: Any) -> bool:
+    if not isinstance(found, dict) or not found:
+        return False
+    choices = found.get("choices", [])
+    return isinstance(choices, list) and all(
+        isinstance(choice, dict) and isinstance(choice.get("message", {}), dict) for choice in choices
+    )
 
 
 #: Beside each value, which tells it from the entries of others. Numbers are alone, since the store counts with them.
