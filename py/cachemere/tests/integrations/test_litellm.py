@@ -95,7 +95,8 @@ def test_deployments_of_a_router_are_one_model(path: Path) -> None:
                 "litellm_params": {"model": "openai/x", "api_base": name, "api_key": "k", "mock_response": name},
             }
             for name in names
-        ]
+        ],
+        cache_responses=True,
     )
     answers = {router.completion("chat", MESSAGES).choices[0].message.content for _ in range(12)}
     assert len(answers) == 1 and len(made.cache._part) == 1
@@ -204,7 +205,10 @@ async def test_a_hostile_entry_is_not_answered_with(path: Path, tmp_path: Path, 
     made = enable_cache(Cache(path, allow_pickle=True))
     ask("kept")
     [key] = made.cache._part
-    for value in (hostile.entries(mark)[name], ("litellm", {"timestamp": 1.0, "response": hostile.entries(mark)[name]})):
+    for value in (
+        hostile.entries(mark)[name],
+        ("litellm", {"timestamp": 1.0, "response": hostile.entries(mark)[name]}),
+    ):
         hostile.write(path, "litellm", key, value)
         assert ask("new", cache={"no-store": True}) == "new"
         assert await ask_later("new", cache={"no-store": True}) == "new"
@@ -217,7 +221,19 @@ async def test_what_is_no_answer_breaks_no_call(path: Path, tmp_path: Path) -> N
     ask("kept")
     [key] = made.cache._part
     call = f"__import__('os').mkdir({str(mark)!r})"
-    responses = ["", "{}", "[1]", '"text"', "7", "null", '{"choices": 1}', '{"choices": [{"message": 1}]}', call, None, 5]
+    responses = [
+        "",
+        "{}",
+        "[1]",
+        '"text"',
+        "7",
+        "null",
+        '{"choices": 1}',
+        '{"choices": [{"message": 1}]}',
+        call,
+        None,
+        5,
+    ]
     for value in [*({"timestamp": 1.0, "response": it} for it in responses), {"timestamp": "x"}, [1], "text", True]:
         made.cache._part[key] = ("litellm", value)
         assert ask("new", cache={"no-store": True}) == "new", value
@@ -245,7 +261,7 @@ import cachemere, litellm
 from cachemere.integrations.litellm import enable_cache
 try:
     enable_cache(cachemere.Cache(sys.argv[1]))
-except cachemere.NotInstalledError as error:
+except cachemere.errors.NotInstalledError as error:
     assert litellm.cache is None
     print(error)
 """
