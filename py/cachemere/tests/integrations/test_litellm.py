@@ -209,7 +209,7 @@ async def test_a_hostile_entry_is_not_answered_with(path: Path, tmp_path: Path, 
         hostile.entries(mark)[name],
         ("litellm", {"timestamp": 1.0, "response": hostile.entries(mark)[name]}),
     ):
-        hostile.write(path, "litellm", key, value)
+        hostile.write(path, "litellm", key, entry)
         assert ask("new", cache={"no-store": True}) == "new"
         assert await ask_later("new", cache={"no-store": True}) == "new"
     assert not mark.exists()
