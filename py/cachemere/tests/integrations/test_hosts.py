@@ -100,6 +100,7 @@ def versions(extra: str, distribution: str) -> str:
 @pytest.mark.parametrize("host", HOSTS, ids=str)
 def test_the_error_says_what_to_do(host: Imported) -> None:
     line = f"pip install 'cachemere[{host.extra}]'"
+    known = f"{host.distribution} {versions(host.extra, host.distribution)}, not"
     missing = told(WITHOUT, host)
     assert missing.startswith("NotInstalledError") and line in missing
     for before in (WITHOUT_A_NAME, WITH_ANOTHER_METHOD):

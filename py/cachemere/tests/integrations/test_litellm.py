@@ -205,10 +205,8 @@ async def test_a_hostile_entry_is_not_answered_with(path: Path, tmp_path: Path, 
     made = enable_cache(Cache(path, allow_pickle=True))
     ask("kept")
     [key] = made.cache._part
-    for value in (
-        hostile.entries(mark)[name],
-        ("litellm", {"timestamp": 1.0, "response": hostile.entries(mark)[name]}),
-    ):
+    value = hostile.entries(mark)[name]
+    for entry in (value, ("litellm", {"timestamp": 1.0, "response": value})):
         hostile.write(path, "litellm", key, entry)
         assert ask("new", cache={"no-store": True}) == "new"
         assert await ask_later("new", cache={"no-store": True}) == "new"
