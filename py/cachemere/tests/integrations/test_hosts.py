@@ -105,12 +105,7 @@ def test_the_error_says_what_to_do(host: Imported) -> None:
     assert missing.startswith("NotInstalledError") and line in missing
     for before in (WITHOUT_A_NAME, WITH_ANOTHER_METHOD):
         other = told(before, host)
-        # The versions as the extra has them, which were tried.
-        assert (
-            other.startswith("HostVersionError")
-            and f"{host.distribution} {versions(host.extra, host.distribution)}, not" in other
-        )
-        assert line in other
+        assert other.startswith("HostVersionError") and known in other and line in other
 
 
 def test_another_litellm_that_makes_its_keys_otherwise_is_refused() -> None:
