@@ -60,16 +60,18 @@ def version(name):
     return found(name)
 metadata.version = version
 """
-WITHOUT_A_NAME = "import {module}\ndel {module}.{base}\n"
+# By importlib, since a package can have another thing under the name of its module.
+WITHOUT_A_NAME = "import importlib\ndel importlib.import_module({module!r}).{base}\n"
 WITH_ANOTHER_METHOD = """
+import importlib
 from abc import abstractmethod
 from typing import Generic, TypeVar
-import {module}
+module = importlib.import_module({module!r})
 T = TypeVar("T")
-class Base({module}.{base}{parameters}):
+class Base(module.{base}{parameters}):
     @abstractmethod
     def peek(self): ...
-{module}.{base} = Base
+module.{base} = Base
 """
 SHOW = """
 import cachemere
@@ -79,6 +81,7 @@ except cachemere.CacheError as error:
     assert isinstance(error, ImportError)
     print(type(error).__name__, error)
 """
+OLDEST = Path(__file__).parent / "oldest.txt"
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
@@ -133,6 +136,20 @@ MODULES = [
 def test_the_versions_of_an_adapter_are_those_of_its_extra(name: str) -> None:
     host = importlib.import_module(f"cachemere.integrations.{name}")._HOST
     assert host.module == name and host.supported == versions(host.extra, host.distribution)
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=str)
+def test_the_lowest_versions_that_are_tried_are_the_lowest_that_are_allowed(host: Imported) -> None:
+    tried = re.search(rf"^{host.distribution}==(.*)$", OLDEST.read_text(), re.MULTILINE)
+    lowest = re.match(r">=([\d.]+)", versions(host.extra, host.distribution))
+    assert tried is not None and lowest is not None
+    # `>=1` is `>=1.0.0`.
+    assert numbers(tried[1]) == numbers(lowest[1])
+
+
+def numbers(version: str) -> list[int]:
+    found = [int(number) for number in version.split(".")]
+    return found + [0] * (3 - len(found))
 
 
 def test_no_adapter_is_forgotten_here() -> None:

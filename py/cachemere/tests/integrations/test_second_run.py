@@ -34,8 +34,3 @@ def test_litellm_answers_from_disk(path: Path) -> None:
 def test_an_ingestion_pipeline_of_llama_index_does_nothing_again(path: Path) -> None:
     assert run("ingestion", path) == [["ONE", "TWO"], ["1", "2"], []]
     assert run("ingestion", path) == [["ONE", "TWO"], [], ["1", "2"]]
-
-
-def test_a_server_of_fastmcp_does_not_run_its_tools_again(path: Path) -> None:
-    assert run("tools", path) == [[3, 3, 4, "text"], ["add", "add", "text"]]
-    assert run("tools", path) == [[3, 3, 4, "text"], []]

@@ -18,7 +18,7 @@ from ..errors import DecodeError
 from ._host import Host
 from ._part import Troubles, own_part
 
-_HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1,<2")
+_HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1.0.2,<2")
 
 try:
     from langchain_core.documents import Document

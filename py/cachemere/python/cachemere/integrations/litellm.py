@@ -22,7 +22,7 @@ from ..errors import DecodeError, NotInstalledError, ValueFormError
 from ._host import Host
 from ._part import Troubles, own_part
 
-_HOST = Host(module="litellm", extra="litellm", distribution="litellm", supported=">=1.70,<2")
+_HOST = Host(module="litellm", extra="litellm", distribution="litellm", supported=">=1.85,<2")
 
 try:
     import litellm
