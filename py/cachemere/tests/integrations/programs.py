@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 SECRET = b"s" * 32
+FOUND = "found: "
 
 
 class State(TypedDict, total=False):
@@ -28,8 +29,9 @@ def run(name: str, store: Path) -> Any:
     """What a program prints, run in another process."""
     done = subprocess.run([sys.executable, __file__, name, str(store)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # The last line: hosts say things of their own.
-    return json.loads(done.stdout.splitlines()[-1])
+    # Hosts say things of their own, before and after.
+    [found] = [line for line in done.stdout.splitlines() if line.startswith(FOUND)]
+    return json.loads(found.removeprefix(FOUND))
 
 
 def chat(store: str) -> Any:
@@ -215,4 +217,4 @@ def tools(store: str) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))
+    print("\n" + FOUND + json.dumps(globals()[sys.argv[1]](sys.argv[2])))
