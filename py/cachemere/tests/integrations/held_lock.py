@@ -41,7 +41,11 @@ def held_lock(path: Path) -> Iterator[None]:
                 break
             os.kill(writer.pid, signal.SIGCONT)
             time.sleep(0.02)
+        # Who waits for it where nobody may wait is to fail, and not to wait for ever.
+        given_up = threading.Timer(10, writer.kill)
+        given_up.start()
         yield
+        given_up.cancel()
     finally:
         writer.kill()
         writer.wait()
