@@ -12,7 +12,7 @@ from ._http.library import Library
 from ._http.request_key import KEY_HEADERS
 from ._http.transports import MAX_BODY, AsyncCachingTransport, CachingTransport
 
-_HOST = Host(module="httpx", extra="httpx", distribution="httpx", supported=">=0.27,<1")
+_HOST = Host(module="httpx", extra="httpx", distribution="httpx", supported=">=0.28.1,<1")
 
 try:
     import httpx
