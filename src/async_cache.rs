@@ -5,8 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::batch::Batch;
 use crate::cache::Cache;
-use crate::entries::{EntryInfo, Stats};
+use crate::entries::{EntryInfo, NamespaceInfo, Stats};
 use crate::error::{Error, Result};
 
 /// A [`Cache`] whose operations are futures: each runs on tokio's threads for blocking work, so none ever blocks the
@@ -105,6 +106,11 @@ where
         self.run(insert).await
     }
 
+    /// See [`Cache::write`].
+    pub async fn write(&self, batch: Batch<K, V>) -> Result<()> {
+        self.run(move |cache| cache.write(&batch)).await
+    }
+
     /// See [`Cache::remove`].
     pub async fn remove(&self, key: K::Owned) -> Result<bool> {
         self.run(move |cache| cache.remove(Borrow::borrow(&key))).await
@@ -165,6 +171,11 @@ where
     /// See [`Cache::stats`].
     pub async fn stats(&self) -> Result<Stats> {
         self.run(Cache::stats).await
+    }
+
+    /// See [`Cache::namespaces`].
+    pub async fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.run(Cache::namespaces).await
     }
 
     /// See [`Cache::checkpoint`].

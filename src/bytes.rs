@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::batch::ByteBatch;
 use crate::builder::ByteBuilder;
 use crate::entries::{
-    Direction, Entries, EntryInfo, Expect, Item, Life, Position, Raw, Read, Scratch, Stats, VerifyReport,
-    Written, lifetime,
+    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Position, Raw,
+    Read, Scratch, Stats, VerifyReport, Written, lifetime,
 };
 use crate::error::Result;
 use crate::held::{Held, Ledger};
@@ -284,11 +285,20 @@ impl ByteCache {
         items: impl IntoIterator<Item = (&'i [u8], Vec<u8>, u8)>,
         ttl: Option<Duration>,
     ) -> Result<()> {
-        let items = items
-            .into_iter()
-            .map(|(key, payload, tag)| Item { key: KeyBuffer::from_key(key), payload, tag })
-            .collect();
-        self.inner.entries.put_many(items, self.life(ttl)?, |commit| self.committed(commit))
+        let age = ttl.map_or(Age::New, Age::Ttl);
+        let insert = |(key, payload, tag): (&[u8], Vec<u8>, u8)| {
+            (KeyBuffer::from_key(key), Change::Insert(Bytes { payload: payload.into(), tag }, age))
+        };
+        self.change(items.into_iter().map(insert).collect())
+    }
+
+    /// Makes the inserts and removals of a batch in one transaction; see [`Cache::write`](crate::Cache::write).
+    pub fn write(&self, batch: &ByteBatch) -> Result<()> {
+        self.change(batch.changes())
+    }
+
+    fn change(&self, changes: Changes<'_>) -> Result<()> {
+        self.inner.entries.write(changes, |commit| self.committed(commit))
     }
 
     /// Loads the records of files: all of them, or, on an error or if the process is killed, none.
@@ -475,6 +485,11 @@ impl ByteCache {
         let stats = self.inner.entries.stats()?;
         let held = self.inner.held_hits.load(Ordering::Relaxed);
         Ok(Stats { hits: stats.hits + held, front_hits: held, ..stats })
+    }
+
+    /// See [`Cache::namespaces`](crate::Cache::namespaces).
+    pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.inner.entries.namespaces()
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).

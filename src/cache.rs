@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::entries::{
-    Direction, Entries, EntryInfo, Expect, Item, Life, Read, Scratch, Stats, VerifyReport, Written, lifetime,
+    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Read, Scratch, Stats,
+    VerifyReport, Written, lifetime,
 };
 use crate::error::{Error, Result};
 use crate::iter::Iter;
@@ -149,14 +151,27 @@ where
         V: 'a,
     {
         let inner = &*self.inner;
-        let mut encoded = Vec::new();
+        let mut changes = Vec::new();
         for (key, value) in items {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
-            encoded.push(Item { key: buffer, payload: inner.encode_value(value)?, tag: 0 });
+            let payload = inner.encode_value(value)?.into();
+            changes.push((buffer, Change::Insert(Bytes { payload, tag: 0 }, Age::New)));
         }
-        let life = inner.entries.life;
-        inner.entries.put_many(encoded, life, |commit| inner.committed(commit))
+        inner.entries.write(changes, |commit| inner.committed(commit))
+    }
+
+    /// Makes the inserts and removals of a [`Batch`] in one transaction: all of them or, on an error, none. Nobody ever
+    /// sees a part of them, also if the process is killed.
+    ///
+    /// Costs as [`insert_many`](Self::insert_many).
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero or times before 1970.
+    pub fn write(&self, batch: &Batch<K, V>) -> Result<()> {
+        let inner = &*self.inner;
+        inner.entries.write(batch.encode(inner)?, |commit| inner.committed(commit))
     }
 
     /// The values of several keys, in the order of the keys, all from one snapshot of the store.
@@ -508,6 +523,28 @@ where
 
 /// Operations on the store as a whole.
 impl<K: ?Sized + ToOwned, V> Cache<K, V> {
+    /// All namespaces of the store, this one among them, in the order of their names. Makes none. Costs a lookup for each,
+    /// and one for each expired entry that is not removed yet.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::Cache;
+    ///
+    /// let path = dir.path().join("store");
+    /// let answers: Cache<str, String> = Cache::builder(&path).namespace("answers").open()?;
+    /// let numbers: Cache<str, u32> = Cache::builder(&path).namespace("numbers").open()?;
+    /// numbers.insert("a", &1)?;
+    /// let found = answers.namespaces()?;
+    /// let found: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.entries)).collect();
+    /// assert_eq!(found, [("answers", 0), ("numbers", 1)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.inner.entries.namespaces()
+    }
+
     /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.
     pub fn sweep(&self) -> Result<u64> {
         self.inner.entries.sweep()

@@ -47,7 +47,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `bytes`, `async_cache`, `iter`, `builder` | types, options, documentation |
+//! | face | `cache`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `held`, `mark`, `per_environment` | decoded values in memory, checked against the last commit |
@@ -73,6 +73,7 @@
 
 #[cfg(feature = "tokio")]
 mod async_cache;
+mod batch;
 mod builder;
 mod bytes;
 mod cache;
@@ -95,13 +96,14 @@ mod typed;
 
 #[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
+pub use batch::{Batch, ByteBatch};
 pub use builder::{Builder, ByteBuilder};
 pub use bytes::{ByteCache, Condition, Known, LoadGuard, Payload, RawEntry, ScanPosition, Version};
 pub use cache::Cache;
 pub use clock::Clock;
 #[cfg(feature = "load")]
 pub use entries::ByteEntry;
-pub use entries::{EntryInfo, Stats, VerifyReport};
+pub use entries::{EntryInfo, EntryTimes, NamespaceInfo, Stats, VerifyReport};
 pub use error::{BoxError, Error, Result};
 pub use held::Held;
 pub use iter::Iter;

@@ -1,8 +1,10 @@
 //! The operations of one process, one at a time.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/backend.rs"]
 mod backend;
+#[path = "basics/batch.rs"]
+mod batch;
 
 use std::time::Duration;
 

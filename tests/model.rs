@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backend::backend;
-use cachemere::{BackendKind, BoxError, Codec, Error, Maintenance, Secret, Zstd};
+use cachemere::{BackendKind, Batch, BoxError, Codec, EntryTimes, Error, Maintenance, Secret, Zstd};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
 use list::{
     Entry, Handle, IDLE, KEYS, Life, MockClock, SECOND, Space, Value, fast_directory, key, micros,
-    mock_clock, value,
+    mock_clock, system, value,
 };
 
 /// A serializer of the user's own.
@@ -76,6 +76,7 @@ enum Op {
     Len,
     GetMany(Vec<usize>),
     InsertMany(Vec<(usize, u32)>),
+    Write(Vec<(usize, Change)>),
     /// Adds to the number if there is one, else sets it; removes it if asked to.
     Update(usize, Option<u32>),
     CompareAndSet(usize, Expected, Option<u32>),
@@ -97,6 +98,16 @@ enum Op {
     Reopen,
     ReopenOne,
     Advance(u64),
+}
+
+/// One of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Insert(u32),
+    InsertWithTtl(u32, u64),
+    /// With a creation, an access and an expiry so many seconds from now.
+    InsertWithTimes(u32, i64, i64, Option<i64>),
+    Remove,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +142,13 @@ fn setups() -> impl Strategy<Value = Setup> {
 fn ops(most: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
     let key = || 0..KEYS;
     let number = || 0u32..1000;
+    let change = prop_oneof![
+        3 => number().prop_map(Change::Insert),
+        1 => (number(), 1u64..12).prop_map(|(v, ttl)| Change::InsertWithTtl(v, ttl)),
+        2 => (number(), -15i64..4, -15i64..4, prop::option::of(-2i64..12))
+            .prop_map(|(v, created, accessed, expires)| Change::InsertWithTimes(v, created, accessed, expires)),
+        2 => Just(Change::Remove),
+    ];
     let expected = prop::sample::select(vec![Expected::Absent, Expected::Present, Expected::Wrong]);
     let reads = prop_oneof![
         12 => key().prop_map(Op::Get),
@@ -150,6 +168,7 @@ fn ops(most: usize) -> impl Strategy<Value = Vec<(usize, Op)>> {
         3 => key().prop_map(Op::Remove),
         2 => key().prop_map(Op::Take),
         4 => prop::collection::vec((key(), number()), 0..8).prop_map(Op::InsertMany),
+        4 => prop::collection::vec((key(), change), 0..8).prop_map(Op::Write),
         3 => (key(), prop::option::weighted(0.8, number())).prop_map(|(k, v)| Op::Update(k, v)),
         3 => (key(), expected, prop::option::weighted(0.7, number()))
             .prop_map(|(k, e, v)| Op::CompareAndSet(k, e, v)),
@@ -349,6 +368,19 @@ impl Run {
                     self.enforce(index, now);
                 }
             }
+            Op::Write(changes) => {
+                let mut batch = Batch::new();
+                let mut writes = [false; KEYS];
+                for (k, change) in changes {
+                    space.change(*k, *change, life, now);
+                    writes[*k] = space.find(*k, now).is_some();
+                    add(&mut batch, &key(*k), *change, now);
+                }
+                handle.write(&batch).unwrap();
+                if writes.contains(&true) {
+                    self.enforce(index, now);
+                }
+            }
             Op::Update(k, v) => {
                 let present = space.find(*k, now).map(|entry| entry.value);
                 let new = v.map(|v| present.unwrap_or(0) + v);
@@ -445,6 +477,10 @@ impl Run {
                 let (hits, misses) = self.counts[index];
                 assert_eq!((stats.hits, stats.misses), (hits, misses));
                 assert_eq!(stats.entries, space.living(now).len() as u64);
+                let living = self.spaces.each_ref().map(|space| space.living(now).len() as u64);
+                let found = handle.namespaces().unwrap();
+                let found: Vec<(&str, u64)> = found.iter().map(|it| (it.name.as_str(), it.entries)).collect();
+                assert_eq!(found, [("first", living[0]), ("second", living[1])]);
                 assert!(stats.front_hits <= stats.hits && stats.file_bytes > 0);
                 if !self.setup.handles[index].front {
                     assert_eq!((stats.front_hits, stats.front_entries, stats.front_bytes), (0, 0, 0));
@@ -576,6 +612,40 @@ impl Run {
                 self.step(index, &Op::Get(k));
             }
             self.step(index, &Op::GetMany((0..KEYS).collect()));
+        }
+    }
+}
+
+/// A time so many seconds from now.
+fn seconds_from(now: u64, seconds: i64) -> u64 {
+    now.saturating_add_signed(seconds * SECOND as i64)
+}
+
+fn add(batch: &mut Batch<str, Value>, key: &str, change: Change, now: u64) {
+    let at = |seconds| system(seconds_from(now, seconds));
+    match change {
+        Change::Insert(v) => batch.insert(key, value(v)),
+        Change::InsertWithTtl(v, ttl) => batch.insert_with_ttl(key, value(v), Duration::from_secs(ttl)),
+        Change::InsertWithTimes(v, created, accessed, expires) => {
+            let times = EntryTimes { created: at(created), accessed: at(accessed), expires: expires.map(at) };
+            batch.insert_with_times(key, value(v), times)
+        }
+        Change::Remove => batch.remove(key),
+    };
+}
+
+impl Space {
+    fn change(&mut self, key: usize, change: Change, life: Life, now: u64) {
+        match change {
+            Change::Insert(v) => self.write(key, v, life, now),
+            Change::InsertWithTtl(v, ttl) => {
+                self.write(key, v, Life { ttl: Some(ttl * SECOND), ..life }, now);
+            }
+            Change::InsertWithTimes(v, created, accessed, expires) => {
+                let at = |seconds| seconds_from(now, seconds);
+                self.write_aged(key, v, (at(created), at(accessed), expires.map(at)), life, now);
+            }
+            Change::Remove => drop(self.remove(key, now)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Writers say through a pipe what they are about to write (`+ ..`) and that it has returned (`-`). They are killed at
 //! random; a model of what they said is then compared with the store. Only of the one write that had not returned may
-//! either the old or the new be there, and of a write of several values all or none.
+//! either the old or the new be there, and of a write of several values, or of a batch, all or none.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cachemere::{Cache, Durability, Secret, Zstd};
+use cachemere::{Batch, Cache, Durability, Secret, Zstd};
 use support::{Random, Role, hear, mixed, rounds, say, store};
 
 const KEYS: u64 = 150;
@@ -73,6 +73,8 @@ enum Step {
     Update,
     /// Of the key and the following ones.
     Many(u64),
+    /// As many, in a batch that also removes as many of the keys behind them.
+    Batch(u64),
     Remove,
     /// With a time to live that does not end.
     Lasting,
@@ -86,7 +88,8 @@ impl Step {
     fn any(random: &mut Random) -> Step {
         match random.below(400) {
             0 => Step::Clear,
-            1..40 => Step::Many(2 + random.below(20)),
+            1..25 => Step::Many(2 + random.below(20)),
+            25..40 => Step::Batch(2 + random.below(20)),
             40..90 => Step::Remove,
             90..130 => Step::Lasting,
             130..150 => Step::Fleeting,
@@ -99,6 +102,7 @@ impl Step {
     fn name(self) -> String {
         match self {
             Step::Many(count) => format!("Many {count}"),
+            Step::Batch(count) => format!("Batch {count}"),
             step => format!("{step:?} 1"),
         }
     }
@@ -114,7 +118,8 @@ impl Step {
             Step::Clear,
         ];
         let found = simple.into_iter().find(|step| format!("{step:?}") == name);
-        found.unwrap_or_else(|| Step::Many(count.parse().unwrap()))
+        let count = count.parse().unwrap();
+        found.unwrap_or(if name == "Batch" { Step::Batch(count) } else { Step::Many(count) })
     }
 }
 
@@ -142,6 +147,13 @@ fn write(arguments: &[String]) {
                 let all: Vec<(u64, Value)> =
                     (key..key + count).map(|key| (key, value(key, version))).collect();
                 cache.insert_many(all.iter().map(|(key, value)| (key, value))).unwrap();
+            }
+            Step::Batch(count) => {
+                let mut batch = Batch::new();
+                for key in key..key + count {
+                    batch.insert(&key, value(key, version)).remove(&(key + count));
+                }
+                cache.write(&batch).unwrap();
             }
             Step::Remove => drop(cache.remove(&key).unwrap()),
             Step::Lasting => cache.insert_with_ttl(&key, &new, LONG).unwrap(),
@@ -186,6 +198,10 @@ impl Model {
         match step {
             Step::Insert | Step::Update | Step::Lasting => drop(self.entries.insert(key, version)),
             Step::Many(count) => self.entries.extend((key..key + count).map(|key| (key, version))),
+            Step::Batch(count) => {
+                self.entries.extend((key..key + count).map(|key| (key, version)));
+                self.entries.retain(|other, _| !(key + count..key + 2 * count).contains(other));
+            }
             Step::Remove | Step::Fleeting => drop(self.entries.remove(&key)),
             Step::Touch => {}
             Step::Clear => self.entries.clear(),

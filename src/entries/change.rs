@@ -28,27 +28,20 @@ pub(crate) enum Written {
     Refused,
 }
 
-/// One value of a batch.
-pub(crate) struct Item {
-    pub(crate) key: KeyBuffer,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) tag: u8,
-}
-
 /// A value on its way into the store.
-struct Outgoing<'a> {
-    key: &'a mut KeyBuffer,
+pub(super) struct Outgoing<'a> {
+    pub(super) key: &'a mut KeyBuffer,
     /// Compressed already, if the header says so.
-    payload: &'a [u8],
-    body: &'a mut Vec<u8>,
-    header: Header,
-    hash: KeyHash,
-    body_checksum: u64,
+    pub(super) payload: &'a [u8],
+    pub(super) body: &'a mut Vec<u8>,
+    pub(super) header: Header,
+    pub(super) hash: KeyHash,
+    pub(super) body_checksum: u64,
 }
 
 impl Outgoing<'_> {
     /// Makes the body for the namespace's present id and a creation time, both of which a cipher authenticates.
-    fn seal(&mut self, live: &Live, namespace: NamespaceId, created: Time) -> Result<()> {
+    pub(super) fn seal(&mut self, live: &Live, namespace: NamespaceId, created: Time) -> Result<()> {
         self.header.namespace = namespace;
         self.header.created = created;
         self.hash = self.key.hash(&live.unlocked.hasher, namespace);
@@ -196,115 +189,6 @@ impl Entries {
         })
     }
 
-    /// Writes all values in one transaction: all of them or none. Of equal keys the last one wins.
-    pub(crate) fn put_many(
-        &self,
-        mut items: Vec<Item>,
-        life: Life,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<()> {
-        let live = self.store.live_for_writing()?;
-        if items.is_empty() {
-            return Ok(());
-        }
-        for Item { key, payload, .. } in &items {
-            self.check_key(key.key())?;
-            self.check_size(&live, key.key().len() + payload.len())?;
-        }
-        let now = live.config.clock.now();
-        let mut packed = Vec::new();
-        let mut compressed = Vec::with_capacity(items.len());
-        for Item { payload, .. } in &mut items {
-            let pays = self.compress(payload, &mut packed)?;
-            if pays {
-                payload.clear();
-                payload.extend_from_slice(&packed);
-            }
-            compressed.push(pays);
-        }
-        let mut body = Vec::new();
-        live.write(
-            |writer| {
-                let limit = self.namespace.limit(writer)?;
-                let hasher = &live.unlocked.hasher;
-                let hashes: Vec<KeyHash> =
-                    items.iter_mut().map(|item| item.key.hash(hasher, limit.namespace)).collect();
-                let plan = self.plan(writer, limit.namespace, &hashes)?;
-                // In the order of the tree, neighbours are written while their page is at hand.
-                for step in &plan {
-                    let (Some(Item { key, payload, tag }), Some(pays)) =
-                        (items.get_mut(step.item), compressed.get(step.item))
-                    else {
-                        continue;
-                    };
-                    let header = self.new_header(now, life, *tag, *pays);
-                    let mut out =
-                        Outgoing { key, payload, body: &mut body, header, hash: step.hash, body_checksum: 0 };
-                    out.seal(&live, limit.namespace, step.created.unwrap_or(now))?;
-                    writer.insert_at(
-                        &NewEntry {
-                            hash: out.hash,
-                            header: out.header,
-                            body: out.body,
-                            body_checksum: out.body_checksum,
-                        },
-                        step.number,
-                    )?;
-                }
-                writer.enforce_limits(limit)
-            },
-            committed,
-        )
-    }
-
-    /// Decides where each item of a batch goes: expired entries make way, new ones get places in the order given.
-    fn plan(&self, writer: &mut Writer<'_>, namespace: NamespaceId, hashes: &[KeyHash]) -> Result<Vec<Step>> {
-        // Of equal keys the last value counts, at the place of the first.
-        let mut steps: std::collections::HashMap<KeyHash, Step> =
-            std::collections::HashMap::with_capacity(hashes.len());
-        let mut order = Vec::with_capacity(hashes.len());
-        for (item, hash) in hashes.iter().enumerate() {
-            match steps.get_mut(hash) {
-                Some(step) => step.item = item,
-                None => {
-                    order.push(*hash);
-                    steps.insert(*hash, Step { hash: *hash, item, number: Number::FIRST, created: None });
-                }
-            }
-        }
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        let mut new = std::collections::HashSet::new();
-        for hash in sorted {
-            let old = writer.view().entry(hash)?.map(|found| found.header);
-            let old = match old {
-                Some(old) if old.namespace == namespace && !writer.is_expired(hash, &old) => Some(old),
-                Some(old) => {
-                    writer.remove(hash, &old)?;
-                    writer.expired += 1;
-                    None
-                }
-                None => None,
-            };
-            match (old, steps.get_mut(&hash)) {
-                (Some(old), Some(step)) => {
-                    step.number = old.number;
-                    step.created = Some(old.created);
-                }
-                _ => drop(new.insert(hash)),
-            }
-        }
-        let new: Vec<KeyHash> = order.into_iter().filter(|hash| new.contains(hash)).collect();
-        for (hash, number) in new.iter().zip(writer.list_new(namespace, &new)?) {
-            if let Some(step) = steps.get_mut(hash) {
-                step.number = number;
-            }
-        }
-        let mut plan: Vec<Step> = steps.into_values().collect();
-        plan.sort_unstable_by_key(|step| step.hash);
-        Ok(plan)
-    }
-
     /// Removes the entry of the key in the scratch; whether there was one that was not expired.
     pub(crate) fn remove(
         &self,
@@ -362,7 +246,7 @@ impl Entries {
     }
 
     /// Compresses into `packed` if there is a compressor and it pays.
-    fn compress(&self, payload: &[u8], packed: &mut Vec<u8>) -> Result<bool> {
+    pub(super) fn compress(&self, payload: &[u8], packed: &mut Vec<u8>) -> Result<bool> {
         packed.clear();
         match &self.compressor {
             Some(compressor) => pack(&**compressor, payload, packed),
@@ -370,11 +254,11 @@ impl Entries {
         }
     }
 
-    fn check_key(&self, key: &[u8]) -> Result<()> {
+    pub(super) fn check_key(&self, key: &[u8]) -> Result<()> {
         if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
     }
 
-    fn check_size(&self, live: &Live, size: usize) -> Result<()> {
+    pub(super) fn check_size(&self, live: &Live, size: usize) -> Result<()> {
         let size = size as u64;
         if size > MAX_ENTRY {
             return Err(Error::TooLarge { size, limit: MAX_ENTRY });
@@ -387,15 +271,6 @@ impl Entries {
             _ => Ok(()),
         }
     }
-}
-
-/// Where one item of a batch goes.
-struct Step {
-    hash: KeyHash,
-    item: usize,
-    number: Number,
-    /// The creation time of the entry it replaces.
-    created: Option<Time>,
 }
 
 impl Read {

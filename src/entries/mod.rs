@@ -3,6 +3,7 @@
 //! This is the cache proper, without types. It decides how long entries live, compresses, seals and counts. Above it
 //! are the front and the faces, below it pipeline and store.
 
+mod batch;
 mod change;
 #[cfg(feature = "load")]
 mod load;
@@ -14,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::change::{Expect, Item, Written};
+pub use self::batch::EntryTimes;
+pub(crate) use self::batch::{Age, Bytes, Change, Changes};
+pub(crate) use self::change::{Expect, Written};
 #[cfg(feature = "load")]
 pub use self::load::ByteEntry;
 pub(crate) use self::read::Read;
@@ -25,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::Compressor;
 use crate::store::{
     Commit, Findings, Header, Live, Namespace, Store, collect_graves, count_expired, due, flush_accesses,
-    granularity, sweep,
+    granularity, list_namespaces, sweep,
 };
 
 /// How long new entries live.
@@ -60,7 +63,7 @@ pub(crate) fn lifetime(what: &'static str, duration: Duration) -> Result<Span> {
 pub struct EntryInfo {
     /// When the key was first inserted. Overwriting keeps it.
     pub created: SystemTime,
-    /// When the value was last written.
+    /// When the value was last written; of one that was inserted with [`EntryTimes`], its creation.
     pub modified: SystemTime,
     /// When the entry was last read or written. What other processes read counts once they have written it down:
     /// within 10 s, an eighth of the shortest idle time, or at their close.
@@ -113,6 +116,16 @@ pub struct Stats {
     pub expirations: u64,
 }
 
+/// A namespace of a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NamespaceInfo {
+    /// Its name.
+    pub name: String,
+    /// Its entries that are not expired.
+    pub entries: u64,
+}
+
 /// What [`verify`](crate::Cache::verify) found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -156,7 +169,23 @@ impl Entries {
         live.read(|view| {
             let namespace = self.namespace.id(&live, view)?;
             let all = view.counters(namespace)?.entries;
-            Ok(all.saturating_sub(count_expired(&live, view, namespace, now)?))
+            let expired = count_expired(&live, view, now, |of| of == namespace)?;
+            Ok(all.saturating_sub(expired.get(&namespace).copied().unwrap_or(0)))
+        })
+    }
+
+    /// All namespaces of the store.
+    pub(crate) fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        let live = self.store.live()?;
+        let now = live.config.clock.now();
+        live.read(|view| {
+            let expired = count_expired(&live, view, now, |_| true)?;
+            let info = |(name, id)| {
+                let all = view.counters(id)?.entries;
+                let expired = expired.get(&id).copied().unwrap_or(0);
+                Ok(NamespaceInfo { name, entries: all.saturating_sub(expired) })
+            };
+            list_namespaces(view)?.into_iter().map(info).collect()
         })
     }
 

@@ -63,7 +63,7 @@ pub(crate) use self::layout::{counters_key, entry_key, expiry_key, recency_key};
 pub(crate) use self::limits::largest_entry;
 pub(crate) use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
-pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name};
+pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Store;
-use super::layout::{MAX_NAMESPACE_NAME, NamespaceId, namespace_key};
+use super::layout::{MAX_NAMESPACE_NAME, NamespaceId, kind, namespace_key};
 use super::limits::EntryLimit;
 use super::live::Live;
 use super::records::NamespaceRecord;
@@ -129,6 +129,18 @@ impl Namespace {
         writer.put(&self.key, &NamespaceRecord { id, ..record.clone() }.encode())?;
         writer.bury(record.id)
     }
+}
+
+/// The names and present ids of all namespaces, in the order of their names.
+pub(crate) fn list_namespaces(view: &ReadView<'_>) -> Result<Vec<(String, NamespaceId)>> {
+    let mut all = Vec::new();
+    for record in view.range(&[kind::NAMESPACE], &[kind::NAMESPACE + 1])? {
+        let (key, record) = record?;
+        let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| Error::damaged("a namespace has a name that is not text"))?;
+        all.push((name.to_owned(), NamespaceRecord::decode(record)?.id));
+    }
+    Ok(all)
 }
 
 fn new_record(request: &NamespaceRequest<'_>, id: NamespaceId) -> NamespaceRecord {

@@ -1,5 +1,6 @@
 //! Removing what is expired or was left behind by `clear`, and writing access times.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::layout::{
@@ -31,25 +32,26 @@ fn expired(view: &ReadView<'_>, now: Time, most: usize) -> Result<Vec<(Time, Key
     Ok(found)
 }
 
-/// How many entries of a namespace are expired but not removed yet.
+/// How many entries are expired but not removed yet, of each namespace that is wanted and has any.
 pub(crate) fn count_expired(
     live: &Live,
     view: &ReadView<'_>,
-    namespace: NamespaceId,
     now: Time,
-) -> Result<u64> {
-    let mut count = 0;
+    wanted: impl Fn(NamespaceId) -> bool,
+) -> Result<HashMap<NamespaceId, u64>> {
+    let mut counts = HashMap::new();
     for (_, hash, listed) in expired(view, now, usize::MAX)? {
-        if listed.namespace != namespace {
+        if !wanted(listed.namespace) {
             continue;
         }
         // One that cannot be read counts as there, until it is removed.
         let Ok(found) = view.entry(hash) else { continue };
         let expired = found.is_some_and(|found| is_expired(live, hash, &found.header, now));
-        let vanished = has_vanished(view, hash, listed, found.map(|found| found.header.number))?;
-        count += u64::from(expired || vanished);
+        if expired || has_vanished(view, hash, listed, found.map(|found| found.header.number))? {
+            *counts.entry(listed.namespace).or_default() += 1;
+        }
     }
-    Ok(count)
+    Ok(counts)
 }
 
 /// Whether the backend removed the entry that is listed, and there is no other or a newer one (at the place `now_at`) under

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cachemere::{ByteCache, Cache, Condition, Error, Maintenance, Result, ScanPosition, Secret};
+use cachemere::{
+    Batch, ByteBatch, ByteCache, Cache, Condition, Error, Maintenance, Result, ScanPosition, Secret,
+};
 
 use crate::backend::backend;
 use crate::{contents, store};
@@ -39,6 +41,7 @@ fn a_closed_handle_refuses_every_operation() {
             ("len", cache.len().map(drop)),
             ("is_empty", cache.is_empty().map(drop)),
             ("stats", cache.stats().map(drop)),
+            ("namespaces", cache.namespaces().map(drop)),
             ("iter", cache.iter().next().unwrap().map(drop)),
             ("iter back", cache.iter().next_back().unwrap().map(drop)),
             ("insert", cache.insert("key", &2)),
@@ -46,6 +49,8 @@ fn a_closed_handle_refuses_every_operation() {
             ("insert_if_absent", cache.insert_if_absent("key", &2).map(drop)),
             ("insert_many", cache.insert_many([("key", &2)])),
             ("insert_many of nothing", cache.insert_many::<&str>([])),
+            ("write", cache.write(Batch::new().insert("key", 2))),
+            ("write of nothing", cache.write(&Batch::new())),
             ("remove", cache.remove("key").map(drop)),
             ("take", cache.take("key").map(drop)),
             ("update", cache.update("key", |_| panic!("is not asked")).map(drop)),
@@ -91,6 +96,8 @@ fn a_closed_byte_level_handle_refuses_every_operation() {
         ("insert", cache.insert(b"key", b"2", 0, None)),
         ("insert_if", cache.insert_if(b"key", b"2", 0, None, Condition::Version(version)).map(drop)),
         ("insert_many", cache.insert_many([], None)),
+        ("write", cache.write(&ByteBatch::new())),
+        ("namespaces", cache.namespaces().map(drop)),
         ("remove", cache.remove(b"key").map(drop)),
         ("remove_if", cache.remove_if(b"key", version).map(drop)),
         ("contains", cache.contains(b"key").map(drop)),

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cachemere::{
-    Argon2Params, BoxError, Builder, ByteCache, Cache, Cipher, Compressor, Durability, Error, Maintenance,
-    Secret, XChaCha20Poly1305, Zstd,
+    Argon2Params, Batch, BoxError, Builder, ByteCache, Cache, Cipher, Compressor, Durability, Error,
+    Maintenance, Secret, XChaCha20Poly1305, Zstd,
 };
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, EnvOpenOptions};
@@ -247,6 +247,8 @@ fn an_entry_of_a_newer_version_is_left_alone() {
             refused(&path, || cache.info("key")),
             refused(&path, || cache.insert("key", &2)),
             refused(&path, || cache.insert_many([("other", &1), ("key", &2)])),
+            refused(&path, || cache.write(Batch::new().remove("other").insert("key", 2))),
+            refused(&path, || cache.write(Batch::new().insert("other", 2).remove("key"))),
             refused(&path, || cache.remove("key")),
             refused(&path, || cache.take("key")),
             refused(&path, || cache.update("key", |_| Some(2))),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use cachemere::{Cache, Error, Maintenance, Secret};
+use cachemere::{Batch, Cache, Error, Maintenance, Secret};
 
 use crate::{everything, refused, refused_untouched, store};
 
@@ -33,6 +33,7 @@ fn check_no_writes(dir: &Path, cache: &Numbers) {
         refused(dir, || cache.insert_with_ttl("key", &2, Duration::from_secs(1))),
         refused(dir, || cache.insert_if_absent("new", &2)),
         refused(dir, || cache.insert_many([("new", &2)])),
+        refused(dir, || cache.write(Batch::new().insert("new", 2).remove("key"))),
         refused(dir, || cache.remove("key")),
         refused(dir, || cache.take("key")),
         refused(dir, || cache.touch("key")),

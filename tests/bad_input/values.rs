@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cachemere::{BackendKind, BoxError, ByteCache, Cache, Codec, Condition, Error, Maintenance};
+use cachemere::{BackendKind, Batch, BoxError, ByteCache, Cache, Codec, Condition, Error, Maintenance};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backend::backend;
@@ -46,6 +46,7 @@ fn a_value_that_cannot_be_serialized_writes_nothing() {
         refused(&path, || cache.insert_with_ttl("key", &bad, Duration::from_secs(1))),
         refused(&path, || cache.insert_if_absent("new", &bad)),
         refused(&path, || cache.insert_many([("new", &good), ("key", &bad)])),
+        refused(&path, || cache.write(Batch::new().insert("new", good.clone()).insert("key", bad.clone()))),
         refused(&path, || cache.update("key", |_| Some(bad.clone()))),
         refused(&path, || cache.compare_and_set("key", Some(&bad), Some(&good))),
         refused(&path, || cache.compare_and_set("key", Some(&Picky(1)), Some(&bad))),
@@ -70,6 +71,7 @@ fn a_key_that_cannot_be_serialized_is_refused_everywhere() {
         refused(&path, || cache.insert_with_ttl(&bad, &1, Duration::from_secs(1))),
         refused(&path, || cache.insert_if_absent(&bad, &1)),
         refused(&path, || cache.insert_many([(&good, &1), (&bad, &1)])),
+        refused(&path, || cache.write(Batch::new().insert(&good, 1).remove(&bad))),
         refused(&path, || cache.get(&bad)),
         refused(&path, || cache.get_shared(&bad)),
         refused(&path, || cache.get_many([&good, &bad])),

@@ -132,6 +132,31 @@ impl Space {
         }
     }
 
+    /// With times of creation, access and expiry from elsewhere. What is expired takes the key's present value with it.
+    pub(crate) fn write_aged(
+        &mut self,
+        key: usize,
+        value: u32,
+        (created, accessed, expires): (u64, u64, Option<u64>),
+        life: Life,
+        now: u64,
+    ) {
+        let created = created.min(now);
+        let accessed = accessed.min(now).max(created);
+        let new = Entry { key, value, created, modified: created, accessed, expires, idle: life.idle };
+        if !new.lives(now) {
+            self.remove(key, now);
+            return;
+        }
+        match self.find_mut(key, now) {
+            Some(old) => *old = new,
+            None => {
+                self.entries.retain(|entry| entry.key != key);
+                self.entries.push(new);
+            }
+        }
+    }
+
     pub(crate) fn remove(&mut self, key: usize, now: u64) -> Option<u32> {
         let found = self.find(key, now).map(|entry| entry.value);
         self.entries.retain(|entry| entry.key != key);

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use cachemere::Cache;
+use cachemere::{Batch, Cache};
 
 use crate::support::{Random, SharedWords, mixed};
 
@@ -168,14 +168,16 @@ impl<'a> Writer<'a> {
         let version = old + 1;
         self.board.start(key, version);
         if is_removal(version) {
-            match self.random.below(3) {
-                0 => assert_eq!(self.cache.take(&key).unwrap(), Some(value(key, old))),
-                1 => assert_eq!(self.cache.update(&key, |_| None).unwrap(), None),
+            match self.random.below(4) {
+                0 => self.batch(key, version),
+                1 => assert_eq!(self.cache.take(&key).unwrap(), Some(value(key, old))),
+                2 => assert_eq!(self.cache.update(&key, |_| None).unwrap(), None),
                 _ => assert!(self.cache.remove(&key).unwrap()),
             }
         } else {
             let new = value(key, version);
-            match self.random.below(6) {
+            match self.random.below(7) {
+                6 => self.batch(key, version),
                 0 => self.several(key, version),
                 1 => {
                     let before = (!is_removal(old)).then(|| value(key, old));
@@ -216,6 +218,27 @@ impl<'a> Writer<'a> {
         let values: Vec<(u32, Value)> =
             all.iter().map(|(key, version)| (*key, value(*key, *version))).collect();
         self.cache.insert_many(values.iter().map(|(key, value)| (key, value))).unwrap();
+        for (key, version) in all {
+            self.board.publish(key, version);
+        }
+    }
+
+    /// Writes the key and some others, and removes some, in one transaction.
+    fn batch(&mut self, key: u32, version: u64) {
+        let mut all = vec![(key, version)];
+        for other in self.keys.iter().copied().filter(|other| *other != key).take(5) {
+            let version = self.board.started(other) + 1;
+            self.board.start(other, version);
+            all.push((other, version));
+        }
+        let mut batch = Batch::new();
+        for (key, version) in &all {
+            match is_removal(*version) {
+                true => batch.remove(key),
+                false => batch.insert(key, value(*key, *version)),
+            };
+        }
+        self.cache.write(&batch).unwrap();
         for (key, version) in all {
             self.board.publish(key, version);
         }

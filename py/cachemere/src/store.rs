@@ -7,8 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{
-    BackendKind, ByteCache, Condition, Durability, Error, Known, LoadGuard, Maintenance, Payload, RawEntry,
-    ScanPosition, Secret, Zstd,
+    BackendKind, ByteBatch, ByteCache, Condition, Durability, EntryTimes, Error, Known, LoadGuard,
+    Maintenance, Payload, RawEntry, ScanPosition, Secret, Zstd,
 };
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -139,6 +139,29 @@ fn secret(given: &Bound<'_, PyAny>) -> PyResult<Secret> {
         Ok(phrase) => Secret::passphrase(phrase.to_str()?),
         Err(_) => Secret::key(given.extract::<[u8; 32]>()?),
     })
+}
+
+/// Times in seconds since 1970, to the microsecond.
+fn given((created, accessed, expires): GivenTimes) -> PyResult<EntryTimes> {
+    // That of the year 9999, which `datetime` has as its last. Milliseconds are beyond it.
+    const LAST: f64 = 253_402_300_800.0;
+    let checked = |what: &str, time: f64, first: f64, or: &str| match (first..LAST).contains(&time) {
+        true => Ok(point(time)),
+        false => {
+            let message = format!("{what} must be a time in seconds since 1970{or}, not {time}");
+            Err(Python::attach(|py| raise(py, "InvalidOptionError", (message,))))
+        }
+    };
+    Ok(EntryTimes {
+        created: checked("the creation time", created, 0.0, "")?,
+        accessed: checked("the access time", accessed, 0.0, "")?,
+        expires: expires.map(|time| checked("the expiry", time, -LAST, ", or None for never")).transpose()?,
+    })
+}
+
+/// A time before 1970 becomes the start of it. Rounded, since a time of [`stamp`] is not exactly one of microseconds.
+fn point(seconds: f64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros((seconds * 1e6).round() as u64)
 }
 
 fn stamp(time: SystemTime) -> f64 {
@@ -313,6 +336,40 @@ impl Store {
         let cache = self.cache(py)?;
         let items = items.iter_mut().map(|(key, payload, tag)| (key.as_slice(), take(payload), *tag));
         detached(py, || cache.insert_many(items, ttl))
+    }
+
+    /// Makes all removals, then all writes, in one transaction: all of them or none. A key that is in both is new
+    /// afterwards; of several writes of one key the last counts.
+    ///
+    /// With times (creation, access, expiry or `None`; seconds since 1970) an entry is as old as they say, was last written
+    /// when it was created, and never expires without an expiry, whatever the `ttl`. Times of the future count as now, an
+    /// access before the creation as the creation, and what is expired already is removed.
+    fn apply(&self, writes: &Bound<'_, PyList>, removals: &Bound<'_, PyList>) -> PyResult<()> {
+        let py = writes.py();
+        let mut batch = ByteBatch::new();
+        for key in removals.iter() {
+            batch.remove(&self.key(&key)?.0);
+        }
+        let mut written = Vec::with_capacity(writes.len());
+        for write in writes.iter() {
+            let (key, value, ttl, tags, times): Write<'_> = write.extract()?;
+            let ttl = seconds("ttl", ttl)?;
+            let times = times.map(given).transpose()?;
+            let (bytes, exact) = self.key(&key)?;
+            let aside = Aside { key: (&key, exact), tags: tags.as_ref(), cost: None };
+            let (payload, tag) = values::encode(&self.policy, &value, &aside)?;
+            match times {
+                Some(times) => batch.insert_with_times(&bytes, payload, tag, times),
+                None => batch.insert(&bytes, payload, tag, ttl),
+            };
+            written.push(key);
+        }
+        let cache = self.cache(py)?;
+        let done = detached(py, || cache.write(&batch));
+        for key in removals.iter().chain(written) {
+            self.residents.forget(&key);
+        }
+        done
     }
 
     /// The value with its version, tags and cost, or `None`.
@@ -531,6 +588,13 @@ impl Store {
         keys::decode(py, &self.policy, bytes)
     }
 
+    /// The names of the store's namespaces, each with the number of its entries that are not expired.
+    fn namespaces(&self, py: Python<'_>) -> PyResult<Vec<(String, u64)>> {
+        let cache = self.cache(py)?;
+        let all = detached(py, || cache.namespaces())?;
+        Ok(all.into_iter().map(|it| (it.name, it.entries)).collect())
+    }
+
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
     fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
         let cache = self.cache(py)?;
@@ -600,6 +664,10 @@ impl Store {
 }
 
 type Times = (f64, f64, f64, Option<f64>, u64);
+/// A write of a batch: key, value, time to live, tags, and its times if they are given.
+type Write<'py> =
+    (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<f64>, Option<Bound<'py, PyTuple>>, Option<GivenTimes>);
+type GivenTimes = (f64, f64, Option<f64>);
 type Fetched<'py> = (Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Option<f64>);
 
 /// Tags and cost of a preface.

@@ -191,6 +191,10 @@ class AsyncTwins:
             if not self._sync._bypass(error):
                 raise
 
+    async def anamespaces(self) -> list[str]:
+        """As :meth:`Cache.namespaces`."""
+        return await asyncio.to_thread(self._sync.namespaces)
+
     async def astats(self) -> Stats:
         """As :meth:`Cache.stats`."""
         return await asyncio.to_thread(self._sync.stats)

@@ -578,6 +578,10 @@ class Cache(AsyncTwins, Handle):
         """Another mapping in the same store, with the same options."""
         return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
 
+    def namespaces(self) -> list[str]:
+        """The names of all mappings in the store, sorted, this one among them unless it is `read_only` and not there."""
+        return self._ask([], lambda store: [name for name, _ in store.namespaces()])
+
     @property
     def path(self) -> str:
         """The store's directory."""
