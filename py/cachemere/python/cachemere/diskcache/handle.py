@@ -167,30 +167,8 @@ class Handle:
         with self._transact(retry):
             yield
 
-    @contextlib.contextmanager
-    def _transact(self, retry: bool) -> Iterator[Transaction]:
-        present = self._transaction
-        if present is not None and present.is_mine:
-            present.depth += 1
-            try:
-                yield present
-            finally:
-                present.depth -= 1
-            return
-        gate = self._gate
-        held = gate.close_for_others(None if retry else self._timeout)
-        transaction = Transaction(lambda: self._store, self._options.allow_pickle)
-        try:
-            self._transaction, self._is_special = transaction, True
-            yield transaction
-            if transaction.is_mine:
-                transaction.apply()
-        finally:
-            # A process that was forked within has a transaction that is its parent's, and locks of its own.
-            if transaction.is_mine:
-                self._transaction = None
-                self._is_special = bool(self._settings["statistics"])
-                gate.open_again(held)
+    def _transact(self, retry: bool) -> _Block:
+        return _Block(self, None if retry else self._timeout)
 
     @property
     def _mine(self) -> Transaction | None:
@@ -266,6 +244,42 @@ class Handle:
         def __len__(self) -> int: ...
 
         def volume(self) -> int: ...
+
+
+class _Block:
+    """A `with` block within which a handle has a transaction: a new one, or that which the caller is in."""
+
+    __slots__ = ("_handle", "_held", "_patience", "_transaction")
+
+    def __init__(self, handle: Handle, patience: float | None) -> None:
+        self._handle = handle
+        self._patience = patience
+        self._held = -1
+
+    def __enter__(self) -> Transaction:
+        handle = self._handle
+        present = handle._mine
+        if present is None:
+            self._held = handle._gate.close_for_others(self._patience)
+            present = Transaction(lambda: handle._store, handle._options.allow_pickle)
+            handle._transaction, handle._is_special = present, True
+        self._transaction = present
+        return present
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A process that was forked within has a transaction that is its parent's, and locks of its own.
+        if self._held < 0 or not self._transaction.is_mine:
+            return
+        handle = self._handle
+        try:
+            if kind is None:
+                self._transaction.apply()
+        finally:
+            handle._transaction = None
+            handle._is_special = bool(handle._settings["statistics"])
+            handle._gate.open_again(self._held)
 
 
 def _patience(timeout: Any) -> float:

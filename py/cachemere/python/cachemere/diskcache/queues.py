@@ -28,7 +28,7 @@ FIRST = 500_000_000_000_000
 LEAST, MOST = 100_000_000_000_000, 999_999_999_999_998
 
 #: By how many numbers the ends are moved at once.
-STRIDE = 8
+STRIDE = 4
 
 #: How many values are read at once.
 CHUNK = 128
@@ -143,7 +143,7 @@ class Queues(Handle):
         numbers = range(front, back + 1) if is_front else range(back, front - 1, -1)
         for number in numbers:
             key = key_of(prefix, number)
-            entry = transaction.read(key)
+            entry = transaction.read(key) if transaction.has(key) else None
             if entry is not None:
                 self._narrow(prefix, transaction, (number, back) if is_front else (front, number), (front, back))
                 return key, entry

@@ -50,8 +50,6 @@ class Transaction:
         #: How many keys more than the store there are.
         self._more = 0
         self._afterwards: list[Callable[[], object]] = []
-        #: How many `with` blocks are in each other.
-        self.depth = 1
 
     @property
     def _store(self) -> Store:
@@ -63,22 +61,25 @@ class Transaction:
         """Whether the caller is in it: not another thread, nor a process that was forked within."""
         return self._thread == threading.get_ident() and self._process == os.getpid()
 
+    def _change(self, key: Any) -> _Change | None:
+        return self._changes.get(self._store.key_bytes(key)) if self._changes else None
+
     # --- one key ------------------------------------------------------------------------------------------------------
 
     def read(self, key: Any) -> Entry | None:
         """The entry of a key."""
-        change = self._changes.get(self._store.key_bytes(key))
+        change = self._change(key)
         if change is not None:
             return Entry(change.make(), change.expires, change.tag) if change.is_there and change.make else None
         if self._is_cleared:
             return None
         found = self._store.fetch(key)
-        times = self._store.times(key)
+        times = None if found is None else self._store.times(key)
         return None if found is None or times is None else Entry(found[0], times[3], first(found[2]))
 
     def has(self, key: Any) -> bool:
         """Whether a key has an entry."""
-        change = self._changes.get(self._store.key_bytes(key))
+        change = self._change(key)
         if change is not None:
             return change.is_there
         return not self._is_cleared and key in self._store
@@ -156,7 +157,7 @@ class Transaction:
                 ttl = None if change.expires is None else max(change.expires - now, SHORTEST)
                 writes.append((change.key, change.make(), ttl, stored(change.tag), None))
         if writes or removals:
-            _apply(self._store, writes, removals)
+            self._store.apply(writes, removals)
         for work in self._afterwards:
             work()
 
@@ -179,11 +180,3 @@ class Transaction:
                 pass
         encoded = self._store.encode_value(value)
         return lambda: self._store.decode_value(encoded)
-
-
-def _apply(store: Any, writes: list[Any], removals: list[Any]) -> None:
-    # Not atomic; until the engine has it.
-    for key in removals:
-        store.remove(key)
-    for key, value, ttl, tags, _ in writes:
-        store.put(key, value, ttl, tags)
