@@ -145,7 +145,7 @@ class Transaction:
 
     def apply(self) -> None:
         """Writes all changes, or on an error none."""
-        writes: list[tuple[Any, Any, float | None, tuple[str, ...] | None, None]] = []
+        writes: list[Any] = []
         if self._is_cleared:
             removals = [key for key, *_ in entries(self._store, reverse=False, keys_only=True)]
         else:
