@@ -59,7 +59,7 @@ class FanoutCache(Cache):
             "allow_pickle": allow_pickle,
             "encryption_key": encryption_key,
             "compression": compression,
-            "types": None if types is None else tuple(types),
+            "types": None if types is None else _checks.items("types", types, "classes"),
             "durability": durability,
         }
         super().__init__(directory, timeout, disk, **self._passed_on, **settings)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from .. import _checks
 from .._options import Secret
 from ..errors import InvalidOptionError
 
@@ -60,7 +61,7 @@ def install(
         allow_pickle=allow_pickle,
         encryption_key=encryption_key,
         compression=compression,
-        types=tuple(types),
+        types=_checks.items("types", types, "classes"),
         durability=durability,
     )
 

@@ -10,12 +10,12 @@ looked at once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from .._checks import choice, shown
 from .._walk import entries
-from ..errors import InvalidOptionError
+from ..errors import DamagedError, InvalidOptionError
 from .constants import ENOVAL
 from .entry import Entry, absent, expiry, lifetime, taken, with_details
 from .handle import Handle
@@ -29,6 +29,9 @@ LEAST, MOST = 100_000_000_000_000, 999_999_999_999_998
 
 #: By how many numbers the ends are moved at once.
 STRIDE = 4
+
+#: After so many numbers without an entry all keys are looked at.
+MANY = 1000
 
 #: How many values are read at once.
 CHUNK = 128
@@ -60,12 +63,8 @@ class Queues(Handle):
         seconds, made = lifetime(expire), taken(value, read)
         with self._transact(retry) as transaction:
             front, back = self._ends(prefix, transaction)
-            if is_back:
-                last = self._last(transaction, prefix, front, back)
-                number = FIRST if last is None else last + 1
-            else:
-                first = self._first(transaction, prefix, front, back)
-                number = FIRST if first is None else first - 1
+            end = _sought(prefix, front, back, not is_back, transaction.has, transaction.keys)
+            number = FIRST if end is None else end + 1 if is_back else end - 1
             if not LEAST <= number <= MOST:
                 raise InvalidOptionError(f"the queue {prefix!r} has no more numbers at its {side}")
             self._widen(prefix, (front, back), number)
@@ -140,67 +139,73 @@ class Queues(Handle):
 
     def _end(self, prefix: str | None, is_front: bool, transaction: Transaction) -> tuple[Any, Entry] | None:
         front, back = self._ends(prefix, transaction)
-        numbers = range(front, back + 1) if is_front else range(back, front - 1, -1)
-        for number in numbers:
-            key = key_of(prefix, number)
-            entry = transaction.read(key) if transaction.has(key) else None
-            if entry is not None:
-                self._narrow(prefix, transaction, (number, back) if is_front else (front, number), (front, back))
-                return key, entry
-        self._narrow(prefix, transaction, (FIRST, FIRST - 1), (front, back))
-        return None
+        entry = None
+        while entry is None:
+            number = _sought(prefix, front, back, is_front, transaction.has, transaction.keys)
+            if number is None:
+                break
+            # Which can expire just now.
+            entry = transaction.read(key_of(prefix, number))
+        left = (FIRST, FIRST - 1) if number is None else (number, back) if is_front else (front, number)
+        if abs(left[0] - front) + abs(left[1] - back) >= 2 * STRIDE:
+            # Once it cannot be undone any more.
+            transaction.afterwards(lambda: self._narrow(prefix))
+        return None if number is None or entry is None else (key_of(prefix, number), entry)
 
-    def _first(self, transaction: Transaction, prefix: str | None, front: int, back: int) -> int | None:
-        return next((number for number in range(front, back + 1) if transaction.has(key_of(prefix, number))), None)
-
-    def _last(self, transaction: Transaction, prefix: str | None, front: int, back: int) -> int | None:
-        return next((number for number in range(back, front - 1, -1) if transaction.has(key_of(prefix, number))), None)
-
-    def _numbers(self, prefix: str | None) -> range:
+    def _numbers(self, prefix: str | None) -> Sequence[int]:
         """The numbers a queue can have entries at."""
-        found = self._queues(lambda store: store.get(prefix))
-        if found is None:
+        ends = self._stored_ends(prefix)
+        if ends is None:
             with self._transact(True) as transaction:
-                found = self._ends(prefix, transaction)
-        return range(found[0], found[1] + 1)
+                ends = self._ends(prefix, transaction)
+        if ends[1] - ends[0] < len(self) + MANY:
+            return range(ends[0], ends[1] + 1)
+        return sorted(_numbers_of(prefix, self))
 
     def _ends(self, prefix: str | None, transaction: Transaction) -> Ends:
         if prefix is not None and type(prefix) is not str:
             raise InvalidOptionError(f"prefix must be a str or None, not {shown(prefix)}")
-        found = self._queues(lambda store: store.get(prefix))
-        if found is None:
-            numbers = [number for key in transaction.keys() if (number := _number_of(prefix, key)) is not None]
+        ends = self._stored_ends(prefix)
+        if ends is None:
             # What is removed by a transaction that fails is there again.
             kept = (key for key, *_ in entries(self._store, reverse=False, keys_only=True))
-            numbers += [number for key in kept if (number := _number_of(prefix, key)) is not None]
-            found = (min(numbers), max(numbers)) if numbers else (FIRST, FIRST - 1)
-            self._put_ends(prefix, found)
-        return found[0], found[1]
+            numbers = [*_numbers_of(prefix, transaction.keys()), *_numbers_of(prefix, kept)]
+            ends = (min(numbers), max(numbers)) if numbers else (FIRST, FIRST - 1)
+            self._put_ends(prefix, ends)
+        return ends
+
+    def _stored_ends(self, prefix: str | None) -> Ends | None:
+        found = self._queues(lambda store: store.get(prefix, ENOVAL))
+        if found is ENOVAL:
+            return None
+        if type(found) is tuple and len(found) == 2 and all(type(number) is int for number in found):
+            front, back = found
+            if LEAST <= front <= MOST and LEAST - 1 <= back <= MOST:
+                return front, back
+        raise DamagedError(
+            f"where the queue {prefix!r} begins and ends is not what was written: clear() makes the cache usable again"
+        )
 
     def _widen(self, prefix: str | None, ends: Ends, number: int) -> None:
         front, back = ends
         if front <= number <= back:
             return
         if front > back:
-            wider = number, number + STRIDE - 1
+            wider = number, min(number + STRIDE - 1, MOST)
         elif number > back:
             wider = front, min(number + STRIDE - 1, MOST)
         else:
             wider = max(number - STRIDE + 1, LEAST), back
         self._put_ends(prefix, wider)
 
-    def _narrow(self, prefix: str | None, transaction: Transaction, to: Ends, ends: Ends) -> None:
-        """Remembers that there is nothing before or behind, once this cannot be undone any more."""
-        if abs(to[0] - ends[0]) + abs(to[1] - ends[1]) >= 2 * STRIDE:
-            transaction.afterwards(lambda: self._settle(prefix))
-
-    def _settle(self, prefix: str | None) -> None:
-        front, back = self._queues(lambda store: store.get(prefix))
-        while front <= back and key_of(prefix, front) not in self._store:
-            front += 1
-        while front < back and key_of(prefix, back) not in self._store:
-            back -= 1
-        self._put_ends(prefix, (front, back) if front <= back else (FIRST, FIRST - 1))
+    def _narrow(self, prefix: str | None) -> None:
+        """Remembers before and behind which number there is nothing."""
+        ends = self._stored_ends(prefix)
+        if ends is None:
+            return
+        first = _sought(prefix, *ends, True, self.__contains__, self.__iter__)
+        last = None if first is None else _sought(prefix, *ends, False, self.__contains__, self.__iter__)
+        self._put_ends(prefix, (FIRST, FIRST - 1) if first is None or last is None else (first, last))
 
     def _put_ends(self, prefix: str | None, ends: Ends) -> None:
         self._queues(lambda store: store.put(prefix, ends))
@@ -217,6 +222,29 @@ def _is(side: Any, wanted: str) -> bool:
 def key_of(prefix: str | None, number: int) -> Any:
     """The key of an entry of a queue."""
     return number if prefix is None else f"{prefix}-{number:015d}"
+
+
+def _sought(
+    prefix: str | None,
+    front: int,
+    back: int,
+    is_front: bool,
+    has: Callable[[Any], bool],
+    keys: Callable[[], Iterable[Any]],
+) -> int | None:
+    """The first, or last, of some numbers at which there is an entry."""
+    for tried, number in enumerate(range(front, back + 1) if is_front else range(back, front - 1, -1)):
+        if has(key_of(prefix, number)):
+            return number
+        if tried == MANY:
+            # Many entries between are gone, or somebody wants us to look for ever.
+            numbers = _numbers_of(prefix, keys())
+            return min(numbers, default=None) if is_front else max(numbers, default=None)
+    return None
+
+
+def _numbers_of(prefix: str | None, keys: Iterable[Any]) -> Iterator[int]:
+    return (number for key in keys if (number := _number_of(prefix, key)) is not None)
 
 
 def _number_of(prefix: str | None, key: Any) -> int | None:
