@@ -12,6 +12,8 @@ from ..errors import KeyFormError
 #: Begins what stands for an argument that is not text, bytes or a number. No argument of such a form stays as it is.
 _FORM = "\0form"
 
+_NONE = (_FORM, "None")
+
 _AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
@@ -33,7 +35,8 @@ def args_to_key(
     """
     places = [(place, value) for place, value in enumerate(args) if place not in ignore]
     names = [(name, value) for name, value in sorted(kwargs.items()) if name not in ignore]
-    key = [*base, *(_part(base, place, value, typed) for place, value in places), None]
+    # An argument that is `None` could be taken for the one that stands between: f(None, "a") for f(a=None).
+    key = [*base, *(_NONE if value is None else _part(base, place, value, typed) for place, value in places), None]
     for name, value in names:
         key += (name, _part(base, name, value, typed))
     if typed:
