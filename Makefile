@@ -23,7 +23,7 @@ BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
 .PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
-	bench-rust bench-python bench-load bench-rocks clean
+	bench-rust bench-python bench-load bench-rocks bench-facade clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -95,6 +95,15 @@ bench-load: $(VENV)/package $(VENV)/tools
 	$(VENV)/bin/python benches/python/load.py --files 4 $(call KEPT,loading)
 	$(VENV)/bin/python benches/python/load.py --files 1 $(call KEPT,loading)
 	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
+
+# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, or
+# BENCH=--ways: what was tried to make a set cheaper.
+bench-facade:
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet "$$(grep '^diskcache==' benches/python/requirements.txt)"
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
+	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
+	.venv-bench/bin/python benches/python/diskcache_facade.py $(BENCH)
 
 # RocksDBDict beside rocksdict and hugedict, and loading of five million pairs beside hugedict; some 20 minutes.
 bench-rocks: $(ROCKS_VENV)/package
