@@ -26,6 +26,9 @@ _SHORTEST, _LONGEST = 0.000_05, 0.002
 
 _SHARED, _ALONE, _FREE, _TRY = fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN, fcntl.LOCK_NB
 
+#: The number of this process. Cheaper than asking for it; a forked child has its own.
+process = os.getpid()
+
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 
 
@@ -186,6 +189,8 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _forget_all() -> None:
+    global process
+    process = os.getpid()
     for gate in list(_gates):
         gate.forget()
 

@@ -28,7 +28,7 @@ FIRST = 500_000_000_000_000
 LEAST, MOST = 100_000_000_000_000, 999_999_999_999_998
 
 #: By how many numbers the ends are moved at once.
-STRIDE = 4
+STRIDE = 8
 
 #: After so many numbers without an entry all keys are looked at.
 MANY = 1000
@@ -147,7 +147,8 @@ class Queues(Handle):
             # Which can expire just now.
             entry = transaction.read(key_of(prefix, number))
         left = (FIRST, FIRST - 1) if number is None else (number, back) if is_front else (front, number)
-        if abs(left[0] - front) + abs(left[1] - back) >= 2 * STRIDE:
+        # The back was widened by up to a stride beyond what there is.
+        if abs(left[0] - front) >= STRIDE or abs(left[1] - back) >= 2 * STRIDE:
             # Once it cannot be undone any more.
             transaction.afterwards(lambda: self._narrow(prefix))
         return None if number is None or entry is None else (key_of(prefix, number), entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import Any
 from .._engine import Store
 from .._walk import entries
 from ..errors import CacheError
+from . import gate
 from .entry import SHORTEST, Entry, is_over
 from .tags import first, stored
 
@@ -43,7 +43,7 @@ class Transaction:
     def __init__(self, store: Callable[[], Store], allow_pickle: bool) -> None:
         self._present = store
         self._allow_pickle = allow_pickle
-        self._process, self._thread = os.getpid(), threading.get_ident()
+        self._process, self._thread = gate.process, threading.get_ident()
         self._changes: dict[bytes, _Change] = {}
         self._is_cleared = False
         self._anything_expires = False
@@ -59,7 +59,7 @@ class Transaction:
     @property
     def is_mine(self) -> bool:
         """Whether the caller is in it: not another thread, nor a process that was forked within."""
-        return self._thread == threading.get_ident() and self._process == os.getpid()
+        return self._thread == threading.get_ident() and self._process == gate.process
 
     def _change(self, key: Any) -> _Change | None:
         return self._changes.get(self._store.key_bytes(key)) if self._changes else None
@@ -145,6 +145,8 @@ class Transaction:
 
     def apply(self) -> None:
         """Writes all changes, or on an error none."""
+        if not (self._changes or self._is_cleared or self._afterwards):
+            return
         writes: list[Any] = []
         if self._is_cleared:
             removals = [key for key, *_ in entries(self._store, reverse=False, keys_only=True)]
