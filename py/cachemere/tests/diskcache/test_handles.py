@@ -15,7 +15,7 @@ from typing import Any
 import cachemere
 import pytest
 from cachemere import diskcache
-from cachemere.errors import IncompatibleError, InvalidOptionError, WrongSecretError
+from cachemere.errors import ClosedError, IncompatibleError, InvalidOptionError, WrongSecretError
 
 
 def test_without_a_directory_it_is_a_temporary_one() -> None:
@@ -85,6 +85,47 @@ def test_closing_does_not_disturb_other_threads(path: Path) -> None:
         thread.join()
     cache.close()
     assert errors == []
+
+
+class ClosedMeanwhile:
+    """A store that another thread closes just before it is used, putting another one in its place."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache, self.store = cache, cache._store
+        cache._store = self
+
+    def _use(self, *_: Any, **__: Any) -> Any:
+        self.cache._store = self.store
+        raise ClosedError
+
+    def __getattr__(self, name: str) -> Any:
+        return self._use
+
+    __len__ = __contains__ = _use
+
+
+def test_whatever_is_done_is_done_with_the_store_that_was_opened_again(path: Path) -> None:
+    with diskcache.Cache(path) as cache:
+        cache["a"] = 1
+        uses: list[tuple[Any, Any]] = [
+            (lambda: cache.get("a"), 1),
+            (lambda: cache.get("a", tag=True), (1, None)),
+            (lambda: "a" in cache, True),
+            (lambda: len(cache), 1),
+            (lambda: cache.set("a", 2), True),
+            (lambda: cache.add("a", 3), False),
+            (lambda: cache.incr("a"), 3),
+            (lambda: cache.touch("a", 100), True),
+            (lambda: cache.pop("a"), 3),
+            (lambda: cache.delete("a"), False),
+            (lambda: cache.evict("t"), 0),
+            (lambda: cache.volume(), 0),
+            (lambda: cache.clear(), 0),
+        ]
+        for use, expected in uses:
+            ClosedMeanwhile(cache)
+            assert use() == expected
+            assert not isinstance(cache._store, ClosedMeanwhile)
 
 
 def test_an_error_of_the_files_is_told_when_it_is_opened(tmp_path: Path) -> None:

@@ -23,6 +23,20 @@ def test_numbers_are_counted_exactly(path: Path, torture: bool) -> None:
         assert [cache[name] for name in ("alone", "together", "mixed")] == [4 * times, 4 * times, 8 * times]
 
 
+def test_of_several_at_one_key_each_counts_and_one_pops(path: Path, torture: bool) -> None:
+    times = 20_000 if torture else 1500
+    with diskcache.Cache(path) as cache:
+        with cache.transact():
+            for number in range(times):
+                cache[number] = number
+        cache.set("expiring", 0, expire=1000, tag="t")
+        processes = [start("race", path, times) for _ in range(4)]
+        popped = sorted(number for process in processes for number in result(process))
+        assert popped == list(range(times)) and cache["raced"] == 4 * times
+        value, expires, tag = cache.get("expiring", expire_time=True, tag=True)
+        assert (value, tag) == (-4 * times, "t") and 900 < expires - time.time() <= 1000.5
+
+
 def test_a_transaction_is_seen_whole_or_not_at_all(path: Path, torture: bool) -> None:
     with diskcache.Cache(path) as cache:
         for number in range(4):

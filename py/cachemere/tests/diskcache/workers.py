@@ -59,6 +59,18 @@ def count(path: str, times: str) -> Any:
     return None
 
 
+def race(path: str, times: str) -> Any:
+    """Adds ones to a number, and pops keys that others pop, too. Those it got."""
+    got = []
+    with diskcache.Cache(path) as cache:
+        for number in range(int(times)):
+            cache.incr("raced")
+            cache.decr("expiring", 1)
+            if cache.pop(number) is not None:
+                got.append(number)
+    return got
+
+
 def move(path: str, times: str) -> Any:
     """Moves money between accounts, and looks whether the sum is right."""
     draw = random.Random(os.getpid())
