@@ -40,13 +40,12 @@ def install(
     Raises:
         InvalidOptionError: diskcache itself was imported already.
 
-    Example:
-        >>> import cachemere.diskcache
-        >>> cachemere.diskcache.install()
-        >>> import diskcache
-        >>> diskcache is cachemere.diskcache
-        True
-        >>> cachemere.diskcache.uninstall()
+    ::
+
+        import cachemere.diskcache
+
+        cachemere.diskcache.install(types=[Answer])
+        import a_library_that_imports_diskcache
     """
     found = sys.modules.get("diskcache")
     ours = sys.modules[_PACKAGE]
