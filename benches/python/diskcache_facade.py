@@ -38,6 +38,9 @@ from promises import Row
 from timing import spread
 
 OPERATIONS = ("get", "set", "delete")
+#: How the rows are called, beside those of the operations.
+LABELS = {"all": "all operations", "in transact": "`set` in `transact`"}
+MEASURED = (*OPERATIONS, *LABELS)
 KEYS = 100
 WARM_UP = 1_000
 LEAST_RATIO = 5.0
@@ -65,8 +68,8 @@ QUICK = Scale(2, {1: 3_000, 8: 2_000})
 class Side:
     """Microseconds an operation, a number for each round."""
 
-    half: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*OPERATIONS, "in transact")})
-    mean: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*OPERATIONS, "in transact")})
+    half: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURED})
+    mean: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURED})
 
 
 def made(side: str, kind: str, directory: Path) -> Any:
@@ -155,6 +158,7 @@ def run(scale: Scale, directory: Path) -> list[Row]:
                 taken: dict[str, Sequence[float]] = dict(
                     measure(side, kind, processes, scale.operations[processes], directory / "store")
                 )
+                taken["all"] = [time for name in OPERATIONS for time in taken[name]]
                 if (kind, processes) == ("Cache", 1):
                     taken["in transact"] = in_transactions(side, directory / "store")
                 for name, times in taken.items():
@@ -168,12 +172,12 @@ def rows(kind: str, processes: int, sides: dict[str, Side]) -> list[Row]:
     theirs, ours = (sides[side] for side in SIDES)
     found = []
     who = f"{kind}, {processes} process{'es' if processes > 1 else ''}"
-    for name in (*OPERATIONS, "in transact"):
-        for what in ("half", "mean"):
+    for name in MEASURED:
+        for what in ("half", "mean") if name != "all" else ("mean",):
             one, two = getattr(theirs, what)[name], getattr(ours, what)[name]
             if one:
                 # Turned round, so that the ratio says how many times faster, as was promised.
-                label = "`set` in `transact`" if name == "in transact" else f"`{name}`"
+                label = LABELS.get(name, f"`{name}`")
                 found.append(Row(f"{who}: {label}, {what}", "diskcache", two, one, least=LEAST_RATIO))
     return found
 
