@@ -27,6 +27,10 @@ use crate::error::{Error, Result};
 /// assert_eq!(cache.get("a".to_owned()).await?, Some(1));
 /// let loaded = cache.try_get_or_insert_with("b".to_owned(), || async { Ok::<_, cachemere::Error>(2) }).await?;
 /// assert_eq!(loaded, 2);
+/// let mut batch = cachemere::Batch::new();
+/// batch.insert("c", 3).remove("a");
+/// cache.write(batch).await?;
+/// assert_eq!(cache.len().await?, 2);
 /// # Ok(())
 /// # }
 /// ```

@@ -269,7 +269,7 @@ fn an_entry_of_a_newer_version_is_left_alone() {
 fn an_entry_whose_header_cannot_be_read_stands_in_nobodys_way() {
     let hour = std::time::Duration::from_secs(3600);
     type Check = fn(&Numbers);
-    let ways: [(&str, Check); 5] = [
+    let ways: [(&str, Check); 6] = [
         ("remove", |cache| assert!(cache.remove("key").unwrap())),
         ("clear", |cache| cache.clear().unwrap()),
         ("evict", |cache| {
@@ -287,6 +287,12 @@ fn an_entry_whose_header_cannot_be_read_stands_in_nobodys_way() {
             assert!(cache.insert("key", &2).unwrap_err().is_damaged());
             assert!(cache.remove("key").unwrap());
             cache.insert("key", &2).unwrap();
+            assert_eq!(cache.get("key").unwrap(), Some(2));
+        }),
+        ("batch", |cache| {
+            assert!(cache.write(Batch::new().insert("other", 2).insert("key", 2)).unwrap_err().is_damaged());
+            assert!(!cache.contains("other").unwrap());
+            cache.write(Batch::new().remove("key").insert("key", 2)).unwrap();
             assert_eq!(cache.get("key").unwrap(), Some(2));
         }),
     ];

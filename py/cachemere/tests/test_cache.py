@@ -173,6 +173,21 @@ def test_tags(c: Any) -> None:
     assert not c.contains("k")
 
 
+def test_namespaces_are_listed(c: Any, path: Path) -> None:
+    c.set("k", 1)
+    assert c.namespaces() == ["default"]
+    with c.cache.namespace("other") as other:
+        other.set_many({"a": 1, "b": 2})
+        other.set("gone", 3, ttl=0.001)
+        assert other.get("gone", 3) == 3
+        assert c.namespaces() == ["default", "other"]
+        wait_until(lambda: other._store.namespaces() == [("default", 1), ("other", 2)])
+    with Cache(path, namespace="none", read_only=True) as reader:
+        assert reader.namespaces() == ["default", "other"], "looking makes none"
+    with Cache(path / "absent", read_only=True, on_error="bypass") as absent:
+        assert absent.namespaces() == []
+
+
 def test_ttl_and_touch(c: Any) -> None:
     c.set("short", 1, ttl=0.2)
     c.set("long", 2, ttl=1000)

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -257,6 +258,36 @@ def test_a_forked_child_knows_the_secret(path: Path) -> None:
     cache["k"] = 1
     in_a_fork(lambda: read_it(cache) and None)
     in_a_fork(lambda: read_it(pickle.loads(pickle.dumps(cache))) and None)
+    cache.close()
+
+
+def test_a_fork_while_another_thread_finds_the_default_store_leaves_a_cache_that_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finding, forked = threading.Event(), threading.Event()
+
+    def found() -> Path:
+        if threading.current_thread() is not threading.main_thread():
+            finding.set()
+            forked.wait()
+        return tmp_path / "found"
+
+    monkeypatch.setattr("cachemere.cache.default_path", found)
+    cache = Cache()
+    other = threading.Thread(target=cache.set, args=("thread", 1))
+    other.start()
+    finding.wait()
+
+    def use() -> None:
+        signal.alarm(20)
+        cache["child"] = 2
+
+    try:
+        in_a_fork(use)
+    finally:
+        forked.set()
+        other.join()
+    assert dict(cache.items()) == {"child": 2, "thread": 1}
     cache.close()
 
 

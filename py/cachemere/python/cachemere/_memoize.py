@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import pathlib
-import threading
 from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -177,14 +176,11 @@ class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
 
 
 _defaults: dict[pathlib.Path, Cache] = {}
-_defaults_lock = threading.Lock()
 
 
 def _default_cache() -> Cache:
     from .cache import default_path, open
 
     path = default_path()
-    with _defaults_lock:
-        if path not in _defaults:
-            _defaults[path] = open(path)
-        return _defaults[path]
+    # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
+    return _defaults.get(path) or _defaults.setdefault(path, open(path))

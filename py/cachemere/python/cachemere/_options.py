@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +25,8 @@ MEMORY_BYTES = 128 << 20
 #: The least limit of the files' size that the engine can keep.
 LEAST_MAX_BYTES = 4 << 20
 
+# Without a lock, which a fork could copy while it is held: each use is a single one of the dict's own operations.
 _secrets: dict[Path, Secret] = {}
-_secrets_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,21 @@ class Options:
             parts.append("own values")
         return "+".join(parts)
 
+    # How the handle tells objects from bytes. The command line has ways of its own, which build fewer objects.
+
+    def _forms(self) -> Forms:
+        return Forms(self.types)
+
+    def _pickle(self) -> Serializers | None:
+        return (_dumps, pickle.loads) if self.allow_pickle else None
+
     def open(self, secret: Secret | None) -> Store:
         """A store of these options. The files are opened at its first use."""
         if self.path is None:
             raise InvalidOptionError("path is missing")
         if secret is None and self.encrypted:
             secret = known_secret(self.path)
-        forms = Forms(self.types)
+        forms = self._forms()
         store = Store(
             self.path,
             namespace=self.namespace,
@@ -111,7 +118,7 @@ class Options:
             pack=forms.pack,
             unpack=forms.unpack,
             canonical=forms.canonical,
-            pickle=(_dumps, pickle.loads) if self.allow_pickle else None,
+            pickle=self._pickle(),
             values=self.value_serializers,
             keys=self.key_serializers,
             pickle_keys=self.pickle_keys,
@@ -153,14 +160,12 @@ def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
     secret = check_secret(encryption_key)
     if secret is None:
         raise InvalidOptionError("encryption_key must be 32 bytes or a str")
-    with _secrets_lock:
-        _secrets[resolve(path)] = secret
+    _secrets[resolve(path)] = secret
 
 
 def known_secret(path: Path) -> Secret | None:
     """The secret this process was told for a store."""
-    with _secrets_lock:
-        return _secrets.get(path)
+    return _secrets.get(path)
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...] | None:
@@ -198,8 +203,7 @@ def change_secret(store: Store, options: Options, old: object, new: object, ever
     if before is None or after is None or options.path is None:
         raise InvalidOptionError("both the present and the new encryption_key must be given")
     store.change_secret(before, after, everything)
-    with _secrets_lock:
-        _secrets[options.path] = after
+    _secrets[options.path] = after
 
 
 def serializers(what: str, dumps: object, loads: object) -> Serializers | None:
@@ -215,8 +219,7 @@ def remember(options: Mapping[str, Any], secret: Secret | None) -> Options:
     """Options of a handle; notes its secret for copies of the handle that come by pickle."""
     made = Options(**options, encrypted=secret is not None)
     if secret is not None and made.path is not None:
-        with _secrets_lock:
-            _secrets[made.path] = secret
+        _secrets[made.path] = secret
     return made
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 import os
 import pathlib
-import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -15,6 +14,7 @@ import platformdirs
 from . import _checks
 from ._async import AsyncTwins
 from ._engine import Store, Version
+from ._environment import is_disabled
 from ._handle import Handle, Path
 from ._info import EntryInfo, entry_info
 from ._load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
@@ -156,7 +156,6 @@ class Cache(AsyncTwins, Handle):
     def _build(self, options: Options, on_error: str, secret: Secret | None) -> None:
         self._options = options
         self._on_error = on_error
-        self._making = threading.Lock()
         self._troubles: set[type[BaseException]] = set()
         # Made here where the path is known, so that wrong options are told at once; opened at first use all the same.
         self._made: Store | None = None if options.path is None else options.open(secret)
@@ -164,16 +163,16 @@ class Cache(AsyncTwins, Handle):
     @property
     def _store(self) -> Store:
         if self._made is None:
-            with self._making:
-                if self._made is None:
-                    self._options = dataclasses.replace(self._options, path=default_path())
-                    self._made = self._options.open(None)
+            options = dataclasses.replace(self._options, path=default_path())
+            # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
+            # is held.
+            self._options, self._made = self.__dict__.setdefault("_found", (options, options.open(None)))
         return self._made
 
     @property
     def disabled(self) -> bool:
         """Whether the environment says to act as if the cache were empty (`CACHEMERE_DISABLE`)."""
-        return os.environ.get("CACHEMERE_DISABLE", "") not in ("", "0")
+        return is_disabled()
 
     @property
     def mode(self) -> str:
@@ -218,10 +217,12 @@ class Cache(AsyncTwins, Handle):
             DecodeError, UnsafeValueError: The stored value cannot be read by this handle.
             DamagedError, TamperedError: The entry is not what was written.
         """
-        if self.disabled:
+        # A hit in memory takes less than each attribute that is looked up in the usual way.
+        if is_disabled():
             return default
+        made = self._made
         try:
-            return self._store.get(key, default)
+            return (self._store if made is None else made).get(key, default)
         except CacheError as error:
             if self._bypass(error):
                 return default
@@ -579,7 +580,7 @@ class Cache(AsyncTwins, Handle):
         return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
 
     def namespaces(self) -> list[str]:
-        """The names of all mappings in the store, sorted, this one among them unless it is `read_only` and not there."""
+        """The names of all mappings in the store, sorted. Makes none but this one, if it is its first use."""
         return self._ask([], lambda store: [name for name, _ in store.namespaces()])
 
     @property
