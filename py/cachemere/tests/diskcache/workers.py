@@ -44,6 +44,11 @@ def killed(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
+def squared(number: int) -> int:
+    """Something to memoize, in a module that others import, too."""
+    return number * number
+
+
 # --- what they do -----------------------------------------------------------------------------------------------------
 
 
