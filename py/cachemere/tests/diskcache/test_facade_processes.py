@@ -214,6 +214,19 @@ def test_a_child_that_is_forked_within_a_transaction_is_not_in_it(path: Path) ->
         assert cache["of the child"] == cache["too"] == 1
 
 
+def test_a_child_that_is_forked_while_a_lock_is_held_does_not_wait_for_it(path: Path) -> None:
+    with diskcache.Cache(path, timeout=2) as cache:
+        cache.stats(enable=True)
+        with cache._swapping, cache._counting, cache._gate._making:
+            child = os.fork()
+            if child == 0:
+                cache.push("x")
+                cache.get("none")
+                cache.close()
+                os._exit(0 if cache.pull()[1] == "x" and cache.stats() == (0, 1) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_a_child_that_leaves_the_transaction_of_its_parent_writes_nothing(path: Path) -> None:
     with diskcache.Cache(path, timeout=2) as cache:
         child = -1

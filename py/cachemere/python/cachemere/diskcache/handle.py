@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ else:
     from typing_extensions import Self
 
 T = TypeVar("T")
+
+_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 #: Where the ends of the queues are; see `queues`.
 QUEUES = "diskcache.queues"
@@ -63,14 +66,18 @@ class Handle:
         self._gate = Gate(options.path)
         self._transaction: Transaction | None = None
         self._hits = self._misses = 0
-        self._counting = threading.Lock()
-        self._swapping = threading.Lock()
+        self._make_locks()
+        _handles.add(self)
         self._is_special = bool(self._settings["statistics"])
         _refuse_old_database(options.path)
         self._queue_store: Store | None = None
         self._store = options.open(None)
         # diskcache makes its files now, and programs count on hearing now that they cannot be made.
         self._store.open_now()
+
+    def _make_locks(self) -> None:
+        self._counting = threading.Lock()
+        self._swapping = threading.Lock()
 
     # --- attributes ---------------------------------------------------------------------------------------------------
 
@@ -328,3 +335,12 @@ def own_options(
         "types": types,
         "durability": durability,
     }
+
+
+def _make_locks_anew() -> None:
+    # Another thread of the parent can have held them.
+    for handle in list(_handles):
+        handle._make_locks()
+
+
+os.register_at_fork(after_in_child=_make_locks_anew)
