@@ -133,6 +133,24 @@ def test_what_looks_at_all_entries_at_once_is_refused_within(cache: diskcache.Ca
                 refused()
 
 
+def test_what_was_pulled_is_given_though_the_ends_of_the_queue_cannot_be_written(
+    cache: diskcache.Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        cache.push(number)
+
+    def full(*_: Any) -> None:
+        raise StoreFullError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_put_ends", full)
+        assert [cache.pull()[1] for _ in range(40)] == list(range(40))
+        with pytest.raises(StoreFullError):
+            for number in range(20):
+                cache.push(number)
+    assert [cache.pull()[1] for _ in range(10)] == list(range(40, 50))
+
+
 def test_closing_within_leaves_what_was_written(cache: diskcache.Cache) -> None:
     with cache.transact():
         cache["a"] = 1

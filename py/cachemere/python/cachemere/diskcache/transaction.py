@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -14,6 +15,8 @@ from ..errors import CacheError
 from . import gate
 from .entry import SHORTEST, Entry, is_over
 from .tags import first, stored
+
+_log = logging.getLogger("cachemere")
 
 #: What nothing can change, so that it need not be copied.
 _UNCHANGING = frozenset({str, bytes, int, float, bool, type(None)})
@@ -140,7 +143,7 @@ class Transaction:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def afterwards(self, work: Callable[[], object]) -> None:
-        """Calls `work` once all is written, before others may write."""
+        """Calls `work` once all is written, before others may write. It may fail: what is written, is written."""
         self._afterwards.append(work)
 
     def apply(self) -> None:
@@ -161,7 +164,10 @@ class Transaction:
         if writes or removals:
             self._store.apply(writes, removals)
         for work in self._afterwards:
-            work()
+            try:
+                work()
+            except CacheError as error:
+                _log.debug("after a transaction: %s", error)
 
     def _copier(self, value: Any) -> Callable[[], Any]:
         """What gives the value as it is now, each time anew.
