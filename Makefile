@@ -14,7 +14,8 @@ PACKAGE = py/cachemere
 # With the lowest versions of hosts that the extras allow.
 OLDEST_VENV = .venv-oldest
 OLDEST_TESTS = $(addprefix tests/integrations/test_,adapters.py cost.py event_loop.py hosts.py key_value.py langchain.py \
-	langchain_conformance.py langgraph.py litellm.py llama_index.py second_run.py)
+	langchain_conformance.py langgraph.py litellm.py llama_index.py requests.py second_run.py) \
+	--ignore=tests/http_clients/test_http_real_clients.py tests/http_clients
 # Of the distribution with RocksDB, in an environment that has both.
 ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
@@ -26,8 +27,8 @@ ROCKS_FEATURES = --release --features tokio,rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
-.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts lint lint-rust lint-python lint-rocks torture bench \
-	bench-rust bench-python bench-load bench-rocks clean
+.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts lint lint-rust lint-python lint-rocks \
+	torture bench bench-rust bench-python bench-load bench-rocks bench-facade clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -102,6 +103,15 @@ bench-load: $(VENV)/package $(VENV)/tools
 	$(VENV)/bin/python benches/python/load.py --files 4 $(call KEPT,loading)
 	$(VENV)/bin/python benches/python/load.py --files 1 $(call KEPT,loading)
 	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
+
+# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, or
+# BENCH=--ways: what was tried to make a set cheaper.
+bench-facade:
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet "$$(grep '^diskcache==' benches/python/requirements.txt)"
+	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps ./$(PACKAGE)
+	.venv-bench/bin/pip install --quiet ./$(PACKAGE)
+	.venv-bench/bin/python benches/python/diskcache_facade.py $(BENCH)
 
 # RocksDBDict beside rocksdict and hugedict, and loading of five million pairs beside hugedict; some 20 minutes.
 bench-rocks: $(ROCKS_VENV)/package

@@ -24,6 +24,7 @@ __all__ = [
     "KeyFormError",
     "LoadError",
     "MissingKeyError",
+    "NotCarriedOverError",
     "NotInstalledError",
     "ParallelError",
     "ReadOnlyError",
@@ -69,6 +70,10 @@ class DecodeError(CacheError, ValueError):
 
 class InvalidOptionError(CacheError, ValueError):
     """An option or argument has a value or type it cannot have. The message names it. Nothing was done."""
+
+
+class NotCarriedOverError(InvalidOptionError, NotImplementedError):
+    """Something of diskcache's that :mod:`cachemere.diskcache` lacks. The message names it. Nothing was done."""
 
 
 class WrongSecretError(CacheError):
