@@ -13,7 +13,7 @@ const STORE_MAGIC: &[u8; 8] = b"CACHMERE";
 /// What was fixed when the store was made, but for `envelope`, which changes with the secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StoreRecord {
-    /// Of the store format, when the store was made.
+    /// Of the format that the store is in.
     pub(crate) version: u32,
     /// Random; tells copies of a store from different stores.
     pub(crate) id: [u8; 16],
