@@ -41,7 +41,8 @@ class Handle:
 
         Costs some lookups for each mapping, and one for each expired entry that is not removed yet.
 
-        >>> with Cache(path, max_bytes=16 << 20, max_entries=1000) as cache:
+        >>> from cachemere import Cache
+        >>> with Cache("answers", max_bytes=16 << 20, max_entries=1000) as cache:
         ...     store = cache.describe()
         >>> store.backend, store.cipher, store.max_bytes
         ('lmdb', None, 16777216)
