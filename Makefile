@@ -11,6 +11,10 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV = .venv
 PACKAGE = py/cachemere
+# With the lowest versions of hosts that the extras allow.
+OLDEST_VENV = .venv-oldest
+OLDEST_TESTS = $(addprefix tests/integrations/test_,adapters.py cost.py event_loop.py hosts.py key_value.py langchain.py \
+	langchain_conformance.py langgraph.py litellm.py llama_index.py second_run.py)
 # Of the distribution with RocksDB, in an environment that has both.
 ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
@@ -22,7 +26,7 @@ ROCKS_FEATURES = --release --features tokio,rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
-.PHONY: demo demo-rust test test-rust test-python test-rocks lint lint-rust lint-python lint-rocks torture bench \
+.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts lint lint-rust lint-python lint-rocks torture bench \
 	bench-rust bench-python bench-load bench-rocks clean
 
 demo: $(VENV)/package
@@ -47,6 +51,9 @@ test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) test $(ROCKS_FEATURES) --doc rocks
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m pytest
 
+test-oldest-hosts: $(OLDEST_VENV)/package $(OLDEST_VENV)/tools $(OLDEST_VENV)/oldest-hosts
+	cd $(PACKAGE) && ../../$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
+
 lint: lint-rust lint-python
 
 lint-rust:
@@ -66,7 +73,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
-torture: $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+torture: test-oldest-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
@@ -147,6 +154,15 @@ $(VENV)/build-tools: $(VENV)/pip $(ROCKS_PACKAGE)/pyproject.toml
 	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
 	touch $@
 
+$(OLDEST_VENV)/package: $(VENV)/package $(OLDEST_VENV)/pip
+	$(OLDEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl
+	$(OLDEST_VENV)/bin/pip install --quiet $(WHEELS)/cachemere-*.whl
+	touch $@
+
+$(OLDEST_VENV)/oldest-hosts: $(OLDEST_VENV)/pip $(PACKAGE)/tests/integrations/oldest.txt
+	$(OLDEST_VENV)/bin/pip install --quiet --requirement $(PACKAGE)/tests/integrations/oldest.txt
+	touch $@
+
 # The libraries that have adapters.
 %/hosts: %/pip $(PACKAGE)/pyproject.toml
 	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:hosts
@@ -162,4 +178,4 @@ $(VENV)/build-tools: $(VENV)/pip $(ROCKS_PACKAGE)/pyproject.toml
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
-	rm -rf $(VENV) $(ROCKS_VENV) .venv-bench
+	rm -rf $(VENV) $(ROCKS_VENV) $(OLDEST_VENV) .venv-bench

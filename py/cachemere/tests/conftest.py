@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("torture", hypothesis.settings.get_profile("short"), max_examples=2000)
 hypothesis.settings.load_profile("torture" if TORTURE else "short")
+
+# LiteLLM asks the network for prices when it is imported, and waits, unless it is told that those it has will do.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 # Python 3.12 and later warn of forks in processes with threads, which is what some tests are about.
 warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")

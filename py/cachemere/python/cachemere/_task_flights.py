@@ -15,13 +15,14 @@ waiting for each other for ever:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from ._call_key import CallKey
 from ._engine import Lead, Store
+
+K = TypeVar("K", bound=Hashable)
 
 #: Seconds.
 PATIENCE = 30.0
@@ -147,7 +148,7 @@ def _held() -> list[Flight]:
     return held
 
 
-async def take_off(store: Store, key: CallKey, recall: Callable[[CallKey], Found | None]) -> Found | Flight:
+async def take_off(store: Store, key: K, recall: Callable[[K], Found | None]) -> Found | Flight:
     """Waits for the result of a key, or for the turn to compute it."""
     slot = (asyncio.get_running_loop(), store, key)
     began, pause = monotonic(), FIRST_PAUSE

@@ -41,6 +41,16 @@ class Host:
             why = f"its {adapter.__mro__[1].__name__} asks for {', '.join(lacking)}"
             raise self._other_interface(why, metadata.version(self.distribution))
 
+    def check_has(self, base: type, name: str) -> None:
+        """Whether a class of the library has a method that an adapter replaces.
+
+        Raises:
+            HostVersionError: It does not, and what the adapter does there would be left out without a word.
+        """
+        if not hasattr(base, name):
+            why = f"its {base.__name__} has no {name}"
+            raise self._other_interface(why, metadata.version(self.distribution))
+
     def _other_interface(self, why: str, found: str) -> HostVersionError:
         return HostVersionError(
             f"cachemere.integrations.{self.module} supports {self.distribution} {self.supported}, not {found} "

@@ -18,7 +18,7 @@ from ..errors import DecodeError
 from ._host import Host
 from ._part import Troubles, own_part
 
-_HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1,<2")
+_HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1.0.2,<2")
 
 try:
     from langchain_core.documents import Document
@@ -79,17 +79,27 @@ class CachemereCache(BaseCache[Any]):
         """Those of the keys that have values, with their values."""
         found = {}
         for namespace, name in keys:
+            key = tuple(namespace), name
             try:
-                value = self._part.get((tuple(namespace), name))
+                value = self._part.get(key)
                 if value is not None:
-                    found[tuple(namespace), name] = _restored(value)
+                    found[key] = _restored(value)
             except Exception as error:
                 self._troubles.meet(error)
         return found
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
-        """As :meth:`get`, in a thread."""
-        return await asyncio.to_thread(self.get, keys)
+        """As :meth:`get`. One value alone that is in memory and current is given out without a thread."""
+        if len(keys) != 1:
+            return await asyncio.to_thread(self.get, keys)
+        [(namespace, name)] = keys
+        key = tuple(namespace), name
+        try:
+            value = await self._part.aget(key)
+            return {} if value is None else {key: _restored(value)}
+        except Exception as error:
+            self._troubles.meet(error)
+            return {}
 
     def set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
         """Writes values, each with its time to live in seconds; `None`: as the cache says."""
