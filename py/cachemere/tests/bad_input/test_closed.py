@@ -39,7 +39,6 @@ OF_BOTH: dict[str, Callable[[Any], Any]] = {
     "change_encryption_key": lambda it: it.change_encryption_key(KEY, b"n" * 32),
 }
 OF_CACHE: dict[str, Callable[[Any], Any]] = OF_BOTH | {
-    "namespaces": lambda it: it.namespaces(),
     "add": lambda it: it.add("absent", 2),
     "delete": lambda it: it.delete("k"),
     "incr": lambda it: it.incr("k"),
@@ -78,7 +77,6 @@ OF_CACHE: dict[str, Callable[[Any], Any]] = OF_BOTH | {
     "__aiter__": lambda it: asyncio.run(collect(it)),
     "astats": lambda it: asyncio.run(it.astats()),
     "adescribe": lambda it: asyncio.run(it.adescribe()),
-    "anamespaces": lambda it: asyncio.run(it.anamespaces()),
     "asweep": lambda it: asyncio.run(it.asweep()),
     "async_": lambda it: asyncio.run(it.async_()),
     "abackup": lambda it: asyncio.run(it.abackup(it.path + "-backup")),
