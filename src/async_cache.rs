@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::cache::Cache;
-use crate::entries::{EntryInfo, NamespaceInfo, Stats};
+use crate::entries::{EntryInfo, NamespaceInfo, Stats, StoreInfo};
 use crate::error::{Error, Result};
 
 /// A [`Cache`] whose operations are futures: each runs on tokio's threads for blocking work, so none ever blocks the
@@ -175,6 +175,11 @@ where
     /// See [`Cache::stats`].
     pub async fn stats(&self) -> Result<Stats> {
         self.run(Cache::stats).await
+    }
+
+    /// See [`Cache::store_info`].
+    pub async fn store_info(&self) -> Result<StoreInfo> {
+        self.run(Cache::store_info).await
     }
 
     /// See [`Cache::namespaces`].

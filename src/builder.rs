@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::secret::Secret;
 use crate::store::{
-    BackendKind, Durability, Maintenance, Namespace, NamespaceRequest, Request, Store, check_namespace_name,
+    BackendKind, Durability, Live, Maintenance, Namespace, NamespaceRequest, Request, Store,
+    check_namespace_name,
 };
 
 /// The namespace of a cache that names none.
@@ -66,6 +67,12 @@ impl<K: ?Sized, V> Builder<K, V> {
             front: DEFAULT_FRONT,
             types: PhantomData,
         }
+    }
+
+    pub(crate) fn beside(live: &Live) -> Builder<K, V> {
+        let mut builder = Builder::new(&live.dir);
+        builder.common.request.beside = Some(Arc::downgrade(&live.unlocked));
+        builder
     }
 }
 
@@ -254,6 +261,12 @@ impl ByteBuilder {
         ByteBuilder { common: Common::new(path.to_owned()), serializer: "bytes".to_owned() }
     }
 
+    pub(crate) fn beside(live: &Live) -> ByteBuilder {
+        let mut builder = ByteBuilder::new(&live.dir);
+        builder.common.request.beside = Some(Arc::downgrade(&live.unlocked));
+        builder
+    }
+
     /// Opens the cache; see [`Builder::open`].
     pub fn open(self) -> Result<ByteCache> {
         let entries = self.common.open(&self.serializer, &self.serializer)?;
@@ -276,6 +289,7 @@ impl Common {
                 backend: None,
                 path,
                 secret: None,
+                beside: None,
                 cipher: None,
                 durability: None,
                 maintenance: None,

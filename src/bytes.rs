@@ -10,7 +10,7 @@ use crate::batch::ByteBatch;
 use crate::builder::ByteBuilder;
 use crate::entries::{
     Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Position, Raw,
-    Read, Scratch, Stats, VerifyReport, Written, lifetime,
+    Read, Scratch, Stats, StoreInfo, VerifyReport, Written, lifetime,
 };
 use crate::error::Result;
 use crate::held::{Held, Ledger};
@@ -487,9 +487,20 @@ impl ByteCache {
         Ok(Stats { hits: stats.hits + held, front_hits: held, ..stats })
     }
 
+    /// See [`Cache::store_info`](crate::Cache::store_info).
+    pub fn store_info(&self) -> Result<StoreInfo> {
+        self.inner.entries.store_info()
+    }
+
     /// See [`Cache::namespaces`](crate::Cache::namespaces).
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
         self.inner.entries.namespaces()
+    }
+
+    /// See [`Cache::sibling`](crate::Cache::sibling).
+    pub fn sibling(&self) -> Result<ByteBuilder> {
+        let live = self.inner.entries.store.live()?;
+        Ok(ByteBuilder::beside(&live))
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).

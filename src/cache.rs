@@ -10,7 +10,7 @@ use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::entries::{
     Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Read, Scratch, Stats,
-    VerifyReport, Written, lifetime,
+    StoreInfo, VerifyReport, Written, lifetime,
 };
 use crate::error::{Error, Result};
 use crate::iter::Iter;
@@ -538,11 +538,54 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     /// let found = answers.namespaces()?;
     /// let found: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.entries)).collect();
     /// assert_eq!(found, [("answers", 0), ("numbers", 1)]);
+    /// assert_eq!(answers.namespaces()?[1].serializer, "msgpack");
     /// # Ok(())
     /// # }
     /// ```
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
         self.inner.entries.namespaces()
+    }
+
+    /// What the store is: its backend, format, cipher and limit, when it was made. Costs two lookups.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::{BackendKind, Cache};
+    ///
+    /// let cache: Cache<str, u32> = Cache::builder(dir.path().join("store")).max_bytes(16 << 20).open()?;
+    /// let store = cache.store_info()?;
+    /// assert_eq!((store.backend, store.format_version), (BackendKind::Lmdb, 1));
+    /// assert_eq!((store.cipher, store.max_bytes), (None, Some(16 << 20)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn store_info(&self) -> Result<StoreInfo> {
+        self.inner.entries.store_info()
+    }
+
+    /// Describes another handle on this store: of another namespace, or with other options. None are taken over but the
+    /// path; what is left out is as the store has it.
+    ///
+    /// While this handle is open, the other is opened without a secret, and so without the time a passphrase costs. One
+    /// that is given is checked. Once this handle is closed, it is needed.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::{Cache, Secret};
+    ///
+    /// let builder = Cache::builder(dir.path().join("store")).encryption(Secret::passphrase("correct horse"));
+    /// let answers: Cache<str, String> = builder.open()?;
+    /// let numbers: Cache<str, u32> = answers.sibling()?.namespace("numbers").open()?;
+    /// numbers.insert("a", &1)?;
+    /// assert_eq!(answers.namespaces()?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sibling<L: ?Sized, W>(&self) -> Result<Builder<L, W>> {
+        let live = self.inner.entries.store.live()?;
+        Ok(Builder::beside(&live))
     }
 
     /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.

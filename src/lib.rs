@@ -103,7 +103,7 @@ pub use cache::Cache;
 pub use clock::Clock;
 #[cfg(feature = "load")]
 pub use entries::ByteEntry;
-pub use entries::{EntryInfo, EntryTimes, NamespaceInfo, Stats, VerifyReport};
+pub use entries::{EntryInfo, EntryTimes, NamespaceInfo, Stats, StoreInfo, VerifyReport};
 pub use error::{BoxError, Error, Result};
 pub use held::Held;
 pub use iter::Iter;

@@ -65,7 +65,7 @@ impl Secret {
     }
 
     /// A passphrase, with the default [`Argon2Params`]. Unlocking takes about 0.2 seconds and 64 MiB of memory, once
-    /// for each open.
+    /// for each open but that of a [`sibling`](crate::Cache::sibling).
     ///
     /// The passphrase counts as its UTF-8 bytes, so `é` typed as one character and as two are different. An empty one
     /// is refused with [`Error::Invalid`] when the store is opened.

@@ -5,6 +5,8 @@
 mod backend;
 #[path = "basics/batch.rs"]
 mod batch;
+#[path = "basics/description.rs"]
+mod description;
 
 use std::time::Duration;
 

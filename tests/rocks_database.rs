@@ -63,7 +63,7 @@ fn a_batch_is_made_whole_and_in_its_order() {
     batch.delete(b"a");
     batch.put(b"b", b"2");
     assert_eq!(batch.len(), 4);
-    database.write(&batch).unwrap();
+    database.write(batch).unwrap();
     assert_eq!(all(&database, Scan::new(Range::all())), [(b"b".to_vec(), b"2".to_vec())]);
 }
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod change;
+mod description;
 #[cfg(feature = "load")]
 mod load;
 mod read;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 pub use self::batch::EntryTimes;
 pub(crate) use self::batch::{Age, Bytes, Change, Changes};
 pub(crate) use self::change::{Expect, Written};
+pub use self::description::{NamespaceInfo, StoreInfo};
 #[cfg(feature = "load")]
 pub use self::load::ByteEntry;
 pub(crate) use self::read::Read;
@@ -28,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::Compressor;
 use crate::store::{
     Commit, Findings, Header, Live, Namespace, Store, collect_graves, count_expired, due, flush_accesses,
-    granularity, list_namespaces, sweep,
+    granularity, sweep,
 };
 
 /// How long new entries live.
@@ -116,16 +118,6 @@ pub struct Stats {
     pub expirations: u64,
 }
 
-/// A namespace of a store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct NamespaceInfo {
-    /// Its name.
-    pub name: String,
-    /// Its entries that are not expired.
-    pub entries: u64,
-}
-
 /// What [`verify`](crate::Cache::verify) found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -171,21 +163,6 @@ impl Entries {
             let all = view.counters(namespace)?.entries;
             let expired = count_expired(&live, view, now, |of| of == namespace)?;
             Ok(all.saturating_sub(expired.get(&namespace).copied().unwrap_or(0)))
-        })
-    }
-
-    /// All namespaces of the store.
-    pub(crate) fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        let live = self.store.live()?;
-        let now = live.config.clock.now();
-        live.read(|view| {
-            let expired = count_expired(&live, view, now, |_| true)?;
-            let info = |(name, id)| {
-                let all = view.counters(id)?.entries;
-                let expired = expired.get(&id).copied().unwrap_or(0);
-                Ok(NamespaceInfo { name, entries: all.saturating_sub(expired) })
-            };
-            list_namespaces(view)?.into_iter().map(info).collect()
         })
     }
 

@@ -1,10 +1,11 @@
 //! What a store is opened with in this process.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::backend::BackendKind;
+use super::live::Unlocked;
 use crate::clock::ClockSource;
 use crate::pipeline::Cipher;
 use crate::secret::Secret;
@@ -51,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) path: PathBuf,
     pub(crate) backend: Option<BackendKind>,
     pub(crate) secret: Option<Secret>,
+    /// What an open handle was let in by: as good as the secret while the store is open with it.
+    pub(crate) beside: Option<Weak<Unlocked>>,
     pub(crate) cipher: Option<Arc<dyn Cipher>>,
     pub(crate) durability: Option<Durability>,
     pub(crate) maintenance: Option<Maintenance>,
@@ -65,6 +68,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Whether it comes from a handle of what is open.
+    pub(super) fn is_beside(&self, open: &Arc<Unlocked>) -> bool {
+        self.beside.as_ref().is_some_and(|beside| Weak::as_ptr(beside) == Arc::as_ptr(open))
+    }
+
     pub(crate) const MAP_SIZE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 1 << 30 };
     pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 }

@@ -64,6 +64,7 @@ pub(crate) use self::limits::largest_entry;
 pub(crate) use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
+pub(crate) use self::opening::{read_state, store_record};
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;

@@ -131,14 +131,14 @@ impl Namespace {
     }
 }
 
-/// The names and present ids of all namespaces, in the order of their names.
-pub(crate) fn list_namespaces(view: &ReadView<'_>) -> Result<Vec<(String, NamespaceId)>> {
+/// All namespaces with their names, in the order of these.
+pub(crate) fn list_namespaces(view: &ReadView<'_>) -> Result<Vec<(String, NamespaceRecord)>> {
     let mut all = Vec::new();
     for record in view.range(&[kind::NAMESPACE], &[kind::NAMESPACE + 1])? {
         let (key, record) = record?;
         let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
         let name = name.ok_or_else(|| Error::damaged("a namespace has a name that is not text"))?;
-        all.push((name.to_owned(), NamespaceRecord::decode(record)?.id));
+        all.push((name.to_owned(), NamespaceRecord::decode(record)?));
     }
     Ok(all)
 }

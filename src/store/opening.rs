@@ -25,7 +25,7 @@ use super::limits::{MAP_UNIT, MIN_MAX_BYTES};
 use super::live::{Live, Parts, Unlocked};
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
-use super::records::{StateRecord, StoreRecord};
+use super::records::{STORE_VERSION, StateRecord, StoreRecord};
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::{Shared, Store, sweep};
@@ -232,6 +232,9 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
         }
         _ => {}
     }
+    if request.secret.is_none() && request.is_beside(&lock(&shared.unlocked)) {
+        return Ok(());
+    }
     unlock(&record, config, request.secret.as_ref(), &shared.dir).map(drop)
 }
 
@@ -384,6 +387,7 @@ impl Opening {
             None if read_only => return Err(Error::NotFound { path: dir.to_owned() }),
             None => (
                 StoreRecord {
+                    version: STORE_VERSION,
                     id: random()?,
                     created: config.clock.now(),
                     cipher: String::new(),
@@ -479,12 +483,12 @@ pub(super) fn encrypted_record(
     Ok((record, Unlocked::new(Some(StoreKeys::derive(&data_key)))))
 }
 
-pub(super) fn store_record(view: &ReadView<'_>) -> Result<StoreRecord> {
+pub(crate) fn store_record(view: &ReadView<'_>) -> Result<StoreRecord> {
     let bytes = view.get(STORE_KEY)?.ok_or_else(|| Error::damaged("the store record is missing"))?;
     StoreRecord::decode(bytes)
 }
 
-fn read_state(view: &ReadView<'_>) -> Result<StateRecord> {
+pub(crate) fn read_state(view: &ReadView<'_>) -> Result<StateRecord> {
     let bytes = view.get(STATE_KEY)?.ok_or_else(|| Error::damaged("the state record is missing"))?;
     StateRecord::decode(bytes)
 }

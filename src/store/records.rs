@@ -13,6 +13,8 @@ const STORE_MAGIC: &[u8; 8] = b"CACHMERE";
 /// What was fixed when the store was made, but for `envelope`, which changes with the secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct StoreRecord {
+    /// Of the format that the store is in.
+    pub(crate) version: u32,
     /// Random; tells copies of a store from different stores.
     pub(crate) id: [u8; 16],
     pub(crate) created: Time,
@@ -25,7 +27,7 @@ pub(crate) struct StoreRecord {
 impl StoreRecord {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = STORE_MAGIC.to_vec();
-        out.extend_from_slice(&STORE_VERSION.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.created.0.to_le_bytes());
         put_text(&mut out, &self.cipher);
@@ -38,11 +40,12 @@ impl StoreRecord {
         if fields.array::<8>()? != *STORE_MAGIC {
             return Err(Error::damaged("the store record does not start with its magic"));
         }
-        let found = fields.u32()?;
-        if found > STORE_VERSION {
-            return Err(Error::NewerFormat { found, supported: STORE_VERSION });
+        let version = fields.u32()?;
+        if version > STORE_VERSION {
+            return Err(Error::NewerFormat { found: version, supported: STORE_VERSION });
         }
         Ok(StoreRecord {
+            version,
             id: fields.array()?,
             created: Time(fields.u64()?),
             cipher: fields.text()?,
@@ -241,7 +244,13 @@ mod tests {
     use super::*;
 
     fn store() -> StoreRecord {
-        StoreRecord { id: [9; 16], created: Time(5), cipher: "c".into(), envelope: vec![1, 2] }
+        StoreRecord {
+            version: STORE_VERSION,
+            id: [9; 16],
+            created: Time(5),
+            cipher: "c".into(),
+            envelope: vec![1, 2],
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,18 @@ import pytest
 from cachemere import Cache
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """What the program does, in a process of its own."""
+def run(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """What the program does, in a process of its own. Others are variables of the environment."""
     command = [sys.executable, "-m", "cachemere", *map(str, arguments)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=os.environ | more,
+        check=False,
+        timeout=60,
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -31,7 +40,7 @@ def test_every_command_works(store: Path, tmp_path: Path) -> None:
     stats = json.loads(run("stats", store, "--full", "--json").stdout)
     assert (stats["backend"], stats["entries"], stats["namespaces"][0]["expiring"]) == ("rocksdb", 20, 10)
     assert [file["name"] for file in stats["files"]] == ["rocksdb", "token"]
-    assert "backend    RocksDB, not encrypted" in run("stats", store).stdout
+    assert "backend    RocksDB, format 1, not encrypted" in run("stats", store).stdout
     listed = run("ls", store, "--limit", "2", "--reverse", "--json").stdout.splitlines()
     assert [json.loads(line)["key"] for line in listed] == ["k19", "k18"]
     assert json.loads(run("get", store, "k5").stdout) == {"n": 5}
@@ -41,6 +50,24 @@ def test_every_command_works(store: Path, tmp_path: Path) -> None:
     assert run("compact", store).stdout.startswith("gave back ")
     assert run("backup", store, tmp_path / "backup").stdout.startswith("copied ")
     assert run("export", tmp_path / "backup").stdout == run("export", store).stdout != ""
+
+
+def test_an_encrypted_store_is_looked_at_and_looked_after(tmp_path: Path) -> None:
+    with Cache(tmp_path / "store", backend="rocksdb", encryption_key="a passphrase", max_entries=50) as cache:
+        cache["k"] = 1
+        with cache.namespace("other") as other:
+            other["k"] = 2
+        # While this process writes it, too.
+        looked = run("stats", tmp_path / "store", CACHEMERE_KEY="a passphrase")
+        assert looked.returncode == 0 and "RocksDB, format 1, encrypted (xchacha20poly1305)" in looked.stdout
+    stats = json.loads(run("stats", tmp_path / "store", "--json", CACHEMERE_KEY="a passphrase").stdout)
+    assert (stats["cipher"], stats["max_bytes"], stats["entries"]) == ("xchacha20poly1305", None, 2)
+    assert [it["max_entries"] for it in stats["namespaces"]] == [50, 50]
+    assert len(run("export", tmp_path / "store", CACHEMERE_KEY="a passphrase").stdout.splitlines()) == 2
+    for command in ("verify", "sweep", "compact"):
+        assert run(command, tmp_path / "store", CACHEMERE_KEY="a passphrase").returncode == 0
+    done = run("ls", tmp_path / "store", CACHEMERE_KEY="another")
+    assert done.returncode == 1 and "wrong secret" in done.stderr
 
 
 def test_looking_works_while_another_process_writes(store: Path) -> None:

@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{
-    BackendKind, ByteBatch, ByteCache, Condition, Durability, EntryTimes, Error, Known, LoadGuard,
+    BackendKind, ByteBatch, ByteCache, Condition, Durability, EntryInfo, EntryTimes, Error, Known, LoadGuard,
     Maintenance, Payload, RawEntry, ScanPosition, Secret, Zstd,
 };
 use pyo3::exceptions::PyException;
@@ -84,13 +84,19 @@ pub(crate) struct Scanner {
     position: Mutex<ScanPosition>,
     reverse: bool,
     keys_only: bool,
+    with_info: bool,
 }
 
+/// Key, value, version and tags.
 type Met<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>);
+/// The same with times and size as of [`Store::times`], and the cost in seconds.
+type MetWithInfo<'py> =
+    (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Times, Option<f64>);
 
 #[pymethods]
 impl Scanner {
-    /// The next entries as (key, value, version, tags), and the exception for each that cannot be read; empty at the end.
+    /// The next entries as (key, value, version, tags), with times and cost behind them if these are wanted, and the exception
+    /// for each that cannot be read; empty at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let store = self.store.get();
         let cache = store.cache(py)?;
@@ -101,7 +107,7 @@ impl Scanner {
         entries
             .into_iter()
             .map(|entry| match entry.map_err(from_engine).and_then(|entry| self.read(py, store, &entry)) {
-                Ok(met) => Ok(met.into_pyobject(py)?.into_any()),
+                Ok(met) => Ok(met),
                 Err(error) if error.is_instance_of::<PyException>(py) => {
                     Ok(error.into_value(py).into_bound(py).into_any())
                 }
@@ -112,10 +118,16 @@ impl Scanner {
 }
 
 impl Scanner {
-    fn read<'py>(&self, py: Python<'py>, store: &Store, entry: &RawEntry) -> PyResult<Met<'py>> {
-        let (key, tags, value) =
+    fn read<'py>(&self, py: Python<'py>, store: &Store, entry: &RawEntry) -> PyResult<Bound<'py, PyAny>> {
+        let Unpacked { key, value, tags, cost } =
             store.unpack(py, &entry.key, &entry.payload, entry.info.tag, !self.keys_only)?;
-        Ok((key, value, Py::new(py, Version(entry.version))?, tags))
+        let version = Py::new(py, Version(entry.version))?;
+        if self.with_info {
+            let met: MetWithInfo<'py> = (key, value, version, tags, times(&entry.info), cost);
+            return Ok(met.into_pyobject(py)?.into_any());
+        }
+        let met: Met<'py> = (key, value, version, tags);
+        Ok(met.into_pyobject(py)?.into_any())
     }
 }
 
@@ -237,9 +249,10 @@ impl Store {
         self.policy.traverse(&visit)
     }
 
-    /// Opens the store now instead of at first use.
-    fn open_now(&self, py: Python<'_>) -> PyResult<()> {
-        self.cache(py).map(drop)
+    /// Opens the store now instead of at first use. Beside an open handle of the same store it needs no secret.
+    #[pyo3(signature = (beside=None))]
+    fn open_now(&self, py: Python<'_>, beside: Option<&Bound<'_, Store>>) -> PyResult<()> {
+        self.opened(py, beside.and_then(|beside| beside.get().cache.get())).map(drop)
     }
 
     /// Whether it was opened.
@@ -420,15 +433,13 @@ impl Store {
         done
     }
 
-    /// Creation, access, modification, expiry (seconds since the epoch) and size in bytes.
+    /// Creation, access, modification, expiry (seconds since the epoch), size in bytes, and the seconds without access after
+    /// which it expires.
     fn times(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Times>> {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         let info = detached(key.py(), || cache.info(&bytes))?;
-        Ok(info.map(|info| {
-            let expires = info.expires.map(stamp);
-            (stamp(info.created), stamp(info.accessed), stamp(info.modified), expires, info.stored_size)
-        }))
+        Ok(info.as_ref().map(self::times))
     }
 
     #[pyo3(signature = (key, ttl=None))]
@@ -439,9 +450,9 @@ impl Store {
         detached(key.py(), || cache.touch(&bytes, ttl))
     }
 
-    #[pyo3(signature = (reverse=false, keys_only=false))]
-    fn scanner(slf: Bound<'_, Self>, reverse: bool, keys_only: bool) -> Scanner {
-        Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only }
+    #[pyo3(signature = (reverse=false, keys_only=false, with_info=false))]
+    fn scanner(slf: Bound<'_, Self>, reverse: bool, keys_only: bool, with_info: bool) -> Scanner {
+        Scanner { store: slf.unbind(), position: Mutex::default(), reverse, keys_only, with_info }
     }
 
     /// Removes the entry that was inserted last and returns its key and value; not if they cannot be read.
@@ -449,7 +460,8 @@ impl Store {
         let cache = self.cache(py)?;
         loop {
             let Some(entry) = detached(py, || cache.newest())? else { return Ok(None) };
-            let (key, _, value) = self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
+            let Unpacked { key, value, .. } =
+                self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
             if detached(py, || cache.remove_if(&entry.key, entry.version))? {
                 self.residents.forget(&key);
                 return Ok(Some((key, value)));
@@ -595,6 +607,29 @@ impl Store {
         Ok(all.into_iter().map(|it| (it.name, it.entries)).collect())
     }
 
+    /// Backend, format version, id, creation (seconds since the epoch), cipher, limit in bytes; and of each namespace name,
+    /// entries that are not expired, serializers of keys and of values, compressor, limit of entries.
+    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Described<'py>> {
+        let cache = self.cache(py)?;
+        let (store, namespaces) = detached(py, || Ok((cache.store_info()?, cache.namespaces()?)))?;
+        let backend = match store.backend {
+            BackendKind::RocksDb => "rocksdb",
+            _ => "lmdb",
+        };
+        let namespaces = namespaces
+            .into_iter()
+            .map(|it| (it.name, it.entries, it.key_serializer, it.serializer, it.compressor, it.max_entries));
+        Ok((
+            backend,
+            store.format_version,
+            PyBytes::new(py, &store.id),
+            stamp(store.created),
+            store.cipher,
+            store.max_bytes,
+            namespaces.collect(),
+        ))
+    }
+
     /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
     fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
         let cache = self.cache(py)?;
@@ -663,12 +698,31 @@ impl Store {
     }
 }
 
-type Times = (f64, f64, f64, Option<f64>, u64);
+type Times = (f64, f64, f64, Option<f64>, u64, Option<f64>);
+type DescribedNamespace = (String, u64, String, String, Option<String>, Option<u64>);
+type Described<'py> =
+    (&'static str, u32, Bound<'py, PyBytes>, f64, Option<String>, Option<u64>, Vec<DescribedNamespace>);
 /// A write of a batch: key, value, time to live, tags, and its times if they are given.
 type Write<'py> =
     (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<f64>, Option<Bound<'py, PyTuple>>, Option<GivenTimes>);
 type GivenTimes = (f64, f64, Option<f64>);
 type Fetched<'py> = (Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Option<f64>);
+
+/// What an entry says of itself, as [`Store::times`] gives it.
+fn times(info: &EntryInfo) -> Times {
+    let expires = info.expires.map(stamp);
+    let idle = info.idle.map(|idle| idle.as_secs_f64());
+    (stamp(info.created), stamp(info.accessed), stamp(info.modified), expires, info.stored_size, idle)
+}
+
+/// An entry as Python's objects.
+struct Unpacked<'py> {
+    key: Bound<'py, PyAny>,
+    /// `None` if it was not wanted.
+    value: Bound<'py, PyAny>,
+    tags: Bound<'py, PyTuple>,
+    cost: Option<f64>,
+}
 
 /// Tags and cost of a preface.
 fn aside<'py>(
@@ -683,6 +737,10 @@ fn aside<'py>(
 
 impl Store {
     fn cache(&self, py: Python<'_>) -> PyResult<&ByteCache> {
+        self.opened(py, None)
+    }
+
+    fn opened(&self, py: Python<'_>, beside: Option<&ByteCache>) -> PyResult<&ByteCache> {
         if let Some(cache) = self.cache.get() {
             return Ok(cache);
         }
@@ -691,7 +749,7 @@ impl Store {
         }
         // Opening is when there is most to tell, of a recovery for example.
         logging::look_at_level(py, Duration::ZERO)?;
-        let opened = py.detach(|| self.settings.open());
+        let opened = py.detach(|| self.settings.open(beside));
         logging::hand_on(py)?;
         let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used. Or it has closed the store meanwhile.
@@ -757,7 +815,7 @@ impl Store {
         Ok((decoded.value, cost))
     }
 
-    /// Key, tags and, if wanted, value of a stored entry.
+    /// A stored entry, with its value if that is wanted.
     fn unpack<'py>(
         &self,
         py: Python<'py>,
@@ -765,19 +823,19 @@ impl Store {
         payload: &[u8],
         tag: u8,
         with_value: bool,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
+    ) -> PyResult<Unpacked<'py>> {
         let (preface, value) = if with_value {
             let decoded = values::decode(py, &self.policy, payload, tag)?;
             (decoded.preface, decoded.value)
         } else {
             (values::split(py, &self.policy, payload, tag)?.0, py.None().into_bound(py))
         };
-        let (tags, _) = aside(py, preface.as_ref())?;
-        let given = match &preface {
+        let (tags, cost) = aside(py, preface.as_ref())?;
+        let key = match &preface {
             Some(preface) if preface.get_item(0)?.is_truthy()? => preface.get_item(1)?,
             _ => keys::decode(py, &self.policy, key)?,
         };
-        Ok((given, tags, value))
+        Ok(Unpacked { key, value, tags, cost })
     }
 }
 
@@ -790,11 +848,15 @@ fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> cachemere::Result<T>
 }
 
 impl Settings {
-    fn open(&self) -> cachemere::Result<ByteCache> {
-        let mut builder = ByteCache::builder(&self.path)
-            .namespace(&self.namespace)
-            .read_only(self.read_only)
-            .serializer_name(&self.serializer);
+    /// Opens it, beside a handle of the same store if there is one.
+    fn open(&self, beside: Option<&ByteCache>) -> cachemere::Result<ByteCache> {
+        let beside = beside.filter(|open| self.path.canonicalize().is_ok_and(|path| path == open.path()));
+        let builder = match beside {
+            Some(open) => open.sibling()?,
+            None => ByteCache::builder(&self.path),
+        };
+        let mut builder =
+            builder.namespace(&self.namespace).read_only(self.read_only).serializer_name(&self.serializer);
         if let Some(backend) = self.backend {
             builder = builder.backend(backend);
         }
@@ -815,7 +877,7 @@ impl Settings {
             Some(false) => builder.compression::<Zstd>(None),
             None => builder,
         };
-        if let Some(secret) = &self.secret {
+        if let Some(secret) = self.secret.as_ref().filter(|_| beside.is_none()) {
             builder = builder.encryption(secret.clone());
         }
         if self.sync {

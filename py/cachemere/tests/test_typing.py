@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from typing_extensions import assert_type
 import cachemere
-from cachemere import Cache, EntryInfo, PersistDict, Stats, VerifyReport
+from cachemere import Cache, EntryInfo, NamespaceInfo, PersistDict, Stats, StoreInfo, VerifyReport
 
 """
 
@@ -49,6 +49,8 @@ assert_type(cache.items(), Iterator[tuple[Any, Any]])
 assert_type(len(cache), int)
 assert_type(cache.namespace("n"), Cache)
 assert_type(cache.stats(), Stats)
+assert_type(cache.describe(), StoreInfo)
+assert_type(cache.describe().namespaces, tuple[NamespaceInfo, ...])
 assert_type(cache.verify(), VerifyReport)
 assert_type(cache.sweep(), int)
 with cache as same:

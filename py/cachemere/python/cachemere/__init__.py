@@ -12,7 +12,7 @@ import atexit
 # The first is the first: all others use the engine.
 from . import _which_engine as _which_engine
 from . import errors
-from ._info import EntryInfo, Stats, VerifyReport
+from ._info import EntryInfo, NamespaceInfo, Stats, StoreInfo, VerifyReport
 from ._load import LoadSummary
 from ._memoize import memoize
 from ._memoized import Memoized
@@ -32,9 +32,11 @@ __all__ = [
     "Hit",
     "LoadSummary",
     "Memoized",
+    "NamespaceInfo",
     "Parallel",
     "PersistDict",
     "Stats",
+    "StoreInfo",
     "VerifyReport",
     "errors",
     "memoize",

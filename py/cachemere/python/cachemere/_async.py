@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from ._info import EntryInfo, Stats, VerifyReport
+from ._info import EntryInfo, Stats, StoreInfo, VerifyReport
 from ._load import MEMORY_BUDGET, Format, Kind, LoadSummary
 from .errors import CacheError
 
@@ -198,6 +198,10 @@ class AsyncTwins:
     async def astats(self) -> Stats:
         """As :meth:`Cache.stats`."""
         return await asyncio.to_thread(self._sync.stats)
+
+    async def adescribe(self) -> StoreInfo:
+        """As :meth:`Cache.describe`."""
+        return await asyncio.to_thread(self._sync.describe)
 
     async def asweep(self) -> int:
         """As :meth:`Cache.sweep`."""

@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ._info import Stats, VerifyReport, stats, verify
+from ._info import Stats, StoreInfo, VerifyReport, describe, stats, verify
 from ._options import Options, Secret, change_secret, resolve
 
 if sys.version_info >= (3, 11):
@@ -35,6 +35,21 @@ class Handle:
     def stats(self) -> Stats:
         """Counts of this handle, and sizes."""
         return stats(self._store)
+
+    def describe(self) -> StoreInfo:
+        """What the store is: its backend, format, cipher and limits, and the mappings in it.
+
+        Costs some lookups for each mapping, and one for each expired entry that is not removed yet.
+
+        >>> from cachemere import Cache
+        >>> with Cache("answers", max_bytes=16 << 20, max_entries=1000) as cache:
+        ...     store = cache.describe()
+        >>> store.backend, store.cipher, store.max_bytes
+        ('lmdb', None, 16777216)
+        >>> [(mapping.name, mapping.entries, mapping.max_entries) for mapping in store.namespaces]
+        [('default', 0, 1000)]
+        """
+        return describe(self._store)
 
     def sweep(self) -> int:
         """Removes all expired entries now; how many."""

@@ -24,6 +24,45 @@ class EntryInfo:
     expires_at: float | None
     #: Bytes in the store, with header, key, compression and encryption.
     size: int
+    #: Seconds without access after which it expires; `None`: however idle.
+    idle: float | None
+
+
+@dataclass(frozen=True)
+class NamespaceInfo:
+    """What a mapping in a store was made with."""
+
+    name: str
+    #: Those that are not expired.
+    entries: int
+    #: Names of what makes bytes of keys and of values: `"python"` for this package, and behind it `"+own keys"` and
+    #: `"+own values"` for functions of the user's.
+    key_serializer: str
+    serializer: str
+    #: The name of what compresses values; `None`: they are not compressed.
+    compressor: str | None
+    #: How many entries it may have; `None`: any number.
+    max_entries: int | None
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What a store is, with the mappings in it."""
+
+    #: `"lmdb"` or `"rocksdb"`.
+    backend: str
+    #: The version of the store's format.
+    format_version: int
+    #: 32 hexadecimal digits, which copies of the store share, and no other store has.
+    id: str
+    #: When the store was made, in seconds since the epoch.
+    created: float
+    #: The name of the cipher; `None`: it is not encrypted.
+    cipher: str | None
+    #: Bytes that the files may take; `None`: any number.
+    max_bytes: int | None
+    #: In the order of their names.
+    namespaces: tuple[NamespaceInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +104,13 @@ def entry_info(store: Store, key: Hashable) -> EntryInfo | None:
     """The times and size of an entry, `None` if there is none."""
     times = store.times(key)
     return None if times is None else EntryInfo(*times)
+
+
+def describe(store: Store) -> StoreInfo:
+    """What the store of a handle is."""
+    backend, version, identity, created, cipher, max_bytes, namespaces = store.describe()
+    found = tuple(NamespaceInfo(*namespace) for namespace in namespaces)
+    return StoreInfo(backend, version, identity.hex(), created, cipher, max_bytes, found)
 
 
 def stats(store: Store) -> Stats:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 from cachemere import Cache, PersistDict
+from cachemere.cli import units
 from command_line import here, ok, run
 
 NOW = time.time()
@@ -30,23 +32,48 @@ def store(path: Path) -> Path:
 def test_stats_shows_files_and_namespaces(store: Path) -> None:
     lines = ok("stats", store).out.splitlines()
     assert lines[0] == f"store      {store}"
-    assert lines[1] == "backend    LMDB, not encrypted"
-    assert lines[2].startswith("on disk    ") and "data.mdb" in lines[2] and "KiB" in lines[2]
-    assert lines[4].split() == ["ENTRIES", "OLDEST", "NEWEST", "COMPRESSION", "NAMESPACE"]
-    rows = [(line.split()[0], line.split()[-2], line.split()[-1]) for line in lines[5:]]
-    assert rows == [("0", "none", "brief"), ("3", "zstd", "default"), ("3", "none", "other")]
+    assert lines[1] == "backend    LMDB, format 1, not encrypted"
+    assert re.fullmatch(r"made       \d+ (s|min) ago", lines[2])
+    assert re.match(r"on disk    [\d.]+ KiB \(checkpoint .*data\.mdb", lines[3])
+    assert ok("stats", store).table()[5] == ["ENTRIES", "AT MOST", "OLDEST", "NEWEST", "COMPRESSION", "NAMESPACE"]
+    rows = [(line.split()[0], line.split()[1], line.split()[-2], line.split()[-1]) for line in lines[6:]]
+    assert rows == [("0", "-", "none", "brief"), ("3", "-", "zstd", "default"), ("3", "-", "none", "other")]
 
     shown = ok("stats", store, "--json").json()
     assert (shown["path"], shown["backend"], shown["encrypted"], shown["entries"]) == (str(store), "lmdb", False, 6)
+    assert (shown["format_version"], shown["cipher"], shown["max_bytes"]) == (1, None, None)
+    assert NOW - 60 < shown["created"] <= shown["namespaces"][1]["oldest"] and len(bytes.fromhex(shown["id"])) == 16
     assert {file["name"]: file["bytes"] for file in shown["files"]}["data.mdb"] == (store / "data.mdb").stat().st_size
     assert shown["bytes_on_disk"] == sum(file["bytes"] for file in shown["files"])
     default = shown["namespaces"][1]
+    assert default.keys() == {
+        "name", "entries", "key_serializer", "serializer", "compressor", "max_entries", "oldest", "newest", "bytes",
+        "expiring", "pickled",
+    }  # fmt: skip
     assert (default["name"], default["serializer"], default["bytes"]) == ("default", "python", None)
+    assert (default["key_serializer"], default["compressor"], default["max_entries"]) == ("python", "zstd", None)
+    assert shown["namespaces"][2]["compressor"] is None
     assert NOW - 60 < default["oldest"] <= default["newest"] < NOW + 600
     assert "expired_not_swept" not in shown
 
     one = ok("stats", store, "--json", "--namespace", "other").json()
     assert [namespace["name"] for namespace in one["namespaces"]] == ["other"]
+
+
+def test_stats_shows_limits(path: Path) -> None:
+    with Cache(path, max_bytes=16 << 20, max_entries=2500) as cache:
+        cache["k"] = 1
+    with Cache(path, namespace="free") as cache:
+        cache["k"] = 1
+    done = ok("stats", path)
+    assert re.match(r"on disk    [\d.]+ KiB of at most 16\.0 MiB \(", done.out.splitlines()[3])
+    rows = [(row[0], row[1], row[-1]) for row in done.table()[6:]]
+    assert rows == [("1", "2,500", "default"), ("1", "-", "free")]
+    shown = ok("stats", path, "--json").json()
+    assert shown["max_bytes"] == 16 << 20
+    assert [namespace["max_entries"] for namespace in shown["namespaces"]] == [2500, None]
+    assert ok("backup", path, path.parent / "copy").out
+    assert ok("stats", path.parent / "copy", "--json").json()["id"] == shown["id"]
 
 
 def test_stats_can_read_everything(store: Path) -> None:
@@ -92,8 +119,21 @@ def test_ls_lists_all_that_is_there(store: Path) -> None:
         "modified": info.mtime,
         "accessed": info.atime,
         "expires": info.expires_at,
+        "idle": None,
         "kind": "dict",
     }
+
+
+def test_ls_shows_what_expires_when_it_is_not_used(path: Path) -> None:
+    with Cache(path, idle=7200) as cache:
+        cache["idle"] = 1
+        cache.set("both", 2, ttl=3600)
+    assert [row[3] for row in here("ls", path).table()[1:]] == ["in 119 min (idle 2 h)", "in 59 min (idle 2 h)"]
+    assert [units.length(seconds) for seconds in (0.25, 1, 90, 1e6)] == ["0.25 s", "1 s", "90 s", "11 d"]
+    lines = here("ls", path, "--json").lines()
+    assert [line["idle"] for line in lines] == [7200, 7200]
+    assert lines[0]["expires"] == pytest.approx(lines[0]["accessed"] + 7200)
+    assert here("get", path, "idle", "--json").json()["idle"] == 7200
 
 
 def test_ls_of_one_namespace_names_no_other(store: Path) -> None:
@@ -231,7 +271,7 @@ def test_export_writes_every_entry(store: Path, tmp_path: Path) -> None:
         "two words",
     ]
     assert lines[0].keys() == {
-        "namespace", "key", "tags", "size", "created", "modified", "accessed", "expires", "cost", "value",
+        "namespace", "key", "tags", "size", "created", "modified", "accessed", "expires", "idle", "cost", "value",
     }  # fmt: skip
     file = tmp_path / "entries.jsonl"
     file.write_text("of yesterday")

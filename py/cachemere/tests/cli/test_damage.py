@@ -103,6 +103,32 @@ def test_a_store_of_another_serializer_says_so(path: Path) -> None:
         done = here(name, path)
         assert done.status == 1 and len(done.out.splitlines()) == lines and "by another program" in done.err
     shown = ok("stats", path)
-    assert shown.out.splitlines()[5].split()[:1] == ["1"] and "(serializer: msgpak)" in shown.out
+    assert shown.out.splitlines()[6].split()[:4] == ["1", "-", "-", "-"] and "(serializer: msgpak)" in shown.out
+    for name in ("verify", "sweep", "compact"):
+        assert here(name, path).status == 0
+
+
+def test_a_namespace_with_another_serializer_for_keys_is_not_ours(path: Path) -> None:
+    with Cache(path) as cache:
+        cache["k"] = 1
+    file = path / "data.mdb"
+    file.write_bytes(file.read_bytes().replace(b"\x06python\x06python\x00", b"\x06utf8-k\x06python\x00"))
+    done = here("ls", path)
+    assert done.status == 1 and "written by another program" in done.err
+    shown = ok("stats", path)
+    assert "default  (serializer: utf8-k, python)" in shown.out
+    (namespace,) = ok("stats", path, "--json").json()["namespaces"]
+    assert (namespace["entries"], namespace["key_serializer"], namespace["oldest"]) == (1, "utf8-k", None)
+
+
+def test_a_compressor_that_this_program_does_not_have_stands_in_no_way(path: Path) -> None:
+    with Cache(path, compression=True, namespace="foreign") as cache:
+        cache["k"] = 1
+    file = path / "data.mdb"
+    file.write_bytes(file.read_bytes().replace(b"\x06python\x06python\x04zstd", b"\x06msgpak\x06msgpak\x04lz77"))
+    with Cache(path, namespace="ours") as cache:
+        cache["k"] = 1
+    shown = ok("stats", path, "--json").json()
+    assert [it["compressor"] for it in shown["namespaces"]] == ["lz77", None]
     for name in ("verify", "sweep", "compact"):
         assert here(name, path).status == 0

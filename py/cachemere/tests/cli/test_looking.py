@@ -127,7 +127,7 @@ def test_a_namespace_that_was_mistyped_is_not_made(path: Path) -> None:
 def test_a_store_without_entries_is_shown(path: Path) -> None:
     with Cache(path) as cache:
         assert len(cache) == 0
-    assert ok("stats", path).out.splitlines()[5].split()[:3] == ["0", "-", "-"]
+    assert ok("stats", path).out.splitlines()[6].split()[:4] == ["0", "-", "-", "-"]
     assert ok("export", path).out == "" and ok("verify", path).out == "read 0 entries, 0 B\nno problems\n"
 
 

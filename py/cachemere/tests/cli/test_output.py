@@ -69,7 +69,7 @@ def test_ctrl_c_ends_it_and_leaves_no_file(store: Path, tmp_path: Path) -> None:
 
 
 def test_an_output_file_that_cannot_be_written_is_an_error(store: Path, tmp_path: Path) -> None:
-    for file in (tmp_path / "none" / "out", tmp_path):
+    for file in (tmp_path / "none" / "out", tmp_path, Path("/")):
         done = here("export", store, "-o", file)
         assert (done.status, done.out) == (1, "") and str(file) in done.err
     assert {place.name for place in tmp_path.iterdir()} == {"store"}

@@ -154,16 +154,20 @@ def test_objects_of_registered_types_are_shown_without_their_classes(path: Path)
     assert kinds == ["plain_data.Pair", "plain_data.Box", "plain_data.Colour", "plain_data.Number", "int"]
 
 
-def test_an_entry_whose_key_needs_its_class_is_shown_without_times(path: Path) -> None:
+def test_an_entry_whose_key_needs_its_class_is_shown_with_its_times(path: Path) -> None:
     from plain_data import Number
 
-    with Cache(path) as cache:
+    with Cache(path, idle=3600) as cache:
         cache[Number.ONE] = "found as 1"
+        info = cache.info(Number.ONE)
+    assert info is not None
     (line,) = ok("export", path).lines()
     assert line["key"] == {"$object": ["enum", {"$tuple": ["plain_data", "Number", "ONE"]}]}
-    assert (line["value"], line["created"], line["size"]) == ("found as 1", None, None)
+    times = (line["created"], line["modified"], line["accessed"], line["expires"], line["idle"], line["size"])
+    assert line["value"] == "found as 1"
+    assert times == (info.ctime, info.mtime, info.atime, info.expires_at, 3600, info.size)
     assert ok("get", path, "1", "--literal").json() == "found as 1"
-    assert ok("ls", path).table()[1][:4] == ["-", "-", "-", "-"]
+    assert ok("ls", path).table()[1][3] == "in 59 min (idle 60 min)"
 
 
 def test_a_dict_with_serializers_of_its_own_is_shown_as_it_is_stored(path: Path) -> None:

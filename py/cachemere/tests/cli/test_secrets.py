@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache
+from cachemere._engine import Store
+from cachemere._options import Options, Secret
 from command_line import here, ok, run
 from terminal import on_a_terminal
 
@@ -137,6 +139,32 @@ def test_on_a_terminal_it_asks_and_does_not_echo(with_phrase: Path, with_key: Pa
     assert status == 1 and "no passphrase was given" in seen
     status, seen = on_a_terminal("get", str(with_phrase), "k", typed="\3")
     assert status == 130 and "Traceback" not in seen
+
+
+@pytest.mark.parametrize(
+    "command", [["stats", "--full"], ["ls"], ["export"], ["get", "k"], ["verify"], ["sweep"], ["compact"]], ids=" ".join
+)
+def test_a_passphrase_is_used_once_however_many_namespaces_there_are(
+    with_phrase: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cache(with_phrase, encryption_key=PHRASE) as cache:
+        for number in range(5):
+            with cache.namespace(f"n{number}") as other:
+                other["k"] = number
+    given: list[object] = []
+
+    def open_and_note(options: Options, secret: Secret | None) -> Store:
+        given.append(secret)
+        return opened(options, secret)
+
+    opened = Options.open
+    monkeypatch.setattr(Options, "open", open_and_note)
+    done = here(command[0], with_phrase, *command[1:], CACHEMERE_KEY=PHRASE)
+    assert (done.status, done.err) == (0, "")
+    # The first finds out that there is a secret.
+    assert given[:2] == [None, PHRASE] and set(given[2:]) <= {None}
+    if command[0] in ("stats", "ls", "export"):
+        assert len(given) == 2 + 6
 
 
 def test_the_question_does_not_go_to_the_output(with_phrase: Path, tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._engine import Store
-from .._info import EntryInfo, entry_info
-from .._walk import met
-from ..errors import CacheError, IncompatibleError
+from .._info import EntryInfo
+from ..errors import IncompatibleError
 from . import json_form
 from .opening import StoreAt
 from .trouble import Troubles
@@ -23,37 +22,38 @@ class Entry:
     key: Any
     value: Any
     tags: tuple[str, ...]
-    #: `None`: the entry is not found by its key, whose class is needed to know what it is equal to; or it was removed
-    #: meanwhile.
-    info: EntryInfo | None
+    info: EntryInfo
+    #: Seconds it took to compute the value, if it was memoized.
+    cost: float | None
 
     def described(self) -> dict[str, Any]:
-        """All but the value, for JSON. Times are in seconds since the epoch."""
+        """All but value and cost, for JSON. Times are in seconds since the epoch."""
         info = self.info
         return {
             "namespace": self.namespace,
             "key": json_form.form(self.key),
             "tags": list(self.tags),
-            "size": None if info is None else info.size,
-            "created": None if info is None else info.ctime,
-            "modified": None if info is None else info.mtime,
-            "accessed": None if info is None else info.atime,
-            "expires": None if info is None else info.expires_at,
+            "size": info.size,
+            "created": info.ctime,
+            "modified": info.mtime,
+            "accessed": info.atime,
+            "expires": info.expires_at,
+            "idle": info.idle,
         }
 
 
-def entries(store: Store, namespace: str, reverse: bool = False) -> Iterator[Entry | Exception]:
-    """The entries in the order of insertion; for one that cannot be read, why."""
-    for found in met(store, reverse, keys_only=False):
-        if isinstance(found, Exception):
-            yield found
-            continue
-        key, value, _, tags = found
-        try:
-            info = entry_info(store, key)
-        except CacheError:
-            info = None
-        yield Entry(namespace, key, value, tags, info)
+def entries(
+    store: Store, namespace: str, reverse: bool = False, keys_only: bool = False
+) -> Iterator[Entry | Exception]:
+    """The entries in the order of insertion; for one that cannot be read, why. With `keys_only` values are `None`."""
+    scanner = store.scanner(reverse, keys_only, with_info=True)
+    while chunk := scanner.chunk():
+        for found in chunk:
+            if isinstance(found, Exception):
+                yield found
+            else:
+                key, value, _, tags, times, cost = found
+                yield Entry(namespace, key, value, tags, EntryInfo(*times), cost)
 
 
 def all_entries(at: StoreAt, names: Iterable[str], troubles: Troubles, reverse: bool = False) -> Iterator[Entry]:

@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-from .._engine import Store
 from ..errors import CacheError
 from . import arguments as common
 from . import json_form, shown, units
@@ -35,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     troubles = Troubles()
     written = 0
     with StoreAt(arguments) as at:
-        names = at.chosen(arguments.namespace)
+        names = [namespace.name for namespace in at.chosen(arguments.namespace)]
         with output(arguments.output) as file:
             for entry in all_entries(at, names, troubles):
                 try:
-                    line = _line(at.reading(entry.namespace), entry, arguments.allow_pickle)
+                    line = _line(entry, arguments.allow_pickle)
                 except CacheError as error:
                     troubles.tell(entry.namespace, error, f"the value of {shown.in_words(entry.key)}")
                     continue
@@ -52,19 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     return troubles.status
 
 
-def _line(store: Store, entry: Entry, allow_pickle: bool) -> str:
-    return json_form.line(entry.described() | {"cost": _cost(store, entry)} | _value(entry, allow_pickle))
+def _line(entry: Entry, allow_pickle: bool) -> str:
+    return json_form.line(entry.described() | {"cost": entry.cost} | _value(entry, allow_pickle))
 
 
 def _value(entry: Entry, allow_pickle: bool) -> dict[str, Any]:
     if isinstance(entry.value, Pickled) and allow_pickle:
         return {"value": json_form.loaded_form(entry.value.load())}
     return {"value": json_form.form(entry.value)}
-
-
-def _cost(store: Store, entry: Entry) -> float | None:
-    """Seconds it took to compute the value, if it was memoized."""
-    if entry.info is None:
-        return None
-    found = store.fetch(entry.key)
-    return None if found is None else found[3]

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         value = value.load()
     if arguments.json:
-        described = Entry(arguments.namespace, key, value, tags, info).described()
+        described = Entry(arguments.namespace, key, value, tags, info, cost).described()
         print(json_form.document(described | {"cost": cost, "value": json_form.loaded_form(value)}, indent=2))
         return status.OK
     try:

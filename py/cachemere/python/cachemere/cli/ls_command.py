@@ -19,7 +19,7 @@ from .trouble import Troubles
 
 def _of_info(name: str, missing: float) -> Callable[[Entry], Any]:
     def value(entry: Entry) -> float:
-        found = None if entry.info is None else getattr(entry.info, name)
+        found = getattr(entry.info, name)
         return missing if found is None else float(found)
 
     return value
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the table."""
     troubles = Troubles()
     with StoreAt(arguments) as at:
-        names = at.chosen(arguments.namespace)
+        names = [namespace.name for namespace in at.chosen(arguments.namespace)]
         backwards = arguments.reverse and arguments.sort == "inserted"
         met = all_entries(at, reversed(names) if backwards else names, troubles, backwards)
         found = _ordered(_wanted(met, arguments), arguments)
@@ -107,16 +107,14 @@ def _show(found: Iterable[Entry], with_namespace: bool) -> None:
 
 def _row(entry: Entry, now: float, with_namespace: bool) -> list[str]:
     info = entry.info
-    if info is None:
-        cells = ["-", "-", "-", "-"]
-    else:
-        cells = [
-            units.size(info.size),
-            units.span(max(0.0, now - info.ctime)),
-            units.ago(info.atime, now),
-            units.ahead(info.expires_at, now),
-        ]
-    cells += [shown.one_line(shown.kind(entry.value)), ",".join(map(shown.word, entry.tags)) or "-"]
+    cells = [
+        units.size(info.size),
+        units.span(max(0.0, now - info.ctime)),
+        units.ago(info.atime, now),
+        units.ahead(info.expires_at, now) + ("" if info.idle is None else f" (idle {units.length(info.idle)})"),
+        shown.one_line(shown.kind(entry.value)),
+        ",".join(map(shown.word, entry.tags)) or "-",
+    ]
     if with_namespace:
         cells.append(shown.word(entry.namespace))
     return [*cells, shown.key(entry.key)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -34,17 +34,19 @@ def output(name: str | None) -> Iterator[OutputFile]:
         yield sys.stdout
         return
     path = Path(os.path.realpath(name))
+    # Known before there is such a file, since an interrupt can come as soon as there is.
+    made = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.partial"
     try:
-        if path.exists() and not path.is_file():
-            # A pipe or a terminal, whose place nothing can take.
-            with open(path, "w", encoding="utf-8") as special:
-                yield special
-            return
-        descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".partial")
-    except OSError as error:
-        raise StoreIOError(f"{one_line(name)} cannot be written: {error.strerror}") from error
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
+        try:
+            if path.exists() and not path.is_file():
+                # A pipe or a terminal, whose place nothing can take.
+                with open(path, "w", encoding="utf-8") as special:
+                    yield special
+                return
+            opened = open(made, "x", encoding="utf-8", opener=_for_its_owner)
+        except OSError as error:
+            raise StoreIOError(f"{one_line(name)} cannot be written: {error.strerror}") from error
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -53,3 +55,7 @@ def output(name: str | None) -> Iterator[OutputFile]:
         with contextlib.suppress(OSError):
             os.unlink(made)
         raise
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

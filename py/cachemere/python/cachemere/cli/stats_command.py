@@ -1,4 +1,4 @@
-"""Show what is in a store: its files, its namespaces, and how many entries they have."""
+"""Show what a store is and what is in it: its files, limits, namespaces, and how many entries they have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from .._engine import Store
+from .._info import NamespaceInfo, describe
 from . import arguments as common
 from . import json_form, table, units
-from .entries import Entry, entries
+from .entries import entries
 from .files import files
 from .opening import StoreAt
 from .shown import one_line, word
@@ -23,10 +25,7 @@ _BACKENDS = {"lmdb": "LMDB", "rocksdb": "RocksDB"}
 class _Namespace:
     """What is told of a namespace."""
 
-    name: str
-    entries: int
-    compression: str
-    serializer: str
+    made: NamespaceInfo
     #: When the first and the last of its keys were inserted.
     oldest: float | None = None
     newest: float | None = None
@@ -52,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the tables."""
     troubles = Troubles()
     with StoreAt(arguments) as at:
-        names = at.chosen(arguments.namespace)
-        found = [_look(at, name, arguments.full, troubles) for name in names]
+        chosen = at.chosen(arguments.namespace)
+        found = [_look(at, namespace, arguments.full, troubles) for namespace in chosen]
         on_disk = files(at.path)
         unswept = _unswept(at) if arguments.full else None
         if arguments.json:
@@ -63,54 +62,72 @@ def run(arguments: argparse.Namespace) -> int:
     return troubles.status
 
 
-def _look(at: StoreAt, name: str, full: bool, troubles: Troubles) -> _Namespace:
-    found = _Namespace(name, at.namespaces()[name], at.compression(name), at.serializer(name))
-    if not is_ours(found.serializer):
+def _look(at: StoreAt, made: NamespaceInfo, full: bool, troubles: Troubles) -> _Namespace:
+    found = _Namespace(made)
+    if not is_ours(made):
         return found
-    store = at.reading(name)
-    found.oldest = next((_created(entry) for entry in entries(store, name) if _created(entry)), None)
-    found.newest = next((_created(entry) for entry in entries(store, name, reverse=True) if _created(entry)), None)
+    store, name = at.reading(made.name), made.name
+    found.oldest, found.newest = _first_created(store, name), _first_created(store, name, reverse=True)
     if full:
         found.bytes = found.expiring = found.pickled = 0
         for entry in entries(store, name):
             if isinstance(entry, Exception):
                 troubles.tell(name, entry)
                 continue
-            found.bytes += entry.info.size if entry.info else 0
-            found.expiring += entry.info is not None and entry.info.expires_at is not None
+            found.bytes += entry.info.size
+            found.expiring += entry.info.expires_at is not None
             found.pickled += isinstance(entry.key, Pickled) or isinstance(entry.value, Pickled)
     return found
 
 
-def _created(entry: Entry | Exception) -> float | None:
-    return None if isinstance(entry, Exception) or entry.info is None else entry.info.ctime
+def _first_created(store: Store, name: str, reverse: bool = False) -> float | None:
+    """Of the first entry that can be read."""
+    met = entries(store, name, reverse, keys_only=True)
+    return next((entry.info.ctime for entry in met if not isinstance(entry, Exception)), None)
 
 
 def _unswept(at: StoreAt) -> int:
     """How many expired entries take room."""
-    return max(0, at.whole().check()[0] - sum(at.namespaces().values()))
+    store = at.whole()
+    return max(0, store.check()[0] - sum(namespace.entries for namespace in describe(store).namespaces))
 
 
 def _described(
-    store: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None
+    at: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None
 ) -> dict[str, Any]:
+    info = at.info
     made = {
-        "path": str(store.path),
-        "backend": store.backend,
-        "encrypted": store.is_encrypted,
+        "path": str(at.path),
+        "backend": info.backend,
+        "format_version": info.format_version,
+        "id": info.id,
+        "created": info.created,
+        "encrypted": info.cipher is not None,
+        "cipher": info.cipher,
+        "max_bytes": info.max_bytes,
         "bytes_on_disk": sum(size for _, size in on_disk),
         "files": [{"name": name, "bytes": size} for name, size in on_disk],
-        "entries": sum(namespace.entries for namespace in found),
-        "namespaces": [dict(vars(namespace)) for namespace in found],
+        "entries": sum(namespace.made.entries for namespace in found),
+        "namespaces": [_described_namespace(namespace) for namespace in found],
     }
     return made if unswept is None else made | {"expired_not_swept": unswept}
 
 
-def _show(store: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None) -> None:
+def _described_namespace(found: _Namespace) -> dict[str, Any]:
+    described = vars(found.made) | vars(found)
+    del described["made"]
+    return described
+
+
+def _show(at: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None) -> None:
+    info, now = at.info, time.time()
+    secrecy = "not encrypted" if info.cipher is None else f"encrypted ({one_line(info.cipher)})"
+    limit = "" if info.max_bytes is None else f" of at most {units.size(info.max_bytes)}"
     parts = ", ".join(f"{one_line(name)} {units.size(size)}" for name, size in on_disk)
-    print(f"store      {one_line(str(store.path))}")
-    print(f"backend    {_BACKENDS[store.backend]}, {'encrypted' if store.is_encrypted else 'not encrypted'}")
-    print(f"on disk    {units.size(sum(size for _, size in on_disk))} ({parts})")
+    print(f"store      {one_line(str(at.path))}")
+    print(f"backend    {_BACKENDS[info.backend]}, format {info.format_version}, {secrecy}")
+    print(f"made       {units.ago(info.created, now)}")
+    print(f"on disk    {units.size(sum(size for _, size in on_disk))}{limit} ({parts})")
     if unswept is not None:
         print(f"expired    {units.plural(unswept, 'entry', 'entries')} not swept yet")
     print()
@@ -118,21 +135,28 @@ def _show(store: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace
         print("no namespaces yet")
         return
     full = unswept is not None
-    head = ["ENTRIES", "OLDEST", "NEWEST", "COMPRESSION", *(["BYTES", "CAN EXPIRE", "PICKLED"] if full else [])]
-    now = time.time()
+    head = ["ENTRIES", "AT MOST", "OLDEST", "NEWEST", "COMPRESSION"]
+    head += ["BYTES", "CAN EXPIRE", "PICKLED"] if full else []
     body = [_row(namespace, now, full) for namespace in found]
-    numbers = frozenset({0, 4, 5, 6} if full else {0})
+    numbers = frozenset({0, 1, 5, 6, 7} if full else {0, 1})
     for line in table.rows([*head, "NAMESPACE"], body, right=numbers):
         print(line)
 
 
 def _row(found: _Namespace, now: float, full: bool) -> list[str]:
-    more: list[str] = []
-    if full:
-        more = ["-" if found.bytes is None else units.size(found.bytes), _count(found.expiring), _count(found.pickled)]
-    foreign = "" if found.serializer == "python" else f"  (serializer: {one_line(found.serializer)})"
+    made = found.made
     times = ["-" if then is None else units.ago(then, now) for then in (found.oldest, found.newest)]
-    return [f"{found.entries:,}", *times, one_line(found.compression), *more, word(found.name) + foreign]
+    cells = [f"{made.entries:,}", _count(made.max_entries), *times, one_line(made.compressor or "none")]
+    if full:
+        size = "-" if found.bytes is None else units.size(found.bytes)
+        cells += [size, _count(found.expiring), _count(found.pickled)]
+    return [*cells, word(made.name) + _foreign(made)]
+
+
+def _foreign(made: NamespaceInfo) -> str:
+    """How keys and values were written, if not in the usual way."""
+    names = dict.fromkeys([made.key_serializer, made.serializer])
+    return "" if [*names] == ["python"] else f"  (serializer: {one_line(', '.join(names))})"
 
 
 def _count(count: int | None) -> str:

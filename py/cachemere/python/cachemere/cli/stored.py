@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._forms import Forms, Packed
+from .._info import NamespaceInfo
 from .._options import Options, Serializers
 from ..errors import DecodeError, KeyFormError, UnsafeValueError
 
@@ -109,9 +110,9 @@ class Looking(Options):
         return _dumps, Pickled
 
 
-def is_ours(recorded: str) -> bool:
-    """Whether the serializers of a namespace are those of this package, with functions of the user's or without."""
-    return recorded.split("+")[0] == "python"
+def is_ours(namespace: NamespaceInfo) -> bool:
+    """Whether its serializers are those of this package, with functions of the user's or without."""
+    return namespace.key_serializer == namespace.serializer and namespace.serializer.split("+")[0] == "python"
 
 
 def looking(recorded: str, **options: Any) -> Looking:

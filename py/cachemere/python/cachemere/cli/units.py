@@ -25,6 +25,11 @@ def span(seconds: float) -> str:
     raise AssertionError
 
 
+def length(seconds: float) -> str:
+    """A length of time that somebody chose, also if it is less than a second."""
+    return span(seconds) if seconds >= 1 else f"{seconds:.3g} s"
+
+
 def ago(then: float, now: float) -> str:
     """A time in the past, as the clocks of one machine see it."""
     return f"{span(max(0.0, now - then))} ago"
