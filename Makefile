@@ -14,8 +14,7 @@ PACKAGE = py/cachemere
 # With the lowest versions of hosts that the extras allow.
 OLDEST_VENV = .venv-oldest
 OLDEST_TESTS = $(addprefix tests/integrations/test_,adapters.py cost.py event_loop.py hosts.py key_value.py langchain.py \
-	langchain_conformance.py langgraph.py litellm.py llama_index.py requests.py second_run.py) \
-	--ignore=tests/http_clients/test_http_real_clients.py tests/http_clients
+	langchain_conformance.py langgraph.py litellm.py llama_index.py requests.py second_run.py) tests/http_clients
 # Of the distribution with RocksDB, in an environment that has both.
 ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
