@@ -1,6 +1,7 @@
 """Programs of libraries that take diskcache, each run in a process of its own: `PROGRAM NAME`, in a directory.
 
-They run what docs/from-diskcache.md shows for their library, and print what they answer and how often a model was asked.
+They run what docs/from-diskcache.md shows for their library, and print what was answered and how often a model was
+asked.
 """
 
 from __future__ import annotations

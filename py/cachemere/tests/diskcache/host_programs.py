@@ -17,7 +17,11 @@ def dspy_attribute() -> Any:
     """DSPy is given the facade in place of its own cache on disk."""
     program, comment = shown("DSPy"), "# or, without install(): "
     # What the comment says, instead of what it is the other way to.
-    for line in ("cachemere.diskcache.install(types=types)\n", 'dspy.configure_cache(disk_cache_dir="answers")\n', comment):
+    for line in (
+        "cachemere.diskcache.install(types=types)\n",
+        'dspy.configure_cache(disk_cache_dir="answers")\n',
+        comment,
+    ):
         assert line in program
         program = program.replace(line, "")
     exec(program, globals())
