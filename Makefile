@@ -14,8 +14,9 @@ PACKAGE = py/cachemere
 # With the lowest versions of hosts that the extras allow.
 OLDEST_VENV = .venv-oldest
 OLDEST_TESTS = $(addprefix tests/integrations/test_,adapters.py cost.py event_loop.py hosts.py key_value.py langchain.py \
-	langchain_conformance.py langgraph.py litellm.py llama_index.py requests.py second_run.py) \
-	--ignore=tests/http_clients/test_http_real_clients.py tests/http_clients
+	langchain_conformance.py langgraph.py litellm.py llama_index.py requests.py second_run.py) tests/http_clients
+# Libraries that take diskcache and go with other versions than those of the hosts: each in an environment of its own.
+OTHER_HOSTS = ragas autogen
 # Of the distribution with RocksDB, in an environment that has both.
 ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
@@ -27,7 +28,8 @@ ROCKS_FEATURES = --release --features tokio,rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
-.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts lint lint-rust lint-python lint-rocks \
+.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
+	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
 	torture bench bench-rust bench-python bench-load bench-rocks bench-facade clean
 
 demo: $(VENV)/package
@@ -55,6 +57,11 @@ test-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 test-oldest-hosts: $(OLDEST_VENV)/package $(OLDEST_VENV)/tools $(OLDEST_VENV)/oldest-hosts
 	cd $(PACKAGE) && ../../$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
 
+test-other-hosts: $(OTHER_HOSTS:%=test-with-%)
+
+$(OTHER_HOSTS:%=test-with-%): test-with-%: .venv-%/package .venv-%/tools .venv-%/host
+	cd $(PACKAGE) && ../../.venv-$*/bin/python -m pytest tests/diskcache/with_$*.py
+
 lint: lint-rust lint-python
 
 lint-rust:
@@ -74,7 +81,8 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
-torture: test-oldest-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
+torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
+		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
@@ -164,13 +172,18 @@ $(VENV)/build-tools: $(VENV)/pip $(ROCKS_PACKAGE)/pyproject.toml
 	$*/bin/pip install --quiet --group $(PACKAGE)/pyproject.toml:test
 	touch $@
 
-$(OLDEST_VENV)/package: $(VENV)/package $(OLDEST_VENV)/pip
-	$(OLDEST_VENV)/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl
-	$(OLDEST_VENV)/bin/pip install --quiet $(WHEELS)/cachemere-*.whl
+# Where the package is only installed.
+$(OLDEST_VENV)/package $(OTHER_HOSTS:%=.venv-%/package): %/package: $(VENV)/package %/pip
+	$*/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl
+	$*/bin/pip install --quiet $(WHEELS)/cachemere-*.whl
 	touch $@
 
 $(OLDEST_VENV)/oldest-hosts: $(OLDEST_VENV)/pip $(PACKAGE)/tests/integrations/oldest.txt
 	$(OLDEST_VENV)/bin/pip install --quiet --requirement $(PACKAGE)/tests/integrations/oldest.txt
+	touch $@
+
+$(OTHER_HOSTS:%=.venv-%/host): .venv-%/host: .venv-%/pip $(PACKAGE)/tests/diskcache/with_%.txt
+	.venv-$*/bin/pip install --quiet --requirement $(PACKAGE)/tests/diskcache/with_$*.txt
 	touch $@
 
 # The libraries that have adapters.
@@ -188,4 +201,4 @@ $(OLDEST_VENV)/oldest-hosts: $(OLDEST_VENV)/pip $(PACKAGE)/tests/integrations/ol
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
-	rm -rf $(VENV) $(ROCKS_VENV) $(OLDEST_VENV) .venv-bench
+	rm -rf $(VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench

@@ -1,63 +1,35 @@
-"""Programs of libraries that take diskcache, each run in a process of its own: `host_programs.py NAME STORE`.
-
-Each prints what it answers and how often the model was asked.
-"""
+"""Programs of DSPy and instructor over the facade."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-
-def run(name: str, store: Path) -> Any:
-    """What a program prints, run in another process."""
-    environment = os.environ | {
-        "DSPY_CACHEDIR": str(store.with_name("dspy's own")),
-        "HOME": str(store.parent),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    }
-    done = subprocess.run(
-        [sys.executable, __file__, name, str(store)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+from host_process import main, shown
 
 
-def dspy_installed(store: str) -> Any:
+def dspy_installed() -> Any:
     """DSPy imports diskcache by itself: it finds the facade."""
-    import cachemere.diskcache
-
-    cachemere.diskcache.install(types=_responses())
-    import dspy
-
-    dspy.configure_cache(disk_cache_dir=store, enable_memory_cache=False)
-    assert type(dspy.cache.disk_cache) is cachemere.diskcache.FanoutCache
+    exec(shown("DSPy"), globals())
     return _ask_dspy()
 
 
-def dspy_attribute(store: str) -> Any:
+def dspy_attribute() -> Any:
     """DSPy is given the facade in place of its own cache on disk."""
-    import cachemere.diskcache as diskcache
-    import dspy
-
-    dspy.configure_cache(enable_memory_cache=False)
-    dspy.cache.disk_cache = diskcache.FanoutCache(store, types=_responses())
+    program, comment = shown("DSPy"), "# or, without install(): "
+    # What the comment says, instead of what it is the other way to.
+    for line in (
+        "cachemere.diskcache.install(types=types)\n",
+        'dspy.configure_cache(disk_cache_dir="answers")\n',
+        comment,
+    ):
+        assert line in program
+        program = program.replace(line, "")
+    exec(program, globals())
     return _ask_dspy()
-
-
-def _responses() -> list[type]:
-    import litellm.types.utils
-    from pydantic import BaseModel
-
-    kinds = vars(litellm.types.utils).values()
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not BaseModel]
 
 
 def _ask_dspy() -> Any:
+    import cachemere.diskcache
     import dspy
     import litellm
 
@@ -74,30 +46,29 @@ def _ask_dspy() -> Any:
     ask = dspy.Predict("question -> answer")
     first, second = ask(question="Why?"), ask(question="Why?")
     assert first.answer == second.answer
-    assert type(dspy.cache.disk_cache).__module__ == "cachemere.diskcache.fanout"
+    assert type(dspy.cache.disk_cache) is cachemere.diskcache.FanoutCache
     return [second.answer, len(asked), len(dspy.cache.disk_cache)]
 
 
-def instructor_cache(store: str) -> Any:
+def instructor_cache() -> Any:
     """instructor's `DiskCache` imports diskcache by itself: it finds the facade."""
-    import cachemere.diskcache
-
-    cachemere.diskcache.install()
-    from instructor.cache import DiskCache
-
-    cache = DiskCache(store)
-    assert type(cache._cache) is cachemere.diskcache.Cache
-    return _ask_instructor({"cache": cache, "cache_ttl": 1000, "cache_namespace": "colours"})
+    asked: list[Any] = []
+    program: dict[str, Any] = {"openai_client": _openai_client(asked)}
+    exec(shown("instructor"), program)
+    cache = program["DiskCache"]("answers")
+    assert type(cache._cache) is program["cachemere"].diskcache.Cache
+    return _ask_instructor(program["client"], asked)
 
 
-def instructor_decorator(store: str) -> Any:
+def instructor_decorator() -> Any:
     """The decorator that instructor's pages recommend, with a `diskcache.Cache`."""
     import functools
     import inspect
 
     import cachemere.diskcache as diskcache
+    import instructor
 
-    cache = diskcache.Cache(store)
+    cache = diskcache.Cache("answers")
 
     def cached(function: Any) -> Any:
         model = inspect.signature(function, eval_str=True).return_annotation
@@ -114,16 +85,13 @@ def instructor_decorator(store: str) -> Any:
 
         return wrapper
 
-    return _ask_instructor({}, cached)
+    asked: list[Any] = []
+    return _ask_instructor(instructor.from_openai(_openai_client(asked)), asked, cached)
 
 
-def _ask_instructor(options: dict[str, Any], decorate: Any = lambda function: function) -> Any:
+def _openai_client(asked: list[Any]) -> Any:
     import httpx
-    import instructor
     import openai
-    from pydantic import BaseModel
-
-    asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
@@ -134,11 +102,15 @@ def _ask_instructor(options: dict[str, Any], decorate: Any = lambda function: fu
         body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": choices}
         return httpx.Response(200, json=body)
 
+    http: Any = httpx.Client(transport=httpx.MockTransport(answer))
+    return openai.OpenAI(api_key="none", http_client=http)
+
+
+def _ask_instructor(client: Any, asked: list[Any], decorate: Any = lambda function: function) -> Any:
+    from pydantic import BaseModel
+
     class Colour(BaseModel):
         name: str
-
-    http = httpx.Client(transport=httpx.MockTransport(answer))
-    client = instructor.from_openai(openai.OpenAI(api_key="none", http_client=http), **options)
 
     def ask(question: str) -> Colour:
         messages = [{"role": "user", "content": question}]
@@ -152,4 +124,4 @@ def _ask_instructor(options: dict[str, Any], decorate: Any = lambda function: fu
 
 
 if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))
+    main(globals())

@@ -16,6 +16,7 @@ import anthropic
 import cachemere.integrations.httpx
 import cachemere.integrations.httpx2
 import httpx
+import httpx2
 import openai
 from cachemere import Cache
 
@@ -27,10 +28,17 @@ MESSAGES: Any = [{"role": "user", "content": "Why is the sky blue?"}]
 
 Options = dict[str, Any]
 
+#: The adapter of the library that OpenAI's client itself uses: httpx before its version 3, httpx2 from then on.
+OF_OPENAI: Any = (
+    cachemere.integrations.httpx2
+    if issubclass(openai.DefaultHttpxClient, httpx2.Client)
+    else cachemere.integrations.httpx
+)
+
 
 def openai_client(url: str, cache: Cache, **options: Any) -> openai.OpenAI:
-    """Over httpx2, which the client itself uses."""
-    transport = cachemere.integrations.httpx2.CachemereTransport(cache, on_error="raise", **options)
+    """Over the library that the client itself uses."""
+    transport = OF_OPENAI.CachemereTransport(cache, on_error="raise", **options)
     http_client = openai.DefaultHttpxClient(transport=transport)
     return openai.OpenAI(base_url=url + "/v1", api_key=API_KEY, http_client=http_client, organization="org-secret")
 
@@ -42,7 +50,7 @@ def openai_client_of_httpx(url: str, cache: Cache, **options: Any) -> openai.Ope
 
 
 def async_openai_client(url: str, cache: Cache, **options: Any) -> openai.AsyncOpenAI:
-    transport = cachemere.integrations.httpx2.AsyncCachemereTransport(cache, on_error="raise", **options)
+    transport = OF_OPENAI.AsyncCachemereTransport(cache, on_error="raise", **options)
     http_client = openai.DefaultAsyncHttpxClient(transport=transport)
     return openai.AsyncOpenAI(base_url=url + "/v1", api_key=API_KEY, http_client=http_client, organization="org-secret")
 

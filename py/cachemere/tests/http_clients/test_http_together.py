@@ -102,6 +102,7 @@ async def test_a_task_that_is_cancelled_lets_another_take_over(endpoint: ChatEnd
     ask = lambda: client.chat.completions.create(model="m", messages=MESSAGES)  # noqa: E731
     first, second = asyncio.ensure_future(ask()), asyncio.ensure_future(ask())
     while not endpoint.asked:
+        assert not first.done(), await first
         await asyncio.sleep(0.01)
     first.cancel()
     assert (await asyncio.wait_for(second, 10)).id == "chat-2" and first.cancelled()
