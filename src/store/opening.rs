@@ -185,10 +185,15 @@ pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
     opened.finish_as(unlocked, flights, None)
 }
 
+/// A limit in bytes, as errors show it.
+fn shown_limit(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "no limit".into(), |bytes| format!("{bytes} bytes"))
+}
+
 /// Checks what another handle of this process asks against what the store is open with.
 pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
     let differs = |what, stored: String, asked: String| {
-        let stored = format!("{stored} (it is open in this process)");
+        let asked = format!("{asked} while another handle of this process has it open");
         Err(Error::Incompatible { path: shared.dir.clone(), what, stored, asked })
     };
     let Some(live) = &*shared.current.load() else { return Err(Error::Closed) };
@@ -207,7 +212,7 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
     }
     match request.max_bytes {
         Some(asked) if asked != live.max_bytes => {
-            return differs("max_bytes", format!("{:?}", live.max_bytes), format!("{asked:?}"));
+            return differs("max_bytes", shown_limit(live.max_bytes), shown_limit(asked));
         }
         _ => {}
     }
@@ -462,8 +467,8 @@ impl Opening {
             return Err(Error::Incompatible {
                 path: self.dir.clone(),
                 what: "max_bytes",
-                stored: format!("{recorded:?} (other processes have it open)"),
-                asked: format!("{asked:?}"),
+                stored: shown_limit(recorded),
+                asked: format!("{} while other processes have it open", shown_limit(asked)),
             });
         }
         Ok(asked)
