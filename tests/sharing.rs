@@ -260,7 +260,13 @@ fn size_limits() {
     let differs = Cache::<u32, Vec<u8>>::builder(&path).max_bytes(8 << 20).open();
     assert!(matches!(differs, Err(Error::Incompatible { what: "max_bytes", .. })), "{differs:?}");
     let none = Cache::<u32, Vec<u8>>::builder(&path).max_bytes(None).open();
-    assert!(matches!(none, Err(Error::Incompatible { what: "max_bytes", .. })), "{none:?}");
+    match none {
+        Err(Error::Incompatible { what: "max_bytes", stored, asked, .. }) => {
+            assert_eq!(stored, "4194304 bytes");
+            assert_eq!(asked, "no limit while other processes have it open");
+        }
+        other => panic!("{other:?}"),
+    }
     // The same limit, and none given, are both right; the limit holds in either case.
     let same = Cache::<u32, Vec<u8>>::builder(&path).max_bytes(4 << 20).open().unwrap();
     let silent = open(&path);
