@@ -15,9 +15,13 @@ hypothesis.settings.register_profile(
     "short",
     max_examples=60,
     deadline=None,
+    # The same examples each time; the long form finds new ones.
+    derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
-hypothesis.settings.register_profile("torture", hypothesis.settings.get_profile("short"), max_examples=2000)
+hypothesis.settings.register_profile(
+    "torture", hypothesis.settings.get_profile("short"), max_examples=2000, derandomize=False
+)
 hypothesis.settings.load_profile("torture" if TORTURE else "short")
 
 # LiteLLM asks the network for prices when it is imported, and waits, unless it is told that those it has will do.
