@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,13 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 # Python 3.12 and later warn of forks in processes with threads, which is what some tests are about.
 warnings.filterwarnings("ignore", message=".*use of fork\\(\\) may lead to deadlocks.*")
+
+
+def pytest_collection_finish() -> None:
+    # The hosts are half a million objects. Whenever Python looked through them for garbage it would stop for as much as
+    # half a second, which is what it looks like when a call waits that must not.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

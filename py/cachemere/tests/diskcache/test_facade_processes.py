@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cachemere import diskcache
-from workers import killed, result, say, start
+from workers import killed, result, say, start, tell
 
 
 def test_numbers_are_counted_exactly(path: Path, torture: bool) -> None:
@@ -65,9 +65,11 @@ def test_a_transaction_comes_to_its_turn_among_writers_without_a_pause(path: Pat
 def test_what_is_pushed_is_pulled_once(path: Path, torture: bool) -> None:
     times = 2000 if torture else 120
     producers = [start("produce", path, name, times) for name in "ab"]
-    consumers = [start("consume", path, 3) for _ in range(2)]
+    consumers = [start("consume", path) for _ in range(2)]
     for producer in producers:
         result(producer)
+    with diskcache.Cache(path) as cache:
+        cache["all is pushed"] = True
     got = Counter(tuple(value) for consumer in consumers for value in result(consumer))
     assert got == Counter((name, number) for name in "ab" for number in range(times))
 
@@ -101,7 +103,7 @@ def cache_items(cache: diskcache.Cache) -> list[tuple[object, object]]:
 
 def test_the_lock_of_who_is_killed_is_free_when_it_expires(path: Path) -> None:
     with diskcache.Cache(path) as cache:
-        killed(start("die_with_lock", path, 0.7))
+        killed(start("die_with_lock", path, 1.5))
         lock = diskcache.Lock(cache, "lock")
         assert lock.locked()
         lock.acquire()
@@ -116,12 +118,7 @@ def test_the_lock_of_who_is_killed_is_free_when_it_expires(path: Path) -> None:
 def test_a_queue_is_whole_after_a_kill_at_any_moment(path: Path, torture: bool) -> None:
     for round_ in range(20 if torture else 3):
         process = start("die_pushing", path)
-        assert say(process) == "ready"
-        time.sleep(0.05 + round_ * 0.01)
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        killed(process, "pushed one", after=0.05 + round_ * 0.01)
         with diskcache.Cache(path) as cache:
             got = []
             while (pulled := cache.pull()) != (None, None):
@@ -149,6 +146,7 @@ def test_a_write_waits_for_a_transaction_as_long_as_it_is_told_to(path: Path) ->
         assert fanout.set("a", 1) is False and fanout.add("a", 1) is False and fanout.incr("a") is None
         assert fanout.delete("a") is False and fanout.pop("a", 5) == 5 and fanout.touch("a") is False
         assert cache.get("held") is None and "a" not in cache, "reads do not wait, and see nothing of it"
+        threading.Timer(0.2, tell, [process]).start()
         assert cache.set("a", 1, retry=True)
         assert cache["held"] == 1, "the transaction ended before"
     result(process)
@@ -174,16 +172,19 @@ def test_threads_of_one_handle_exclude_each_other(path: Path) -> None:
 def test_other_threads_are_not_in_a_transaction(path: Path) -> None:
     with diskcache.Cache(path, timeout=0.05) as cache:
         seen: list[object] = []
+        writes = threading.Event()
 
         def other() -> None:
             seen.extend([cache.get("a"), len(cache), "a" in cache, list(cache)])
+            writes.set()
             cache["b"] = 1
 
         with cache.transact():
             cache["a"] = 1
             thread = threading.Thread(target=other)
             thread.start()
-            time.sleep(0.3)
+            assert writes.wait(30)
+            time.sleep(0.2)
             assert seen == [None, 0, False, []] and "b" not in cache, "writing by [] waits however long it takes"
         thread.join()
         assert cache["b"] == 1

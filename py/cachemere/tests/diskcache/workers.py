@@ -19,7 +19,9 @@ PYTHON = [sys.executable, __file__]
 
 def start(name: str, path: Path, *arguments: object) -> subprocess.Popen[str]:
     """A process that does what the function of that name does."""
-    return subprocess.Popen([*PYTHON, name, str(path), *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*PYTHON, name, str(path), *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def result(process: subprocess.Popen[str]) -> Any:
@@ -35,12 +37,21 @@ def say(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def killed(process: subprocess.Popen[str]) -> None:
-    """Kills it where it says that it can be."""
-    assert say(process) == "ready"
+def tell(process: subprocess.Popen[str]) -> None:
+    """Lets it go on."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def killed(process: subprocess.Popen[str], where: str = "ready", after: float = 0) -> None:
+    """Kills it so many seconds after it said where it is."""
+    assert say(process) == where
+    time.sleep(after)
     process.kill()
     process.wait()
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
     process.stdout.close()
 
 
@@ -112,18 +123,19 @@ def produce(path: str, name: str, times: str) -> Any:
     return None
 
 
-def consume(path: str, seconds: str) -> Any:
-    """Pulls until nothing comes for a while."""
-    got, last = [], time.monotonic()
+def consume(path: str) -> Any:
+    """Pulls until nothing is there and nothing more will come."""
+    got: list[Any] = []
     with diskcache.Cache(path) as cache:
-        while time.monotonic() - last < float(seconds):
+        while True:
+            is_all = "all is pushed" in cache
             key, value = cache.pull("queue", side="back" if len(got) % 3 == 0 else "front", retry=True)
-            if key is None:
+            if key is not None:
+                got.append(value)
+            elif is_all:
+                return got
+            else:
                 time.sleep(0.001)
-                continue
-            got.append(value)
-            last = time.monotonic()
-    return got
 
 
 def held(path: str, kind: str, times: str) -> Any:
@@ -165,9 +177,10 @@ def die_with_lock(path: str, expire: str) -> Any:
 def die_pushing(path: str) -> Any:
     """Is killed while it pushes."""
     cache = diskcache.Cache(path)
-    print("ready", flush=True)
     for number in range(1_000_000):
         cache.push(number)
+        if number == 0:
+            print("pushed one", flush=True)
 
 
 def hold(path: str) -> Any:
@@ -176,7 +189,7 @@ def hold(path: str) -> Any:
     with cache.transact():
         cache["held"] = 1
         print("ready", flush=True)
-        time.sleep(0.5)
+        sys.stdin.readline()
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -61,7 +60,8 @@ def test_a_hit_costs_little_more_than_the_bytes(path: Path, library: Any, integr
     for _ in range(25):
         for name, call in calls.items():
             taken[name].append(micros(call))
-    median = {name: statistics.median(times) for name, times in taken.items()}
-    added = median["hit"] - median["get"] - median["objects"]
-    print(f"{library.__name__}: {added:.1f} µs added to {median['get']:.1f} µs")
+    # The best of each, since anything else on the machine only makes it worse.
+    least = {name: min(times) for name, times in taken.items()}
+    added = least["hit"] - least["get"] - least["objects"]
+    print(f"{library.__name__}: {added:.1f} µs added to {least['get']:.1f} µs")
     assert added < PROMISED * GENEROUS

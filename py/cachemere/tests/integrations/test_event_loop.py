@@ -12,6 +12,10 @@ from adapters import ADAPTERS, Adapter, opened
 from cachemere import Cache
 from held_lock import held_lock
 
+#: Seconds for which the loop may be kept off by what else the machine does, and for which it would be by a disk that
+#: is slow.
+BUSY, SLOW = 0.25, 0.4
+
 
 async def longest_pause(seconds: float) -> float:
     """The longest time, in seconds, that the loop did not come round."""
@@ -38,7 +42,7 @@ async def test_the_loop_goes_on_while_a_write_waits_for_another_process(path: Pa
         # Reading waits for nobody.
         assert await asyncio.wait_for(adapter.aread(made), 5) == adapter.value
     await asyncio.wait_for(waiting, 30)
-    assert longest < 0.1
+    assert longest < BUSY
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=str)
@@ -51,7 +55,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(
         slow(made._part, name, monkeypatch)
     for work in (adapter.aread(made), adapter.awrite(made, adapter.value)):
         working = asyncio.ensure_future(work)
-        assert await longest_pause(0.15) < 0.1
+        assert await longest_pause(0.1) < BUSY
         assert not working.done(), "what is slow is used"
         await working
 
@@ -60,7 +64,7 @@ def slow(part: Cache, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = getattr(part, name)
 
     def slowly(*arguments: Any, **options: Any) -> Any:
-        time.sleep(0.3)
+        time.sleep(SLOW)
         return plain(*arguments, **options)
 
     monkeypatch.setattr(part, name, slowly)

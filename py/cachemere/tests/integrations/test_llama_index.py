@@ -64,10 +64,10 @@ def test_what_comes_out_is_the_caller_s_own(store: CachemereKVStore) -> None:
 
 
 def test_entries_live_as_long_as_is_said(path: Path) -> None:
-    store = CachemereKVStore(Cache(path), ttl=0.5, on_error="raise")
+    store = CachemereKVStore(Cache(path), ttl=1, on_error="raise")
     store.put("k", {})
     assert store.get("k") == {}
-    time.sleep(0.55)
+    time.sleep(1.05)
     assert store.get("k") is None and store.get_all() == {}
 
 

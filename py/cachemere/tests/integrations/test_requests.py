@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import statistics
 import subprocess
 import sys
 import time
@@ -218,8 +217,9 @@ def test_a_hit_costs_little_more_than_the_data(path: Path) -> None:
             for _ in range(100):
                 call()
             taken[name].append((time.perf_counter() - began) * 1e4)
-    median = {name: statistics.median(times) for name, times in taken.items()}
-    added = median["hit"] - median["get"] - median["objects"]
-    print(f"{added:.1f} µs added to {median['get']:.1f} µs")
+    # The best of each, since anything else on the machine only makes it worse.
+    least = {name: min(times) for name, times in taken.items()}
+    added = least["hit"] - least["get"] - least["objects"]
+    print(f"{added:.1f} µs added to {least['get']:.1f} µs")
     # 30, and what that is on a busy machine.
     assert added < 90
