@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from ._canonical import Formless, digest, form, module_name
+from ._canonical import Formless, digest, form, function_name
 from .errors import InvalidOptionError, KeyFormError
 
 #: A kind of result, the function's name, its version, the arguments, the salt. Plain text, so that it can be read.
@@ -26,11 +26,6 @@ ARGUMENTS_LIMIT = 1024
 
 Values = tuple[Any, ...]
 Names = Mapping[str, Any]
-
-
-def function_name(function: Any) -> str:
-    """Module and qualified name. Functions of the program itself go by its file, so that two programs differ."""
-    return f"{module_name(function.__module__ or 'builtins')}.{function.__qualname__}"
 
 
 class CallKeys:

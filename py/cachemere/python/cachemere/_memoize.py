@@ -67,7 +67,11 @@ def memoize(
     dataclasses (the fields that count for equality), enums, pydantic and attrs models, named tuples, arrays of numpy,
     classes that can be imported. Anything else is an error that names the argument. `self` and `cls` are arguments
     like any other. Forms of more than 256 characters are in the key as their SHA-256. Not in the key: globals,
-    variables of an enclosing function, and the function's code. Change `version` when they change.
+    variables of an enclosing function, and the function's code. Change `version` when they change. Functions of the
+    program itself go by its file. Where it has none (a notebook, `python -c`, a terminal), a digest of the function's
+    code is in the key, and of a class's for arguments of the program's classes: programs with other code never share
+    results, a cell that is run again finds its own, and a function that was changed begins anew. Another version of
+    Python compiles otherwise and does not find them.
 
     Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
     killed, the next one takes over; exceptions are not kept. A result that cannot be stored is the `result` of the
