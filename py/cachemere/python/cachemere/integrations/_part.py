@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterable
 
 from .. import _checks
 from ..cache import Cache, _reopen
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, ValueFormError
 
 _log = logging.getLogger("cachemere")
 
@@ -30,6 +31,14 @@ def own_part(cache: Cache, namespace: str, types: Iterable[type] = ()) -> Cache:
     return _reopen(Cache, options, "raise")
 
 
+_STORABLE = "dataclass, enum, named tuple or pydantic model"
+
+#: How many different troubles an adapter warns of: messages can name keys, of which there is no end.
+_WARNINGS = 16
+
+_UNSAFE = re.compile(r"an object of type '(?P<kind>.+)' has no safe form:")
+
+
 class Troubles:
     """What becomes of errors in a call of the host: raised, or logged and passed over."""
 
@@ -37,13 +46,29 @@ class Troubles:
         _checks.choice("on_error", on_error, ("bypass", "raise"))
         self._who = who
         self._on_error = on_error
-        self._met: set[type[BaseException]] = set()
+        self._told: set[tuple[type[BaseException], str]] = set()
 
     def meet(self, error: Exception) -> None:
-        """Returns if the host is to go on as if the cache were empty."""
+        """Returns if the host is to go on as if the cache had no entry."""
         if self._on_error == "raise":
             raise error
-        # Once for each kind of trouble, since every use of the cache comes here while it lasts.
-        level = logging.DEBUG if type(error) in self._met else logging.WARNING
-        self._met.add(type(error))
-        _log.log(level, "%s goes on without the cache: %s", self._who, error)
+        # Once for each trouble, since every use of the cache comes here while it lasts.
+        trouble = type(error), _said(error)
+        level = logging.DEBUG if trouble in self._told or len(self._told) >= _WARNINGS else logging.WARNING
+        if level == logging.WARNING:
+            self._told.add(trouble)
+        _log.log(level, "%s goes on without this entry: %s", self._who, trouble[1])
+
+
+def _said(error: Exception) -> str:
+    """The message of an error, with what helps in an adapter: none of them pickles, whatever the cache may do."""
+    text = str(error)
+    if not isinstance(error, ValueFormError):
+        return text
+    unsafe = _UNSAFE.match(text)
+    if unsafe is not None:
+        kind = unsafe["kind"]
+        return f"{unsafe[0]} register it: Cache(path, types=[{kind.rpartition('.')[2]}]), if it is a {_STORABLE}"
+    if "allow_pickle" in text:
+        return f"{text.partition(':')[0]}: adapters use no pickle"
+    return text
