@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -15,8 +14,6 @@ from .errors import CacheError, DamagedError, ReplayMissError, TamperedError
 
 if TYPE_CHECKING:
     from .cache import Cache
-
-_log = logging.getLogger("cachemere")
 
 
 class Hit(NamedTuple):
@@ -212,8 +209,7 @@ class Results:
             if writing is None or writing.done():
                 flight.land()
             else:
-                flight.is_landing = True
-                writing.add_done_callback(lambda done: _late(done, flight))
+                flight.land_after(writing)
 
     # --- about the results --------------------------------------------------------------------------------------------
 
@@ -248,10 +244,3 @@ class Results:
         """Counts."""
         hits, misses, saved = self.calls.counts()
         return CacheInfo(hits, misses, None, self.count(remove=False), saved)
-
-
-def _late(writing: asyncio.Future[Any], flight: Flight) -> None:
-    """A write has ended whose task was cancelled."""
-    if not writing.cancelled() and writing.exception() is not None:
-        _log.warning("a result of a cancelled task was not stored: %s", writing.exception())
-    flight.land()
