@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from ._call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from ._engine import Calls, Lead
 from ._task_flights import Flight, Found, take_off
-from .errors import CacheError, DamagedError, ReplayMissError, TamperedError
+from ._unsafe import advise
+from .errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -55,6 +56,7 @@ class Results:
         ttl: float | None,
         tags: tuple[str, ...] | None,
         cache_if: Callable[[Any], bool] | None,
+        way: str,
     ) -> None:
         self.keys = keys
         self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore)
@@ -63,6 +65,8 @@ class Results:
         self._ttl = ttl
         self._tags = tags
         self._cache_if = cache_if
+        #: How a class is registered, for messages.
+        self._way = way
         self._is_attached = False
 
     @property
@@ -151,6 +155,9 @@ class Results:
         except CacheError as error:
             if not self.cache._bypass(error):
                 error.result = value
+                advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
+                if advised is not None:
+                    error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
                 raise
 
     def _prepare(self) -> str:

@@ -56,7 +56,8 @@ def test_two_values_that_cannot_be_stored_are_both_told_with_what_works(
         troubles.meet(caught.value)
     first, second = warnings(caplog)
     name = "Answer" if isinstance(value, Answer) else "Plain"
-    assert f"test_troubles.{name}' has no safe form: register it: Cache(path, types=[{name}]), if it is a" in first
+    assert f"test_troubles.{name}' has no safe form: if it is a dataclass" in first
+    assert f"register it: Cache(path, types=[{name}]); else convert it" in first
     assert "pickle" not in first + second and "'builtins.type'" in second
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections.abc import Iterable
 
 from .. import _checks
+from .._cache_argument import check_cache
+from .._unsafe import advise
 from ..cache import Cache, _reopen
-from ..errors import InvalidOptionError, ValueFormError
+from ..errors import ValueFormError
 
 _log = logging.getLogger("cachemere")
 
@@ -19,24 +20,20 @@ def own_part(cache: Cache, namespace: str, types: Iterable[type] = ()) -> Cache:
 
     Its errors are all raised, so that the adapter alone says what becomes of them.
     """
-    if not isinstance(cache, Cache):
-        raise InvalidOptionError(f"cache must be a cachemere.Cache, not {_checks.shown(cache)}")
+    check_cache("cache", cache)
     options = dataclasses.replace(
         cache._options,
         namespace=namespace,
-        types=tuple(dict.fromkeys((*types, *cache._options.types))),
+        # What an adapter restores is the list in its source, and not what those classes name.
+        exact_types=tuple(types),
         allow_pickle=False,
         pickle_keys=False,
     )
     return _reopen(Cache, options, "raise")
 
 
-_STORABLE = "dataclass, enum, named tuple or pydantic model"
-
 #: How many different troubles an adapter warns of: messages can name keys, of which there is no end.
 _WARNINGS = 16
-
-_UNSAFE = re.compile(r"an object of type '(?P<kind>.+)' has no safe form:")
 
 
 class Troubles:
@@ -65,10 +62,7 @@ def _said(error: Exception) -> str:
     text = str(error)
     if not isinstance(error, ValueFormError):
         return text
-    unsafe = _UNSAFE.match(text)
-    if unsafe is not None:
-        kind = unsafe["kind"]
-        return f"{unsafe[0]} register it: Cache(path, types=[{kind.rpartition('.')[2]}]), if it is a {_STORABLE}"
-    if "allow_pickle" in text:
+    advised = advise(error, "Cache(path, types=[{}])")
+    if advised is None and "allow_pickle" in text:
         return f"{text.partition(':')[0]}: adapters use no pickle"
-    return text
+    return advised or text
