@@ -221,22 +221,3 @@ def test_it_is_done_once_and_only_if_needed(path: Path, monkeypatch: pytest.Monk
             with pytest.raises(UnsafeValueError):
                 cache["j"] = threading.Lock()
         assert asked == [(Outer,)]
-
-
-def test_a_real_answer_of_a_model_needs_one_class(path: Path) -> None:
-    chat = pytest.importorskip("openai.types.chat")
-    answer = chat.ChatCompletion.model_validate(
-        {
-            "id": "a",
-            "created": 1,
-            "model": "m",
-            "object": "chat.completion",
-            "choices": [
-                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "42"}},
-            ],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-        }
-    )
-    with Cache(path, types=[chat.ChatCompletion], memory_bytes=0) as cache:
-        cache["k"] = answer
-        assert cache["k"] == answer

@@ -137,8 +137,8 @@ class CallKeys:
             )
         return KeyFormError(
             f"the argument '{name}' of {self.shown_name} has no canonical form: it holds {formless}. If the result "
-            f"does not depend on it, memoize with ignore=({name!r},); else with key=, a function of the same arguments that "
-            f"makes plain data of them"
+            f"does not depend on it, memoize with ignore=({name!r},); else with key=, a function of the same arguments "
+            f"that makes plain data of them"
         )
 
 
