@@ -6,6 +6,7 @@ import datetime
 import enum
 import fractions
 import pathlib
+import pickle
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -399,3 +400,23 @@ def test_errors_of_own_serializers_pass_through(path: Path) -> None:
         assert d[1] == 1, "what could not be read was not removed"
     with pytest.raises(LookupError, match="mine"):
         PersistDict[Any, int](path, key_serializer=fail, key_unserializer=fail)[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [([1], "a tuple"), ({"a": 1}, "a tuple"), ({1}, "a frozenset"), ((1, [2]), "a tuple"), (bytearray(), "a str, int")],
+    ids=repr,
+)
+def test_an_unhashable_key_is_refused_with_what_to_give(path: Path, key: Any, instead: str) -> None:
+    with Cache(path) as cache:
+        for use in (cache.get, cache.delete, lambda key: cache.set(key, 1), lambda key: cache.get_many([key])):
+            with pytest.raises(KeyFormError, match=f"^unhashable type: '.*': give {instead}") as caught:
+                use(key)
+            again = pickle.loads(pickle.dumps(caught.value))
+            assert str(again) == str(caught.value) and again.args == caught.value.args
+    with PersistDict[Any, int](path, namespace="d") as d, pytest.raises(KeyFormError, match=f"give {instead}"):
+        d[key] = 1
+
+
+def test_other_errors_of_keys_are_told_as_they_are() -> None:
+    assert str(KeyFormError("a key of type 'object' has no canonical form")).endswith("canonical form")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ._info import EntryInfo, Stats, StoreInfo, VerifyReport
 from ._load import MEMORY_BUDGET, Format, Kind, LoadSummary
+from ._task_making import get_or_make
 from .errors import CacheError
 
 if sys.version_info >= (3, 11):
@@ -24,6 +25,8 @@ else:
 
 if TYPE_CHECKING:
     from .cache import Cache
+
+T = TypeVar("T")
 
 _MISSING: Any = object()
 Path = str | os.PathLike[str]
@@ -79,6 +82,40 @@ class AsyncTwins:
     async def atouch(self, key: Hashable, ttl: float | None = None) -> bool:
         """As :meth:`Cache.touch`."""
         return await asyncio.to_thread(self._sync.touch, key, ttl)
+
+    @overload
+    async def aget_or_set(
+        self, key: Hashable, make: Callable[[], Awaitable[T]], ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> T: ...
+    @overload
+    async def aget_or_set(
+        self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> T: ...
+    async def aget_or_set(
+        self, key: Hashable, make: Callable[[], Any], ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> Any:
+        """As :meth:`Cache.get_or_set`; `make` is a function, which is called in a thread, or a coroutine function.
+
+        Of all tasks, threads and processes that miss at once, one calls `make`. If its task is cancelled, another takes
+        over: of a coroutine function at once; a function in a thread cannot be stopped, so it runs to its end, and its
+        value is stored. Tasks that need each other's values in a circle run twice rather than wait for ever.
+
+        Raises:
+            RuntimeError: `make` raised `StopIteration`, which a task cannot.
+
+        Example:
+            >>> import asyncio, tempfile, cachemere
+            >>> async def ask():
+            ...     print("asking")
+            ...     return "42"
+            >>> async def main():
+            ...     async with cachemere.Cache(tempfile.mkdtemp() + "/store") as cache:
+            ...         return await asyncio.gather(*(cache.aget_or_set("answer", ask) for _ in range(3)))
+            >>> asyncio.run(main())
+            asking
+            ['42', '42', '42']
+        """
+        return await get_or_make(self._sync, key, make, ttl, tags)
 
     async def ainfo(self, key: Hashable) -> EntryInfo | None:
         """As :meth:`Cache.info`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from ._canonical import Formless, digest, form, module_name
+from ._canonical import Formless, digest, form, function_name, module_name
 from .errors import InvalidOptionError, KeyFormError
 
 #: A kind of result, the function's name, its version, the arguments, the salt. Plain text, so that it can be read.
@@ -26,11 +26,6 @@ ARGUMENTS_LIMIT = 1024
 
 Values = tuple[Any, ...]
 Names = Mapping[str, Any]
-
-
-def function_name(function: Any) -> str:
-    """Module and qualified name. Functions of the program itself go by its file, so that two programs differ."""
-    return f"{module_name(function.__module__ or 'builtins')}.{function.__qualname__}"
 
 
 class CallKeys:
@@ -57,9 +52,11 @@ class CallKeys:
         self.key = key
         self.typed = typed
         self.ignore = frozenset(ignore)
-        self._signature = None if key is not None else _signature(function, self.name, self.ignore)
+        self._signature = None if key is not None else _signature(function, self.shown_name, self.ignore)
         if key is not None and ignore:
-            raise InvalidOptionError(f"memoize: with key=, which decides alone, ignore= has no use in {self.name}")
+            raise InvalidOptionError(
+                f"memoize: with key=, which decides alone, ignore= has no use in {self.shown_name}"
+            )
 
     @property
     def ignored_places(self) -> list[int]:
@@ -69,6 +66,11 @@ class CallKeys:
         by_place = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
         parameters = self._signature.parameters.values()
         return [place for place, it in enumerate(parameters) if it.kind in by_place and it.name in self.ignore]
+
+    @property
+    def shown_name(self) -> str:
+        """The function's name in messages, without a digest."""
+        return f"{module_name(self.function.__module__ or 'builtins')}.{self.function.__qualname__}"
 
     @property
     def head(self) -> tuple[str, str]:
@@ -127,14 +129,16 @@ class CallKeys:
     def _refusal(self, name: str, formless: Formless) -> KeyFormError:
         if name == "salt":
             return KeyFormError(
-                f"the salt of {self.name} has no canonical form: it holds {formless}; use a number or str"
+                f"the salt of {self.shown_name} has no canonical form: it holds {formless}; use a number or str"
             )
         if self.key is not None:
-            return KeyFormError(f"what key= made of a call of {self.name} has no canonical form: it holds {formless}")
+            return KeyFormError(
+                f"what key= made of a call of {self.shown_name} has no canonical form: it holds {formless}"
+            )
         return KeyFormError(
-            f"the argument '{name}' of {self.name} has no canonical form: it holds {formless}. If the result does not "
-            f"depend on it, memoize with ignore=({name!r},); else with key=, a function of the same arguments that "
-            f"makes plain data of them"
+            f"the argument '{name}' of {self.shown_name} has no canonical form: it holds {formless}. If the result "
+            f"does not depend on it, memoize with ignore=({name!r},); else with key=, a function of the same arguments "
+            f"that makes plain data of them"
         )
 
 

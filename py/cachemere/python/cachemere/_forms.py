@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from pickle import PickleBuffer
 from typing import Any
 
+from ._annotated_types import annotated, is_model, is_named_tuple
 from ._checks import shown
 from .errors import DecodeError, InvalidOptionError, UnsafeValueError
 
@@ -237,16 +238,20 @@ def _register(kind: type) -> _Registered:
         if issubclass(kind, enum.Flag):
             return _Registered(name, lambda it: it.value, kind)
         return _Registered(name, lambda it: it.name, lambda plain: kind[plain])
-    if hasattr(kind, "model_dump") and hasattr(kind, "model_validate"):
+    if is_model(kind):
         return _Registered(name, _pydantic_to_plain, lambda plain: _pydantic_from_plain(kind, plain))
     if dataclasses.is_dataclass(kind):
         return _Registered(name, _dataclass_to_plain, lambda plain: _dataclass_from_plain(kind, plain))
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return _Registered(name, tuple, lambda plain: tuple.__new__(kind, plain))
+    if is_named_tuple(kind):
+        return _Registered(name, tuple, lambda plain: _named_tuple(kind, plain))
     raise InvalidOptionError(
         f"types: '{name}' is not a dataclass, enum, named tuple or pydantic model: convert its values to one of "
         f"these, or allow pickle"
     )
+
+
+def _named_tuple(kind: Any, plain: Any) -> Any:
+    return tuple.__new__(kind, plain)
 
 
 def _dataclass_to_plain(it: Any) -> dict[str, Any]:
@@ -318,23 +323,54 @@ def _pydantic_from_plain(kind: Any, plain: Any) -> Any:
 
 
 class Forms:
-    """The forms that one handle knows: the closed table, and the types registered with it."""
+    """The forms that one handle knows: the closed table, and the types registered with it.
 
-    def __init__(self, kinds: Iterable[type] = ()) -> None:
+    Args:
+        kinds: Registered with the classes their fields name. Those are looked for once, when an object is met that is
+            of no other known class.
+        exact: Registered alone.
+    """
+
+    def __init__(self, kinds: Iterable[type] = (), exact: Iterable[type] = ()) -> None:
         self.types = tuple(kinds)
         self._by_type: dict[type, _Registered] = {}
         self._by_name: dict[str, _Registered] = {}
-        for kind in self.types:
+        for kind in (*self.types, *exact):
             if not isinstance(kind, type):
                 raise InvalidOptionError(f"types: {shown(kind)} is not a class")
             registered = _register(kind)
             self._by_type[kind] = registered
             self._by_name[registered.name] = registered
+        #: Of those that `types` names itself.
+        self._as_keys = frozenset(self._by_type)
+        self._is_complete = not self.types
+
+    def _complete(self) -> None:
+        """Registers the classes that the fields of the registered ones name."""
+        by_type, by_name = dict(self._by_type), dict(self._by_name)
+        for kind in annotated(self.types):
+            # An enum that is found by its name needs it no more than any other.
+            if issubclass(kind, enum.Enum) and "<locals>" not in kind.__qualname__:
+                continue
+            registered = _register(kind)
+            # Of two of one name an entry could not tell which it was.
+            if registered.name not in by_name:
+                by_type[kind] = by_name[registered.name] = registered
+        # Whole, since other threads look into them.
+        self._by_type, self._by_name = by_type, by_name
+        self._is_complete = True
+
+    def _registered(self, kind: type) -> _Registered | None:
+        found = self._by_type.get(kind)
+        if found is None and not self._is_complete and kind not in _PACK:
+            self._complete()
+            found = self._by_type.get(kind)
+        return found
 
     def pack(self, it: Any) -> Packed | None:
         """Name and plain data of an object that is not plain; `None` if it has no safe form."""
         kind = type(it)
-        registered = self._by_type.get(kind)
+        registered = self._registered(kind)
         if registered is not None:
             return "of:" + registered.name, registered.to_plain(it)
         packer = _PACK.get(kind)
@@ -357,6 +393,9 @@ class Forms:
         maker = _UNPACK.get(name)
         if maker is None and name.startswith("of:"):
             registered = self._by_name.get(name[3:])
+            if registered is None and not self._is_complete:
+                self._complete()
+                registered = self._by_name.get(name[3:])
             if registered is None:
                 raise UnsafeValueError(
                     f"the entry is a '{name[3:]}', which is not registered with this handle: open it with "
@@ -402,10 +441,16 @@ class Forms:
             return "range", _canonical_range(key), False
         if isinstance(key, pathlib.PurePath):
             return _canonical_path(key)
-        if kind in self._by_type:
+        if kind in self._as_keys:
             return self._canonical_registered(key)
         packed = self.pack(key)
-        if packed is None or kind.__hash__ is None or kind.__module__.partition(".")[0] == "numpy":
+        # A class that a field names makes values and not keys: a handle that pickles keys has pickled those.
+        if (
+            packed is None
+            or kind in self._by_type
+            or kind.__hash__ is None
+            or kind.__module__.partition(".")[0] == "numpy"
+        ):
             return None
         return (*packed, False)
 

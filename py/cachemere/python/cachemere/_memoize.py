@@ -10,8 +10,10 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from . import _checks
+from ._cache_argument import check_cache
 from ._call_key import PLAIN, STREAM, CallKeys
 from ._engine import BoundMemo
+from ._forms import Forms
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from ._options import check_tags
 from ._results import Results
@@ -43,6 +45,7 @@ def memoize(
     typed: bool = False,
     tags: Iterable[str] = (),
     cache: Cache | None = None,
+    types: Iterable[type] = (),
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -56,6 +59,7 @@ def memoize(
     typed: bool = False,
     tags: Iterable[str] = (),
     cache: Cache | None = None,
+    types: Iterable[type] = (),
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -67,7 +71,11 @@ def memoize(
     dataclasses (the fields that count for equality), enums, pydantic and attrs models, named tuples, arrays of numpy,
     classes that can be imported. Anything else is an error that names the argument. `self` and `cls` are arguments
     like any other. Forms of more than 256 characters are in the key as their SHA-256. Not in the key: globals,
-    variables of an enclosing function, and the function's code. Change `version` when they change.
+    variables of an enclosing function, and the function's code. Change `version` when they change. Functions of the
+    program itself go by its file. Where it has none (a notebook, `python -c`, a terminal), a digest of the function's
+    code is in the key, and of a class's for arguments of the program's classes: programs with other code never share
+    results, a cell that is run again finds its own, and a function that was changed begins anew. Another version of
+    Python compiles otherwise and does not find them.
 
     Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
     killed, the next one takes over; exceptions are not kept. A result that cannot be stored is the `result` of the
@@ -88,6 +96,10 @@ def memoize(
         tags: Tags of the entries, for :meth:`Cache.evict`.
         cache: Where the results are. `None`: the default store (`$CACHEMERE_DIR` or the platform's cache directory),
             found at the first call.
+        types: Of results in the default store: the dataclasses, enums, named tuples and pydantic models to be stored
+            and built again, with those their fields name; see :class:`Cache`. A cache that is given has its own:
+            `memoize(cache=cachemere.Cache(path, types=[Answer]))`. Objects are built from their fields without
+            validation: change `version` when a class changes.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -120,8 +132,15 @@ def memoize(
     _checks.function("memoize: key", key)
     _checks.function("memoize: cache_if", cache_if)
     _checks.flag("memoize: typed", typed)
-    if cache is not None and not _is_cache(cache):
-        raise InvalidOptionError(f"memoize: cache must be a Cache, not an object of type '{type(cache).__name__}'")
+    if cache is not None:
+        check_cache("memoize: cache", cache)
+    kinds = _checks.items("memoize: types", types, "classes")
+    # At once, if one of them cannot be registered.
+    Forms(kinds)
+    if cache is not None and kinds:
+        raise InvalidOptionError(
+            "memoize: types= is for the default store; give it to the cache: Cache(path, types=...)"
+        )
 
     def decorate(function: Any) -> Any:
         if isinstance(function, staticmethod):
@@ -137,16 +156,14 @@ def memoize(
             key=key,
             typed=typed,
         )
-        find_cache = _default_cache if cache is None else lambda: cache
-        return kind(Results(keys, find_cache, ttl=lifetime, tags=made_tags, cache_if=cache_if), function)
+
+        def find_cache() -> Cache:
+            return _default_cache(kinds) if cache is None else cache
+
+        way = "memoize(types=[{}])" if cache is None else "Cache(path, types=[{}])"
+        return kind(Results(keys, find_cache, ttl=lifetime, tags=made_tags, cache_if=cache_if, way=way), function)
 
     return decorate if function is None else decorate(function)
-
-
-def _is_cache(it: object) -> bool:
-    from .cache import Cache
-
-    return isinstance(it, Cache)
 
 
 def _kind(function: Any) -> Any:
@@ -175,12 +192,12 @@ class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
         return function.__get__(type(instance) if owner is None else owner)
 
 
-_defaults: dict[pathlib.Path, Cache] = {}
+_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], Cache] = {}
 
 
-def _default_cache() -> Cache:
+def _default_cache(types: tuple[type, ...]) -> Cache:
     from .cache import default_path, open
 
-    path = default_path()
+    which = default_path(), types
     # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
-    return _defaults.get(path) or _defaults.setdefault(path, open(path))
+    return _defaults.get(which) or _defaults.setdefault(which, open(which[0], types=types))

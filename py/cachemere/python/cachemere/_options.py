@@ -52,7 +52,10 @@ class Options:
     pickle_keys: bool = False
     value_serializers: Serializers | None = None
     key_serializers: Serializers | None = None
+    #: With the classes their fields name.
     types: tuple[type, ...] = field(default=())
+    #: Of an adapter, without.
+    exact_types: tuple[type, ...] = field(default=())
     encrypted: bool = False
 
     def __post_init__(self) -> None:
@@ -86,7 +89,7 @@ class Options:
     # How the handle tells objects from bytes. The command line has ways of its own, which build fewer objects.
 
     def _forms(self) -> Forms:
-        return Forms(self.types)
+        return Forms(self.types, self.exact_types)
 
     def _pickle(self) -> Serializers | None:
         return (_dumps, pickle.loads) if self.allow_pickle else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from ._call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from ._engine import Calls, Lead
 from ._task_flights import Flight, Found, take_off
-from .errors import CacheError, DamagedError, ReplayMissError, TamperedError
+from ._unsafe import advise
+from .errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
 
 if TYPE_CHECKING:
     from .cache import Cache
-
-_log = logging.getLogger("cachemere")
 
 
 class Hit(NamedTuple):
@@ -58,6 +56,7 @@ class Results:
         ttl: float | None,
         tags: tuple[str, ...] | None,
         cache_if: Callable[[Any], bool] | None,
+        way: str,
     ) -> None:
         self.keys = keys
         self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore)
@@ -66,6 +65,8 @@ class Results:
         self._ttl = ttl
         self._tags = tags
         self._cache_if = cache_if
+        #: How a class is registered, for messages.
+        self._way = way
         self._is_attached = False
 
     @property
@@ -154,6 +155,9 @@ class Results:
         except CacheError as error:
             if not self.cache._bypass(error):
                 error.result = value
+                advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
+                if advised is not None:
+                    error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
                 raise
 
     def _prepare(self) -> str:
@@ -212,8 +216,7 @@ class Results:
             if writing is None or writing.done():
                 flight.land()
             else:
-                flight.is_landing = True
-                writing.add_done_callback(lambda done: _late(done, flight))
+                flight.land_after(writing)
 
     # --- about the results --------------------------------------------------------------------------------------------
 
@@ -248,10 +251,3 @@ class Results:
         """Counts."""
         hits, misses, saved = self.calls.counts()
         return CacheInfo(hits, misses, None, self.count(remove=False), saved)
-
-
-def _late(writing: asyncio.Future[Any], flight: Flight) -> None:
-    """A write has ended whose task was cancelled."""
-    if not writing.cancelled() and writing.exception() is not None:
-        _log.warning("a result of a cancelled task was not stored: %s", writing.exception())
-    flight.land()

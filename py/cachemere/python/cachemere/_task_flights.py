@@ -15,12 +15,16 @@ waiting for each other for ever:
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from ._engine import Lead, Store
+
+_log = logging.getLogger("cachemere")
 
 K = TypeVar("K", bound=Hashable)
 
@@ -76,6 +80,19 @@ class Flight:
         _streams.discard(self)
         self.drivers = ()
         self._landed.set()
+
+    def land_after(self, work: asyncio.Future[Any]) -> None:
+        """Lands when a thread has ended its work, whose task was cancelled: it will not be begun again beside it."""
+        self.is_landing = True
+        work.add_done_callback(self._land_late)
+
+    def _land_late(self, work: asyncio.Future[Any]) -> None:
+        if not work.cancelled() and work.exception() is not None:
+            _log.warning("a result of a cancelled task was not stored: %s", work.exception())
+        elif not work.cancelled() and inspect.iscoroutine(work.result()):
+            # Nobody is left to await it.
+            work.result().close()
+        self.land()
 
     @property
     def has_landed(self) -> bool:

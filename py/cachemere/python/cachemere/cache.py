@@ -67,8 +67,9 @@ class Cache(AsyncTwins, Handle):
     of the standard library, arrays of numpy, and the `types` registered here. Anything else is refused unless
     `allow_pickle` is set.
 
-    Each method has an asynchronous twin whose name begins with `a` (`await cache.aget(key)`) and which never blocks the
-    loop.
+    Each method that waits for the disk, except `change_encryption_key`, has an asynchronous twin whose name begins
+    with `a` (`await cache.aget(key)`) and which never blocks the loop. `namespace` opens nothing and needs none;
+    `memoize` takes coroutine functions as they are.
 
     Args:
         path: The store's directory. `None`: `$CACHEMERE_DIR`, or the platform's cache directory, as found at first use.
@@ -89,6 +90,11 @@ class Cache(AsyncTwins, Handle):
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
         read_only: Whether to refuse writes.
         types: Dataclasses, enums, named tuples and pydantic models to be stored, and built again, as what they are.
+            Those that the annotations of their fields name, and so on, count as registered for values:
+            `types=[ChatCompletion]` is enough for a `ChatCompletion` of OpenAI's. Subclasses of them, and what is
+            annotated as `Any`, do not. Objects are built from their fields, without validation and without calling
+            `__init__`: if what a class means changes, use another namespace, or another `version` of a memoized
+            function.
         on_error: `"raise"`, or `"bypass"`: a store that cannot be opened, read or written (a full disk, a home without
             write permission, a damaged file) is logged and treated as empty. Errors of the program are raised anyway.
         memory_bytes: How much to keep decoded in memory, roughly. 0: nothing.

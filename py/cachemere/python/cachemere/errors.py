@@ -55,6 +55,15 @@ class MissingKeyError(CacheError, KeyError):
 class KeyFormError(CacheError, TypeError):
     """The key is not hashable, or has no canonical form."""
 
+    def __str__(self) -> str:
+        # Python's own words, which do not say what to do.
+        text = super().__str__()
+        if not text.startswith("unhashable type: ") or text.count(":") > 1:
+            return text
+        instead = {"list": "a tuple of its items", "dict": "a tuple of its items", "set": "a frozenset"}
+        kind = text.split("'")[1] if "'" in text else ""
+        return f"{text}: give {instead.get(kind, 'a str, int, tuple or another key that a dict takes')}"
+
 
 class ValueFormError(CacheError, TypeError):
     """The value can be stored in none of the ways that are allowed."""

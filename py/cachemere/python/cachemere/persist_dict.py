@@ -74,7 +74,8 @@ class PersistDict(Handle, DictBase[K, V]):
         namespace: Which of the mappings in the store.
         allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
             run any code: say `False` where others can write to the directory.
-        types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle.
+        types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle, and those their fields
+            name; see :class:`~cachemere.Cache`.
         memory_bytes: How much to keep in memory, roughly.
 
     Raises:

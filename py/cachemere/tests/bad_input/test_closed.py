@@ -62,6 +62,7 @@ OF_CACHE: dict[str, Callable[[Any], Any]] = OF_BOTH | {
     "aincr": lambda it: asyncio.run(it.aincr("k")),
     "adecr": lambda it: asyncio.run(it.adecr("k")),
     "atouch": lambda it: asyncio.run(it.atouch("k")),
+    "aget_or_set": lambda it: asyncio.run(it.aget_or_set("absent", lambda: 2)),
     "ainfo": lambda it: asyncio.run(it.ainfo("k")),
     "acontains": lambda it: asyncio.run(it.acontains("k")),
     "aget_many": lambda it: asyncio.run(it.aget_many(["k"])),

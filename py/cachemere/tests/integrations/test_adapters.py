@@ -77,7 +77,7 @@ async def test_entries_of_other_adapters_are_refused(path: Path, adapter: Adapte
         part = opened(other, Cache(path))
         await other.awrite(part, other.value)
         stored = part._part.get(other.key)
-        types = part._part._options.types
+        types = (*part._part._options.types, *part._part._options.exact_types)
         with Cache(path, namespace=adapter.namespace, types=types) as under_its_key:
             under_its_key[adapter.key] = stored
         strict = opened(adapter, Cache(path))

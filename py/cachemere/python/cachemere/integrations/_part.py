@@ -7,8 +7,10 @@ import logging
 from collections.abc import Iterable
 
 from .. import _checks
+from .._cache_argument import check_cache
+from .._unsafe import advise
 from ..cache import Cache, _reopen
-from ..errors import InvalidOptionError
+from ..errors import ValueFormError
 
 _log = logging.getLogger("cachemere")
 
@@ -18,16 +20,20 @@ def own_part(cache: Cache, namespace: str, types: Iterable[type] = ()) -> Cache:
 
     Its errors are all raised, so that the adapter alone says what becomes of them.
     """
-    if not isinstance(cache, Cache):
-        raise InvalidOptionError(f"cache must be a cachemere.Cache, not {_checks.shown(cache)}")
+    check_cache("cache", cache)
     options = dataclasses.replace(
         cache._options,
         namespace=namespace,
-        types=tuple(dict.fromkeys((*types, *cache._options.types))),
+        # What an adapter restores is the list in its source, and not what those classes name.
+        exact_types=tuple(types),
         allow_pickle=False,
         pickle_keys=False,
     )
     return _reopen(Cache, options, "raise")
+
+
+#: How many different troubles an adapter warns of: messages can name keys, of which there is no end.
+_WARNINGS = 16
 
 
 class Troubles:
@@ -37,13 +43,26 @@ class Troubles:
         _checks.choice("on_error", on_error, ("bypass", "raise"))
         self._who = who
         self._on_error = on_error
-        self._met: set[type[BaseException]] = set()
+        self._told: set[tuple[type[BaseException], str]] = set()
 
     def meet(self, error: Exception) -> None:
-        """Returns if the host is to go on as if the cache were empty."""
+        """Returns if the host is to go on as if the cache had no entry."""
         if self._on_error == "raise":
             raise error
-        # Once for each kind of trouble, since every use of the cache comes here while it lasts.
-        level = logging.DEBUG if type(error) in self._met else logging.WARNING
-        self._met.add(type(error))
-        _log.log(level, "%s goes on without the cache: %s", self._who, error)
+        # Once for each trouble, since every use of the cache comes here while it lasts.
+        trouble = type(error), _said(error)
+        level = logging.DEBUG if trouble in self._told or len(self._told) >= _WARNINGS else logging.WARNING
+        if level == logging.WARNING:
+            self._told.add(trouble)
+        _log.log(level, "%s goes on without this entry: %s", self._who, trouble[1])
+
+
+def _said(error: Exception) -> str:
+    """The message of an error, with what helps in an adapter: none of them pickles, whatever the cache may do."""
+    text = str(error)
+    if not isinstance(error, ValueFormError):
+        return text
+    advised = advise(error, "Cache(path, types=[{}])")
+    if advised is None and "allow_pickle" in text:
+        return f"{text.partition(':')[0]}: adapters use no pickle"
+    return advised or text

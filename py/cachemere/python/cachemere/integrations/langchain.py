@@ -79,8 +79,8 @@ class CachemereCache(BaseCache):
             cache allows it.
         namespace: Which part of the store. The adapter has it for itself.
         ttl: Seconds an answer lives. `None`: as the cache says.
-        on_error: `"bypass"`: what goes wrong in a lookup or update is logged (logger `cachemere`), once for each kind,
-            and the model is asked as if there were no cache. `"raise"`: it is raised.
+        on_error: `"bypass"`: what goes wrong in a lookup or update is logged (logger `cachemere`), once for each
+            message, and the model is asked as if there were no cache. `"raise"`: it is raised.
 
     Raises:
         InvalidOptionError: At once, for arguments that make no sense.

@@ -46,8 +46,8 @@ class CachemereCache(BaseCache):
             cache allows it.
         namespace: Which part of the store. The adapter has it for itself; LiteLLM's own namespaces are in its keys.
         ttl: Seconds an entry lives for which LiteLLM has no lifetime. `None`: as the cache says.
-        on_error: `"bypass"`: what goes wrong is logged (logger `cachemere`), once for each kind, and the model is asked
-            as if there were no cache. `"raise"`: it is raised; but LiteLLM itself catches most errors of caches.
+        on_error: `"bypass"`: what goes wrong is logged (logger `cachemere`), once for each message, and the model is
+            asked as if there were no cache. `"raise"`: it is raised; but LiteLLM itself catches most errors of caches.
 
     Raises:
         InvalidOptionError: At once, for arguments that make no sense.

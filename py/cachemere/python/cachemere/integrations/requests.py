@@ -163,7 +163,7 @@ class CachemereCache(BaseCache):
         keep_stale: Seconds a response is kept after it has expired, for `stale_if_error`, `stale_while_revalidate` and
             conditional requests. `session.cache.delete(expired=True)` removes such.
         on_error: `"bypass"`: what goes wrong when a response is looked up or stored is logged (logger `cachemere`),
-            once for each kind, and the session asks the server as if there were no cache. `"raise"`: it is raised.
+            once for each message, and the session asks the server as if there were no cache. `"raise"`: it is raised.
 
     Raises:
         InvalidOptionError: At once, for arguments that make no sense.

@@ -1,0 +1,112 @@
+"""The classes that the fields of a registered class are annotated with, since its objects hold objects of those.
+
+They are a closed set that the program has chosen, by naming them in its own classes; nothing in a store adds to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def is_model(kind: type) -> bool:
+    """Whether it is a class of pydantic's."""
+    return hasattr(kind, "model_dump") and hasattr(kind, "model_validate")
+
+
+def is_named_tuple(kind: type[Any]) -> bool:
+    """Whether it is a named tuple's class."""
+    return issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def annotated(kinds: Iterable[type]) -> list[type]:
+    """The dataclasses, enums, named tuples and models that the fields of these name, and theirs, and so on.
+
+    A reference to what is not defined is passed over, and subclasses of what is named are not found. Some 25 µs for
+    each class.
+    """
+    given = list(kinds)
+    left, seen, found = list(given), set(given), []
+    while left:
+        for kind in _named(left.pop()):
+            if kind not in seen:
+                seen.add(kind)
+                found.append(kind)
+                left.append(kind)
+    return found
+
+
+def _named(kind: type) -> Iterator[type]:
+    for annotation in _annotations(kind):
+        for it in _classes(annotation):
+            if issubclass(it, enum.Enum) or dataclasses.is_dataclass(it) or is_model(it) or is_named_tuple(it):
+                yield it
+
+
+def _annotations(kind: Any) -> list[Any]:
+    if issubclass(kind, enum.Enum):
+        return []
+    if is_model(kind):
+        # Resolved by pydantic, those of generic models too.
+        hints = _hints(kind) if kind.__private_attributes__ else {}
+        private = [hints[name] for name in kind.__private_attributes__ if name in hints]
+        return [*(field.annotation for field in kind.model_fields.values()), *private]
+    # Not class variables, which are in no entry.
+    fields = [it.name for it in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
+    hints = _hints(kind)
+    return [hints[name] for name in fields if name in hints]
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind)
+    except Exception:
+        # One of them means nothing here: the others by themselves.
+        return _hints_one_by_one(kind)
+
+
+def _hints_one_by_one(kind: Any) -> dict[str, Any]:
+    found = {}
+    for base in reversed(kind.__mro__):
+        names = vars(sys.modules.get(base.__module__, types))
+        for name, annotation in vars(base).get("__annotations__", {}).items():
+            try:
+                found.update(typing.get_type_hints(_Alone(name, annotation), names, dict(vars(base))))
+            except Exception:
+                continue
+    return found
+
+
+class _Alone:
+    """Has one annotation."""
+
+    def __init__(self, name: str, annotation: Any) -> None:
+        self.__annotations__ = {name: annotation}
+
+
+def _classes(annotation: Any, depth: int = 0) -> Iterator[type]:
+    """The classes in an annotation, in whatever it says about them: unions, lists, literals."""
+    if depth > 20:
+        return
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is None and isinstance(annotation, type):
+        yield annotation
+    elif origin is typing.Literal:
+        yield from (type(it) for it in arguments)
+        return
+    elif isinstance(origin, type):
+        yield origin
+    for inside in arguments:
+        # Those of `Callable` come in a list.
+        for it in inside if isinstance(inside, list) else (inside,):
+            yield from _classes(it, depth + 1)
+    # Of `type Name = ...` and `NewType`.
+    for name in ("__value__", "__supertype__"):
+        if hasattr(annotation, name) and not isinstance(annotation, type):
+            yield from _classes(getattr(annotation, name), depth + 1)

@@ -1,0 +1,38 @@
+"""Where a Cache must be given: what is given in its stead is refused with what to write, and never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cachemere
+import pytest
+from cachemere import PersistDict
+from cachemere.errors import InvalidOptionError
+from cachemere.integrations.requests import CachemereCache
+
+TAKERS: dict[str, Callable[[Any], Any]] = {
+    "memoize": lambda it: cachemere.memoize(cache=it),
+    "an adapter": lambda it: CachemereCache(it),
+}
+every_taker = pytest.mark.parametrize("take", TAKERS.values(), ids=TAKERS)
+
+
+@every_taker
+def test_a_path_is_answered_with_how_to_open_it(take: Callable[[Any], Any]) -> None:
+    for given in ("some/store", Path("some/store")):
+        with pytest.raises(
+            InvalidOptionError, match=r"cache must be a cachemere\.Cache, .*: write cachemere\.Cache\('so"
+        ):
+            take(given)
+
+
+@every_taker
+def test_what_is_in_a_mapping_is_not_shown(path: Path, take: Callable[[Any], Any]) -> None:
+    with PersistDict[str, str](path) as d:
+        d["name"] = "secret"
+        for given in (d, {"name": "secret"}, object()):
+            with pytest.raises(InvalidOptionError, match="must be a cachemere.Cache, not an object of type") as caught:
+                take(given)
+            assert "secret" not in str(caught.value) and "write" not in str(caught.value)
