@@ -272,16 +272,13 @@ except cachemere.errors.NotInstalledError as error:
     assert not done.stdout or ("fastapi" in done.stdout and "pip install 'cachemere[litellm]'" in done.stdout)
 
 
-@pytest.mark.parametrize("options", [{"tll": 3}, {"disc_cache_dir": "d"}, {"_backend": 1}, {"max_messages": -1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"tll": 3}, {"disc_cache_dir": "d"}, {"_backend": 1}, {"max_messages": -1}], ids=str
+)
 def test_options_that_litellm_does_not_have_are_refused(path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError, match=next(iter(options))):
         enable_cache(Cache(path), **options)
     assert litellm.cache is None and not path.exists()
-
-
-def test_options_of_litellm_are_handed_on(path: Path) -> None:
-    made = enable_cache(Cache(path), mode="default_off", supported_call_types=["completion"])
-    assert made.mode == "default_off" and made.supported_call_types == ["completion"]
 
 
 def test_the_backend_alone_is_put_into_a_cache_of_litellm(path: Path) -> None:

@@ -231,8 +231,8 @@ def enable_cache(
 
     Args:
         cache, namespace, ttl, on_error: As for :class:`CachemereCache`.
-        **options: Of `litellm.Cache`, by name, `mode` or `supported_call_types` for example. `max_messages` is `None` unless
-            given: LiteLLM alone keeps no answer to more than four messages, and does not say so.
+        **options: Of `litellm.Cache`, by name, `mode` or `supported_call_types` for example. `max_messages` is `None`
+            unless given: LiteLLM alone keeps no answer to more than four messages, and does not say so.
 
     Parameters that LiteLLM alone leaves out of its keys are in them: `api_base`, `base_url`, `api_version` and
     `custom_llm_provider`, except in calls of a router, and all that a provider alone knows, `extra_body` for example
