@@ -69,7 +69,8 @@ def test_a_client_for_tasks_is_told_which_transport_it_takes_and_so_is_one_for_t
 
 def test_the_clients_of_models_hand_it_on(path: Path) -> None:
     # Of the library that OpenAI's client would not make itself, but takes.
-    of_httpx: Any = httpx.Client(transport=cachemere.integrations.httpx2.CachemereTransport(Cache(path)))
+    transport: Any = cachemere.integrations.httpx2.CachemereTransport(Cache(path))
+    of_httpx: Any = httpx.Client(transport=transport)
     client = openai.OpenAI(base_url="http://models.example/v1", api_key="key", http_client=of_httpx)
     with pytest.raises(InvalidOptionError, match="from cachemere.integrations.httpx$"):
         client.embeddings.create(model="m", input="a")
