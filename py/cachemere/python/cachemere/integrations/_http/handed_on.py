@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from typing import Any
 
 from ...errors import CacheError
 
@@ -20,9 +21,11 @@ def handed_on(kind: type[CacheError], message: str) -> CacheError:
         root = getattr(sys.modules.get(client), name, None)
         if isinstance(root, type) and issubclass(root, Exception):
             roots.append(root)
-    return _with_roots(kind, tuple(roots))(message)
+    made: CacheError = _of_all((kind, *roots))(message)
+    return made
 
 
 @functools.cache
-def _with_roots(kind: type[CacheError], roots: tuple[type[Exception], ...]) -> type[CacheError]:
-    return type(kind.__name__, (kind, *roots), {"__module__": kind.__module__}) if roots else kind
+def _of_all(kinds: tuple[type[Exception], ...]) -> Any:
+    first = kinds[0]
+    return first if len(kinds) == 1 else type(first.__name__, kinds, {"__module__": first.__module__})
