@@ -151,7 +151,12 @@ def test_ls_of_one_namespace_names_no_other(store: Path) -> None:
         (["--reverse"], [["a", 1], "1", 1, "none", "big", "answer"]),
         (["--reverse", "--limit", "1"], [["a", 1]]),
         (["--prefix", "b"], ["big"]),
-        (["--prefix", ""], ["answer", "big", "none", "1"]),
+        (["--prefix", ""], ["answer", "big", "none", 1, "1", ["a", 1]]),
+        # As they are shown, whatever they are.
+        (["--prefix", "('a'"], [["a", 1]]),
+        (["--match", "*1"], [1, "1"]),
+        (["--match", "'1'"], ["1"]),
+        (["--match", "(*, 1)"], [["a", 1]]),
         (["--match", "*n*e*"], ["answer", "none"]),
         (["--match", "N*"], []),
         (["--tag", "two words"], ["answer"]),
@@ -277,7 +282,7 @@ def test_export_writes_every_entry(store: Path, tmp_path: Path) -> None:
     file = tmp_path / "entries.jsonl"
     file.write_text("of yesterday")
     file.chmod(0o644)
-    done = ok("export", store, "-o", file, "--namespace", "other")
+    done = ok("export", store, "-o", file, "--force", "--namespace", "other")
     assert done.out == f"wrote 3 entries to {file}\n"
     assert [json.loads(line) for line in file.read_text().splitlines()] == lines[3:]
     assert file.stat().st_mode & 0o777 == 0o600

@@ -6,12 +6,15 @@ import contextlib
 import hashlib
 import io
 import os
+import shlex
 import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import diskcache
 import pytest
+import sqlitedict
 from cachemere import Cache
 from cachemere.cli.program import main
 from command_line import here, ok
@@ -198,3 +201,32 @@ def test_a_directory_that_cannot_be_entered_is_an_error(unwritable: Path) -> Non
             assert (status, out) == (1, "") and "Permission denied" in err and str(unwritable) in err
     finally:
         unwritable.parent.chmod(0o755)
+
+
+def test_what_another_package_made_is_named_with_the_command_that_imports_it(path: Path, tmp_path: Path) -> None:
+    with diskcache.Cache(tmp_path / "one") as one, diskcache.FanoutCache(str(tmp_path / "many"), shards=2) as many:
+        one["a"] = many["a"] = 1
+    with sqlitedict.SqliteDict(tmp_path / "a file.db") as other:
+        other["a"] = 1
+        other.commit()
+    for name, kind in (("one", "diskcache"), ("many", "diskcache"), ("a file.db", "sqlitedict")):
+        place = tmp_path / name
+        for command in ("stats", "ls"):
+            done = here(command, place)
+            assert (done.status, done.out) == (1, "") and f"it looks like {kind}" in done.err
+            assert f"import --from {kind} {shlex.quote(str(place))} DST" in done.err
+
+
+def test_without_a_path_it_is_the_default_store(tmp_path: Path) -> None:
+    place = tmp_path / "of the environment"
+    done = here("stats", CACHEMERE_DIR=str(place))
+    assert done.status == 1 and f"nothing at {place}" in done.err and not place.exists()
+    with Cache(place) as cache:
+        cache["a"] = 1
+    for command in ("stats", "ls", "export", "verify", "sweep", "compact"):
+        assert here(command, CACHEMERE_DIR=str(place)).status == 0
+        # Which breaks lines wherever it likes.
+        said = "".join(here(command, "--help", CACHEMERE_DIR=str(place)).out.split())
+        assert str(place).replace(" ", "") in said
+    assert here("ls", "--json", "--limit", "1", CACHEMERE_DIR=str(place)).lines()[0]["key"] == "a"
+    assert here("ls", "--json", str(place), CACHEMERE_DIR=str(tmp_path / "none")).lines()[0]["key"] == "a"

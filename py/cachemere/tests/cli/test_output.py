@@ -91,6 +91,15 @@ def test_a_failed_export_leaves_the_file_of_before(store: Path, tmp_path: Path) 
     assert file.read_text() == "of before"
 
 
+def test_a_file_that_is_there_is_kept_unless_it_is_forced(store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("mine")
+    done = here("export", store, "-o", file)
+    assert (done.status, done.out) == (2, "") and "--force" in done.err and file.read_text() == "mine"
+    assert here("export", store, "-o", file, "--force").status == 0
+    assert file.read_text().count("\n") == 5000
+
+
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_a_table_fits_the_terminal(store: Path, columns: int) -> None:
     status, seen = on_a_terminal("ls", str(store), "--limit", "20", columns=columns)
@@ -98,7 +107,7 @@ def test_a_table_fits_the_terminal(store: Path, columns: int) -> None:
     assert status == 0 and len(lines) == 21 and max(map(len, lines)) <= columns
     assert "\x1b" not in seen
     if columns == 80:
-        assert all(line.endswith("…") for line in lines[1:])
+        assert all("…x" in line and line.endswith("x") for line in lines[1:])
     else:
         assert lines[1].endswith("x" * 60)
 
@@ -109,10 +118,20 @@ def test_wide_letters_count_as_two_columns(path: Path) -> None:
         cache.set("e\u0301" * 100, 2, tags=("x",))
     status, seen = on_a_terminal("ls", str(path), columns=80)
     head, first, second = seen.splitlines()
-    assert status == 0 and first.endswith("…") and second.endswith("…")
+    assert status == 0 and "…" in first[:-1] and "…" in second[:-1]
     place = head.index("KEY")
     assert second.index("e\u0301") == place and first.index("日本語") == place - 2
     assert first.count("日") + first.count("本") + first.count("語") == (80 - place - 1) // 2 + 2
+
+
+def test_long_keys_are_cut_in_their_midst_so_that_they_do_not_look_alike(path: Path) -> None:
+    with Cache(path) as cache:
+        for number in range(10):
+            cache[("POST", "https://models.example/v1/chat/completions", f"{number:064x}")] = number
+    status, seen = on_a_terminal("ls", str(path), columns=80)
+    keys = [line[line.index("('POST") :] for line in seen.splitlines()[1:]]
+    assert status == 0 and len(set(keys)) == 10
+    assert all(key.count("…") == 1 and key.endswith(f"{number}')") for number, key in enumerate(keys))
 
 
 def test_tables_line_up(store: Path) -> None:
@@ -128,7 +147,7 @@ def test_tables_line_up(store: Path) -> None:
     [
         [],
         ["nothing"],
-        ["ls"],
+        ["get"],
         ["ls", "STORE", "--nothing"],
         ["ls", "STORE", "--limit", "0"],
         ["ls", "STORE", "--limit", "-1"],

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import diskcache as theirs
 import pytest
 from cachemere import diskcache
 from cachemere.errors import KeyFormError
@@ -219,3 +220,9 @@ def test_averages(cache: diskcache.Cache) -> None:
         average.add(number)
     assert average.get() == 4.5 and cache.get("a", tag=True) == ((45.0, 10), "t")
     assert average.pop() == 4.5 and average.get() is None and average.pop() is None
+
+
+def test_it_names_itself_as_the_diskcache_that_it_follows() -> None:
+    assert {*diskcache.__all__} - {"install", "uninstall"} == {*theirs.__all__} - {"DjangoCache"}
+    for name in ("__title__", "__version__", "__build__"):
+        assert getattr(diskcache, name) == getattr(theirs, name)

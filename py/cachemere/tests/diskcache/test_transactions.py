@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,3 +173,17 @@ class Pickled:
 
     def __init__(self, items: list[int]) -> None:
         self.items = items
+
+
+def test_a_transaction_that_is_larger_than_the_limit_fails_at_its_end_and_writes_nothing(path: Path) -> None:
+    with diskcache.Cache(path, size_limit=4 << 20) as cache:
+        cache["before"] = 1
+        reached = []
+        with pytest.raises(StoreFullError), cache.transact():
+            for number in range(80):
+                cache[number] = os.urandom(100_000)
+            reached.append("end")
+        assert reached == ["end"] and list(cache) == ["before"]
+        for number in range(80):
+            cache[number] = os.urandom(100_000)
+        assert 79 in cache and cache.volume() < 4 << 20

@@ -10,7 +10,7 @@ import anthropic
 import openai
 import pytest
 from cachemere import Cache
-from cachemere.errors import ReplayMissError
+from cachemere.errors import ReadOnlyError, ReplayMissError
 from chat_endpoint import ChatEndpoint
 from clients import (
     MESSAGES,
@@ -260,3 +260,22 @@ def test_instructor_gets_its_objects_from_disk(endpoint: ChatEndpoint, path: Pat
         person = client.chat.completions.create(model="m", response_model=Person, messages=MESSAGES)
         assert (person.name, person.age) == ("text", 1)
     assert len(endpoint.asked) == 1
+
+
+def test_what_clients_make_of_an_error_that_is_raised(endpoint: ChatEndpoint, path: Path) -> None:
+    Cache(path)["made"] = 1
+    reading = Cache(path, read_only=True)
+    of_openai = openai_client(endpoint.url, reading).with_options(max_retries=1)
+    of_anthropic = anthropic_client(endpoint.url, reading).with_options(max_retries=1)
+    with pytest.raises(openai.APIConnectionError) as of_one:
+        of_openai.chat.completions.create(model="m", messages=MESSAGES)
+    with pytest.raises(anthropic.APIConnectionError) as of_other:
+        of_anthropic.messages.create(model="m", max_tokens=9, messages=MESSAGES)
+    assert type(of_one.value.__cause__) is type(of_other.value.__cause__) is ReadOnlyError
+    # They ask again, though it was the writing that failed.
+    assert len(endpoint.asked) == 4
+    with pytest.raises(ReadOnlyError):
+        list(of_openai.chat.completions.create(model="m", messages=MESSAGES, stream=True))
+    with pytest.raises(ReadOnlyError):
+        list(of_anthropic.messages.create(model="m", max_tokens=9, messages=MESSAGES, stream=True))
+    assert len(endpoint.asked) == 6

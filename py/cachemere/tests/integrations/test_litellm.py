@@ -16,7 +16,7 @@ import hostile
 import litellm
 import pytest
 from cachemere import Cache
-from cachemere.errors import CacheError, UnsafeValueError, ValueFormError
+from cachemere.errors import CacheError, InvalidOptionError, UnsafeValueError, ValueFormError
 from cachemere.integrations.litellm import CachemereCache, enable_cache
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
@@ -270,3 +270,19 @@ except cachemere.errors.NotInstalledError as error:
     assert done.returncode == 0, done.stderr
     # Earlier versions lack nothing.
     assert not done.stdout or ("fastapi" in done.stdout and "pip install 'cachemere[litellm]'" in done.stdout)
+
+
+@pytest.mark.parametrize(
+    "options", [{"tll": 3}, {"disc_cache_dir": "d"}, {"_backend": 1}, {"max_messages": -1}], ids=str
+)
+def test_options_that_litellm_does_not_have_are_refused(path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOptionError, match=next(iter(options))):
+        enable_cache(Cache(path), **options)
+    assert litellm.cache is None and not path.exists()
+
+
+def test_the_backend_alone_is_put_into_a_cache_of_litellm(path: Path) -> None:
+    own = litellm.Cache()
+    own.cache = CachemereCache(Cache(path), on_error="raise")
+    litellm.cache = own
+    assert (ask("one"), ask("two")) == ("one", "one")

@@ -39,6 +39,50 @@ def test_it_tells_what_it_came_to(theirs: Path, path: Path) -> None:
         assert dict(ours.items()) == {"a": "1", "b": b"2", "\x1b[31mred": {"a": 1}}
 
 
+OTHER_PROGRAM = """
+import diskcache, sys
+class Own:
+    pass
+with diskcache.Cache(sys.argv[1]) as cache:
+    for name in sys.argv[2:]:
+        cache[name] = Own() if name.startswith("own") else complex if name.startswith("type") else {"a": 1}
+    cache[[1, 2]] = "a list as a key"
+"""
+
+
+def made_by_another_program(theirs: Path, *names: str) -> Path:
+    subprocess.run([sys.executable, "-c", OTHER_PROGRAM, str(theirs), *names], check=True)
+    return theirs
+
+
+def test_a_reason_is_said_once_above_the_keys_it_holds_for(path: Path, tmp_path: Path) -> None:
+    theirs = made_by_another_program(tmp_path / "theirs", "one", "two", "three")
+    lines = run_import("--from", "diskcache", theirs, path, check=1).stdout.splitlines()
+    assert "\n".join(lines).count("its value is a pickle, and loading one can run any code") == 1
+    said = lines.index("left out: pickles, not allowed to be read")
+    assert lines[said + 2 : said + 5] == ["    key 'one'", "    key 'two'", "    key 'three'"]
+
+
+def test_pickle_values_is_suggested_only_where_it_helps_and_was_not_given(path: Path, tmp_path: Path) -> None:
+    theirs = made_by_another_program(tmp_path / "theirs", "plain")
+    for existing in ("keep", "replace"):
+        # Nothing helps a list that is a key.
+        given = ("--from", "diskcache", "--allow-pickle", "--existing", existing, theirs, path)
+        done = run_import(*given, check=1).stdout
+        assert "not hashable" in done and "--pickle-values" not in done
+    theirs = made_by_another_program(theirs, "type 1", "type 2")
+    done = run_import("--from", "diskcache", "--allow-pickle", theirs, path, check=1).stdout
+    assert "Run it again with --pickle-values" in done
+    done = run_import("--from", "diskcache", "--allow-pickle", "--pickle-values", theirs, path, check=1).stdout
+    assert "imported                                               2" in done and "--pickle-values" not in done
+
+
+def test_a_class_of_the_old_program_s_own_module_says_who_can_import_it(path: Path, tmp_path: Path) -> None:
+    theirs = made_by_another_program(tmp_path / "theirs", "own")
+    done = run_import("--from", "diskcache", "--allow-pickle", "--pickle-values", theirs, path, check=1).stdout
+    assert "Own" in done and "call cachemere.migration.import_store in that program" in done
+
+
 def test_for_programs(theirs: Path, path: Path, tmp_path: Path) -> None:
     left_out = tmp_path / "skipped.ndjson"
     done = summary_of(run_import("--from", "diskcache", "--json", "--skipped", left_out, theirs, path, check=1))

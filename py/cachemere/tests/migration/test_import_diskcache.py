@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import time
 from pathlib import Path
@@ -12,8 +13,8 @@ import diskcache
 import pytest
 from cachemere import Cache, PersistDict
 from cachemere.errors import DamagedError, IncompatibleError, InvalidOptionError
-from cachemere.migration import import_store
-from sources import snapshot
+from cachemere.migration import Skipped, import_store
+from sources import run_import, snapshot
 
 #: In a file of its own, each of them.
 LONG_TEXT, LONG_BYTES = "é\r\n" * 40_000, bytes(range(256)) * 400
@@ -245,3 +246,36 @@ def test_a_file_that_is_damaged_as_a_whole_is_an_error(theirs: Path, path: Path,
     with pytest.raises((DamagedError, IncompatibleError), match="damaged|not of diskcache"):
         import_store("diskcache", theirs, path)
     assert not path.exists() and [file.name for file in theirs.iterdir()] == ["cache.db"]
+
+
+def test_what_is_inside_a_fanout_cache_is_named_with_the_command_that_imports_it(theirs: Path, path: Path) -> None:
+    with diskcache.FanoutCache(str(theirs), shards=2) as cache:
+        cache["x"] = "1"
+        cache.cache("sub")["a"] = "2"
+        cache.cache("sub/below")["a"] = b"3" * 100_000
+        cache.deque("the queue").append("4")
+        cache.index("ix")["a"] = "5"
+        names = ["cache/sub", "cache/sub/below", "deque/the queue", "index/ix"]
+    before = snapshot(theirs)
+    told: list[Skipped] = []
+    summary = import_store("diskcache", theirs, path, on_skip=told.append)
+    assert (summary.entries, summary.imported, summary.parts, summary.is_complete) == (1, 1, 4, False)
+    assert [it.name for it in summary.skipped] == [str(theirs / name) for name in names] and told == [*summary.skipped]
+    assert {it.reason for it in told} == {"part"}
+    for name, it in zip(names, told, strict=True):
+        # The command, as it is typed.
+        command = it.why[it.why.index("--from") :]
+        assert shlex.split(command) == ["--from", "diskcache", str(theirs / name), str(path / name)]
+        run_import(*shlex.split(command))
+    assert snapshot(theirs) == before
+    with Cache(path / "cache/sub/below") as ours:
+        assert ours["a"] == b"3" * 100_000
+    done = run_import("--from", "diskcache", theirs, path, check=1)
+    assert all(f"--from diskcache {shlex.quote(str(theirs / name))}" in done.stdout for name in names)
+
+
+def test_a_cache_that_has_nothing_inside_is_complete(theirs: Path, path: Path) -> None:
+    with diskcache.FanoutCache(str(theirs), shards=2) as cache:
+        cache["x"] = b"1" * 100_000
+    (theirs / "cache" / "empty").mkdir(parents=True)
+    assert import_store("diskcache", theirs, path).is_complete

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from ..cache import default_path
+from .shown import one_line
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """The store, and how it is opened."""
-    parser.add_argument("path", metavar="PATH", help="the store's directory, which must be there")
+
+def add_store(parser: argparse.ArgumentParser, has_default: bool = True) -> None:
+    """The store, and how it is opened. Where another argument follows it has to be said."""
+    said = "the store's directory, which must be there"
+    if has_default:
+        usual = one_line(str(default_path())).replace("%", "%%")
+        said += f" (by default $CACHEMERE_DIR, or the place for caches of this platform; now it is {usual})"
+    parser.add_argument("path", metavar="PATH", nargs="?" if has_default else None, help=said)
     add_secret(parser)
 
 

@@ -14,7 +14,7 @@ from .shown import one_line
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    common.add_store(parser)
+    common.add_store(parser, has_default=False)
     parser.add_argument(
         "destination", metavar="DST", help="the directory to make; the copy has the secret of its original"
     )

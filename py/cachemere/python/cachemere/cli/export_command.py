@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write here instead of the standard output; it appears when it is complete",
     )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there and has something in it")
     common.add_allow_pickle(parser)
 
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     written = 0
     with StoreAt(arguments) as at:
         names = [namespace.name for namespace in at.chosen(arguments.namespace)]
-        with output(arguments.output) as file:
+        with output(arguments.output, arguments.force) as file:
             for entry in all_entries(at, names, troubles):
                 try:
                     line = _line(entry, arguments.allow_pickle)

@@ -19,7 +19,7 @@ from .stored import Pickled
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
-    common.add_store(parser)
+    common.add_store(parser, has_default=False)
     parser.add_argument("key", metavar="KEY", help="the key, which is text unless --literal is given")
     common.add_namespace(parser, "default", "default if it is left out")
     parser.add_argument(

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Imports, and tells what it came to: 1 if an entry was left out that has not expired."""
+    """Imports, and tells what it came to: 1 if anything was left out that has not expired."""
     given = _secret(arguments)
     try:
         summary = _import(arguments, given)
@@ -143,7 +143,7 @@ def _import(arguments: argparse.Namespace, given: Secret | None) -> ImportSummar
 
 
 def _print(summary: ImportSummary) -> None:
-    from ..migration._summary import NAMED, REASONS
+    from ..migration._summary import NAMED, PICKLE_AGAIN, REASONS
 
     print(f"from {summary.kind} {one_line(summary.source)}")
     print(f"to   {one_line(summary.target)}, namespace {one_line(summary.namespace)}, in {summary.seconds:.1f} s")
@@ -155,6 +155,7 @@ def _print(summary: ImportSummary) -> None:
         ("left out: pickles, not allowed to be read", summary.pickles),
         ("left out: no form that is safe to store", summary.without_safe_form),
         ("left out: cannot be read", summary.unreadable),
+        ("left out: caches inside this one", summary.parts),
     ]
     for said, count in rows:
         if count or said in ("entries in the source", "imported"):
@@ -162,10 +163,23 @@ def _print(summary: ImportSummary) -> None:
     for reason, said in REASONS.items():
         named = [skipped for skipped in summary.skipped if skipped.reason == reason]
         if named:
-            print(f"entries {said}" + (f", the first {NAMED}:" if len(named) == NAMED else ":"))
-            for skipped in named:
-                print(f"  {one_line(skipped.name)}: {one_line(skipped.why)}")
+            print(f"left out: {said}" + (f" (the first {NAMED})" if len(named) == NAMED else ""))
+            _print_named(named)
     if summary.pickles:
         print("Run it again with --allow-pickle if you trust all who could write the source; what is there is kept.")
-    if summary.without_safe_form:
+    if any(PICKLE_AGAIN in skipped.why for skipped in summary.skipped):
         print("Run it again with --pickle-values to have them pickled; what is there is kept.")
+
+
+def _print_named(named: list[Skipped]) -> None:
+    """Entries under the reason that they share; one that is alone with its reason, in one line."""
+    groups: dict[str, list[str]] = {}
+    for skipped in named:
+        groups.setdefault(skipped.why, []).append(skipped.name)
+    for why, names in groups.items():
+        if len(names) == 1:
+            print(f"  {one_line(names[0])}: {one_line(why)}")
+            continue
+        print(f"  {one_line(why)}:")
+        for name in names:
+            print(f"    {one_line(name)}")

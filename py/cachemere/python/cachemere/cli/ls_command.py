@@ -40,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what the command takes."""
     common.add_store(parser)
     common.add_namespace(parser, None, "all, one after the other, if it is left out")
-    parser.add_argument("--prefix", metavar="TEXT", help="only keys that are text and begin with this")
-    parser.add_argument("--match", metavar="GLOB", help="only keys that are text and match: * ? [abc], case matters")
+    parser.add_argument("--prefix", metavar="TEXT", help="only keys that begin with this, as they are shown")
+    parser.add_argument(
+        "--match", metavar="GLOB", help="only keys that match, as they are shown: * ? [abc], case matters"
+    )
     parser.add_argument("--tag", metavar="TAG", help="only entries with this tag")
     parser.add_argument("--limit", metavar="N", type=_count, help="at most so many entries")
     parser.add_argument(
@@ -78,13 +80,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _wanted(found: Iterable[Entry], arguments: argparse.Namespace) -> Iterator[Entry]:
     for entry in found:
-        text = entry.key if isinstance(entry.key, str) else None
-        if arguments.prefix is not None and (text is None or not text.startswith(arguments.prefix)):
+        if arguments.prefix is not None and not any(it.startswith(arguments.prefix) for it in _texts(entry)):
             continue
-        if arguments.match is not None and (text is None or not fnmatch.fnmatchcase(text, arguments.match)):
+        if arguments.match is not None and not any(fnmatch.fnmatchcase(it, arguments.match) for it in _texts(entry)):
             continue
         if arguments.tag is None or arguments.tag in entry.tags:
             yield entry
+
+
+def _texts(entry: Entry) -> Iterator[str]:
+    """The key as it is shown, and a text also as it is."""
+    yield shown.key(entry.key)
+    if isinstance(entry.key, str):
+        yield entry.key
 
 
 def _ordered(found: Iterable[Entry], arguments: argparse.Namespace) -> Iterable[Entry]:

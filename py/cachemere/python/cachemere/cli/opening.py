@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from .._engine import Store
 from .._info import NamespaceInfo, StoreInfo, describe
 from .._options import Secret, resolve
 from .._which_engine import require_rocksdb
+from ..cache import default_path
 from ..errors import CacheError, IncompatibleError, StoreIOError, WrongSecretError
 from . import secret
 from .shown import one_line, quoted
@@ -29,7 +31,7 @@ class StoreAt(ExitStack):
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__()
-        self.path = resolve(arguments.path)
+        self.path = default_path() if arguments.path is None else resolve(arguments.path)
         self.backend = _backend(self.path)
         self._secret: Secret | None = secret.given(arguments)
         self._whole: Store | None = None
@@ -129,7 +131,7 @@ def _backend(path: Path) -> str:
     if not path.exists():
         raise StoreIOError(f"there is nothing at {path}")
     if not path.is_dir():
-        raise StoreIOError(f"{path} is not a directory, as a store is")
+        raise StoreIOError(f"{path} is not a directory, as a store is{_other_kind(path)}")
     if (path / "data.mdb").exists():
         return "lmdb"
     if (path / "rocksdb").is_dir():
@@ -139,4 +141,15 @@ def _backend(path: Path) -> str:
         raise StoreIOError(
             f"{path} is a database of RocksDB and not a store of Cache or PersistDict: open it with cachemere.rocksdb"
         )
-    raise StoreIOError(f"there is no store in {path}: it has no data.mdb")
+    raise StoreIOError(f"there is no store in {path}: it has no data.mdb{_other_kind(path)}")
+
+
+def _other_kind(path: Path) -> str:
+    """What another package made there, if it is known, and how that is imported."""
+    # Loaded only where there is no store.
+    from ..migration._kinds import recognize
+
+    kind = recognize(path)
+    if kind in (None, "cachemere"):
+        return ""
+    return f"; it looks like {kind}: cachemere import --from {kind} {shlex.quote(str(path))} DST makes a store of it"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import StoreIOError
+from ..errors import InvalidOptionError, StoreIOError
 from .shown import one_line
 
 
@@ -22,18 +22,22 @@ class OutputFile(Protocol):
 
 
 @contextlib.contextmanager
-def output(name: str | None) -> Iterator[OutputFile]:
+def output(name: str | None, replacing: bool) -> Iterator[OutputFile]:
     """The file of this name, which only its owner can read; or the standard output.
 
-    It takes the place of one that is there when all was written, and not if that fails.
+    One with something in it is left alone, unless it is to be replaced: then the new one takes its place when all was
+    written, and not if that fails.
 
     Raises:
+        InvalidOptionError: It is there, and is not to be replaced.
         StoreIOError: It cannot be written.
     """
     if name is None:
         yield sys.stdout
         return
     path = Path(os.path.realpath(name))
+    if not replacing:
+        _check_free(name, path)
     # Known before there is such a file, since an interrupt can come as soon as there is.
     made = path.parent / f".{path.name[:100]}.{secrets.token_hex(8)}.partial"
     try:
@@ -50,11 +54,22 @@ def output(name: str | None) -> Iterator[OutputFile]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if not replacing:
+            # Somebody else may have made it meanwhile.
+            _check_free(name, path)
         os.replace(made, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(made)
         raise
+
+
+def _check_free(name: str, path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size:
+            raise InvalidOptionError(
+                f"{one_line(name)} is there already: name another file, or replace it with --force"
+            )
 
 
 def _for_its_owner(path: str, flags: int) -> int:

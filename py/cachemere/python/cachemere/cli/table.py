@@ -18,6 +18,8 @@ _LONGEST = 200
 def rows(head: Sequence[str], body: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:
     """The lines of a table, whose last column ends where the terminal does.
 
+    What is longer there is cut in its midst: keys often differ at their ends alone.
+
     `right` are the columns that are flush to the right: numbers.
     """
     coming = iter(body)
@@ -31,7 +33,7 @@ def rows(head: Sequence[str], body: Iterable[Sequence[str]], right: frozenset[in
         ]
         before = sum(width(cell) + 2 for cell in cells)
         left = _LONGEST if most is None else max(most - before, 12)
-        yield "  ".join([*cells, cut(row[-1], left)]).rstrip()
+        yield "  ".join([*cells, cut_amid(row[-1], left)]).rstrip()
 
 
 def fill(cell: str, wide: int, right: bool) -> str:
@@ -52,6 +54,21 @@ def cut(cell: str, wide: int) -> str:
             break
         kept.append(character)
     return "".join(kept) + "…"
+
+
+def cut_amid(cell: str, wide: int) -> str:
+    """The cell, or its beginning, an ellipsis and its end."""
+    if len(cell) * 2 <= wide or width(cell) <= wide:
+        return cell
+    beginning = cut(cell, (wide + 1) // 2)
+    room = wide - width(beginning)
+    kept = len(cell)
+    while kept and (room := room - _width(cell[kept - 1])) >= 0:
+        kept -= 1
+    # A mark is not parted from its letter.
+    while kept < len(cell) and unicodedata.combining(cell[kept]):
+        kept += 1
+    return beginning + cell[kept:]
 
 
 def width(text: str) -> int:

@@ -52,6 +52,11 @@ __all__ = [
     "uninstall",
 ]
 
+#: Programs ask for these: the version is that of diskcache whose interface this is.
+__title__ = "diskcache"
+__version__ = "5.6.3"
+__build__ = 0x050603
+
 
 def __getattr__(name: str) -> Any:
     if name == "DjangoCache":

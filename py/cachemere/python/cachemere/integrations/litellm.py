@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from .._checks import seconds, shown
+from .._checks import count, seconds, shown
 from ..cache import Cache
-from ..errors import DecodeError, NotInstalledError, ValueFormError
+from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
 from ._host import Host
 from ._part import Troubles, own_part
 
@@ -36,6 +36,8 @@ __all__ = ["CachemereCache", "enable_cache"]
 
 class CachemereCache(BaseCache):
     """The backend of a `litellm.Cache`: what :func:`enable_cache` puts there.
+
+    It is no `litellm.Cache` itself: for one of your own, `own = litellm.Cache(); own.cache = CachemereCache(...)`.
 
     Lifetimes are those that LiteLLM hands over (`litellm.Cache(ttl=...)`, or `cache={"ttl": ...}` of a call); where it
     has none, that of this adapter, or else of the cache. Errors of deleting and flushing are always raised: nobody
@@ -229,8 +231,8 @@ def enable_cache(
 
     Args:
         cache, namespace, ttl, on_error: As for :class:`CachemereCache`.
-        **options: Of `litellm.Cache`, `mode` or `supported_call_types` for example. `max_messages` is `None` unless
-            given: LiteLLM alone keeps no answer to more than four messages, and does not say so.
+        **options: Of `litellm.Cache`, by name, `mode` or `supported_call_types` for example. `max_messages` is `None`
+            unless given: LiteLLM alone keeps no answer to more than four messages, and does not say so.
 
     Parameters that LiteLLM alone leaves out of its keys are in them: `api_base`, `base_url`, `api_version` and
     `custom_llm_provider`, except in calls of a router, and all that a provider alone knows, `extra_body` for example
@@ -251,12 +253,25 @@ def enable_cache(
     """
     backend = CachemereCache(cache, namespace=namespace, ttl=ttl, on_error=on_error)
     _check_hits()
-    if "max_messages" in inspect.signature(LiteLLMCache).parameters:
+    if "max_messages" in _check_options(options):
         options.setdefault("max_messages", None)
     made = _SafeCache(backend, **options)
     litellm.enable_caching_on_provider_specific_optional_params = True
     litellm.cache = made
     return made
+
+
+def _check_options(options: Mapping[str, Any]) -> frozenset[str]:
+    """The options that `litellm.Cache` has by name: it takes any others, too, and does not look at them."""
+    named = inspect.signature(LiteLLMCache.__init__).parameters.values()
+    known = frozenset(it.name for it in named if it.kind is not it.VAR_KEYWORD and not it.name.startswith("_"))
+    known -= {"self"}
+    for name in options:
+        if name not in known:
+            raise InvalidOptionError(f"neither enable_cache nor litellm.Cache has an option {name!r}")
+    if options.get("max_messages") is not None:
+        count("max_messages", options["max_messages"])
+    return known
 
 
 def _check_hits() -> None:

@@ -47,6 +47,11 @@ def _decoded(stored: Stored, allow_pickle: bool, what: str) -> Any:
     # A pickle can raise anything.
     except Exception as error:
         named = str(error) or type(error).__name__
+        if isinstance(error, AttributeError) and "__main__'" in named:
+            named += (
+                "; its class is of the program that stored it: call cachemere.migration.import_store in that program, "
+                "or import the class into the one that calls it"
+            )
         raise DecodeError(f"its {what} cannot be read{_AS[form]}: {named}") from error
 
 

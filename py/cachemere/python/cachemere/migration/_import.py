@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
@@ -17,6 +18,7 @@ from ._kinds import KINDS
 from ._source import KeyForm, Kind, Reading, ValueForm
 from ._summary import ImportSummary, Skipped
 from ._transfer import Transfer
+from .diskcache import DiskcacheSource
 
 _DAY = 86_400.0
 
@@ -77,7 +79,8 @@ def import_store(
         keys, values: Of sqlitedict and hugedict, whose keys are of `"text"`, `"bytes"`, `"int"` or `"pickle"`, and
             values of `"text"`, `"bytes"`, `"json"` or `"pickle"`, if not as by default; of persistdict, the values; of
             diskcache, `"json"` for a `JSONDisk` and `"pickle"` for a `Disk`, if it is not seen by itself.
-        on_skip: Called with each entry that is left out. The summary has only some of them.
+        on_skip: Called with each entry that is left out, and with each cache inside a `FanoutCache`, which is imported
+            by itself. The summary has only some of them.
         verbose: Whether to show a bar on the standard error.
 
     Raises:
@@ -144,15 +147,24 @@ def import_store(
             existing=existing,
             is_raising=on_error == "raise",
             allow_pickle=allow_pickle,
+            pickle_values=pickle_values,
             idle=idle,
             on_skip=on_skip,
             is_store_there=is_there,
         )
         bar = opened.enter_context(Bar(reader.count())) if verbose else None
         transfer.run(reader, (lambda entries: None) if bar is None else bar.show)
+        if isinstance(reader, DiskcacheSource):
+            for part in reader.parts():
+                command = f"--from {kind} {_typed(reader.path / part)} {_typed(place / part)}"
+                transfer.leave_out_part(reader.path / part, f"import it by itself: cachemere import {command}")
         if bar is not None:
             bar.show(transfer.tally.entries, is_last=True)
     return transfer.tally.summary(kind, origin, place, namespace, time.monotonic() - begun)
+
+
+def _typed(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def is_store(path: Path) -> bool:

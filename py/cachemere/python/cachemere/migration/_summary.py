@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Reason = Literal["pickle", "no safe form", "unreadable"]
+Reason = Literal["pickle", "no safe form", "unreadable", "part"]
 
 #: Why an entry can be left out, and what that means.
 REASONS: dict[Reason, str] = {
-    "pickle": "pickles, which were not allowed to be read",
-    "no safe form": "without a form that is safe to store",
-    "unreadable": "that cannot be read",
+    "pickle": "pickles, not allowed to be read",
+    "no safe form": "no form that is safe to store",
+    "unreadable": "cannot be read",
+    "part": "caches inside this one",
 }
+
+#: What helps an entry that came out of a pickle and has no safe form.
+PICKLE_AGAIN = "pickle it again (--pickle-values, pickle_values=True)"
 
 #: So many of each reason are in the summary.
 NAMED = 10
@@ -21,9 +25,9 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Skipped:
-    """An entry that was left out."""
+    """An entry that was left out, or a part of the source."""
 
-    #: Its key as Python writes it; where it is in the source, if the key cannot be read.
+    #: Its key as Python writes it; where it is in the source, if the key cannot be read. Of a part, its directory.
     name: str
     reason: Reason
     #: What is wrong, in words, and what to do.
@@ -32,7 +36,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import came to. `entries` is the sum of `imported`, `kept`, `expired` and those that were skipped."""
+    """What an import came to. `entries` is the sum of `imported`, `kept`, `expired` and `count_skipped`."""
 
     #: As the source was named: `"diskcache"`, say.
     kind: str
@@ -53,6 +57,8 @@ class ImportSummary:
     without_safe_form: int
     #: Entries left out because they are damaged, or not in the form they should be.
     unreadable: int
+    #: Caches inside the source, each of which is imported by itself: those of a `FanoutCache`.
+    parts: int
     #: Seconds it took.
     seconds: float
     #: Some of those left out, ten of each reason at most.
@@ -66,7 +72,7 @@ class ImportSummary:
     @property
     def is_complete(self) -> bool:
         """Whether all that has not expired is in the target now."""
-        return self.count_skipped == 0
+        return self.count_skipped == 0 and self.parts == 0
 
 
 @dataclass
@@ -81,7 +87,7 @@ class Tally:
     named: list[Skipped] = field(default_factory=list)
 
     def skip(self, skipped: Skipped) -> None:
-        """Counts an entry that is left out."""
+        """Counts what is left out."""
         self.left_out[skipped.reason] += 1
         if self.left_out[skipped.reason] <= NAMED:
             self.named.append(skipped)
@@ -100,6 +106,7 @@ class Tally:
             pickles=self.left_out["pickle"],
             without_safe_form=self.left_out["no safe form"],
             unreadable=self.left_out["unreadable"],
+            parts=self.left_out["part"],
             seconds=seconds,
             skipped=tuple(self.named),
         )

@@ -13,7 +13,7 @@ from ..errors import CacheError, DecodeError, DuplicateKeyError, KeyFormError, U
 from ._decoding import key_of, value_of
 from ._entry import Entry
 from ._source import Source
-from ._summary import Reason, Skipped, Tally
+from ._summary import PICKLE_AGAIN, Reason, Skipped, Tally
 
 if TYPE_CHECKING:
     from .._engine import Store
@@ -35,9 +35,11 @@ class Transfer:
     existing: str
     is_raising: bool
     allow_pickle: bool
+    #: Whether what came out of a pickle is pickled again.
+    pickle_values: bool
     #: Seconds an entry lives from its last access; `None`: for ever.
     idle: float | None
-    #: Called for each entry that is left out.
+    #: Called for all that is left out.
     on_skip: Callable[[Skipped], object] | None
     #: Whether the store was there before: nothing is asked of one that need not be made.
     is_store_there: bool
@@ -89,7 +91,7 @@ class Transfer:
                 return
             value = value_of(entry.value, self.allow_pickle)
         except KeyFormError as error:
-            self._skip(name, "no safe form", error)
+            self._skip(name, "no safe form", self._with_advice(error, key))
             return
         except UnsafeValueError as error:
             self._skip(name, "pickle", error)
@@ -148,14 +150,31 @@ class Transfer:
             try:
                 self.store.apply([write], [])
             except (KeyFormError, ValueFormError) as error:
-                self._skip(name, "no safe form", error)
+                self._skip(name, "no safe form", self._with_advice(error, write[0]))
             else:
                 self.tally.imported += 1
+
+    def _with_advice(self, error: CacheError, key: Any) -> CacheError:
+        """What is wrong with an entry, and the option that has it imported nevertheless, if there is one."""
+        try:
+            hash(key)
+        # A class of the program's can raise anything.
+        except Exception:
+            return KeyFormError(f"a key of type '{type(key).__name__}' is not hashable")
+        if not self.allow_pickle or self.pickle_values:
+            return error
+        return type(error)(f"{error}; or {PICKLE_AGAIN}")
+
+    def leave_out_part(self, part: Path, why: str) -> None:
+        """Notes a part of the source that is imported by itself."""
+        self._note(Skipped(str(part), "part", why))
 
     def _skip(self, name: str, reason: Reason, error: CacheError) -> None:
         if self.is_raising:
             raise error
-        skipped = Skipped(name, reason, str(error))
+        self._note(Skipped(name, reason, str(error)))
+
+    def _note(self, skipped: Skipped) -> None:
         self.tally.skip(skipped)
         if self.on_skip is not None:
             self.on_skip(skipped)

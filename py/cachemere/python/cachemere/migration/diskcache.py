@@ -22,6 +22,9 @@ _COLUMNS = ("key", "raw", "store_time", "expire_time", "access_time", "tag", "mo
 #: How a value is stored.
 _RAW, _BINARY, _TEXT, _PICKLE = 1, 2, 3, 4
 
+#: Names of the directories, two deep, with the values that are in files of their own.
+_FILES = re.compile("[0-9a-f]{2}")
+
 #: So many keys are looked at to see whether a directory is one of JSONDisk.
 _LOOKED_AT = 16
 
@@ -36,6 +39,7 @@ class DiskcacheSource:
         check_present(path, "diskcache")
         if path.name == "cache.db" and path.is_file():
             path = path.parent
+        self.path = path
         self._shards: list[Path] = shards_of(path)
         if not self._shards:
             raise wrong_kind(path, "diskcache", "there is no cache.db in it, nor in directories 000, 001, ...")
@@ -125,6 +129,21 @@ class DiskcacheSource:
         if not isinstance(filename, str) or mode == _RAW:
             return _broken("the file with its value has no name")
         return Stored(form, filename, partial(_content, shard))
+
+    def parts(self) -> list[Path]:
+        """The caches, deques and indexes that a `FanoutCache` has inside, as their places in its directory."""
+        if self._shards == [self.path]:
+            return []
+        found: list[Path] = []
+        for kind in ("cache", "deque", "index"):
+            for place, directories, files in os.walk(self.path / kind):
+                directories.sort()
+                if "cache.db" in files:
+                    found.append(Path(place).relative_to(self.path))
+                if _FILES.fullmatch(os.path.basename(place)):
+                    # It has files of values, many of them, or is a name.
+                    directories[:] = [name for name in directories if os.path.isfile(f"{place}/{name}/cache.db")]
+        return found
 
     def close(self) -> None:
         for file in self._files.values():

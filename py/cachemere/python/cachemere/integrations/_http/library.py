@@ -18,7 +18,9 @@ class Library:
     """
 
     def __init__(self, module: Any) -> None:
+        self.name: str = module.__name__
         #: Of the library.
+        self.request: Any = module.Request
         self.response = module.Response
         self._limits = module.Limits(max_connections=CONNECTIONS, max_keepalive_connections=KEPT_CONNECTIONS)
         self._transport, self._async_transport = module.HTTPTransport, module.AsyncHTTPTransport

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from ..._engine import Lead
 from ..._task_flights import Flight
 from ...cache import Cache
-from . import completeness
+from . import completeness, mismatch
 from .answers import MARK, Answers
 from .exchange import Exchange
 from .library import Library
@@ -89,6 +89,8 @@ class CachingTransport(_Transport):
 
     def handle_request(self, request: Any) -> Any:
         """The stored answer to a request, or that of the transport beneath."""
+        if not isinstance(request, self._library.request):
+            raise mismatch.of_another_library(self, request, self._library.name)
         answers = self._answers
         mode = answers.plan(request)
         asked = None if mode is None else answers.asked(request, request.read(), mode)
@@ -129,6 +131,19 @@ class CachingTransport(_Transport):
         """Closes the transport beneath. The cache stays open."""
         self._inner.close()
 
+    # What a client for tasks calls, if it was given this transport.
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Raises the error that says which transport to take."""
+        raise mismatch.for_threads(self._library.name)
+
+    async def __aenter__(self) -> Any:
+        raise mismatch.for_threads(self._library.name)
+
+    async def aclose(self) -> None:
+        """As :meth:`close`."""
+        self.close()
+
 
 class AsyncCachingTransport(_Transport):
     """Base of the transports for clients in tasks of asyncio."""
@@ -138,6 +153,8 @@ class AsyncCachingTransport(_Transport):
 
     async def handle_async_request(self, request: Any) -> Any:
         """The stored answer to a request, or that of the transport beneath."""
+        if not isinstance(request, self._library.request):
+            raise mismatch.of_another_library(self, request, self._library.name)
         answers = self._answers
         mode = answers.plan(request)
         asked = None if mode is None else answers.asked(request, await request.aread(), mode)
@@ -176,3 +193,15 @@ class AsyncCachingTransport(_Transport):
     async def aclose(self) -> None:
         """Closes the transport beneath. The cache stays open."""
         await self._inner.aclose()
+
+    # What a client for threads calls, if it was given this transport.
+
+    def handle_request(self, request: Any) -> Any:
+        """Raises the error that says which transport to take."""
+        raise mismatch.for_tasks(self._library.name)
+
+    def __enter__(self) -> Any:
+        raise mismatch.for_tasks(self._library.name)
+
+    def close(self) -> None:
+        """Nothing, since nothing was asked: the transport beneath is closed by a task."""
