@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..diskcache.tags import stored
 from ..errors import CacheError, DecodeError, InvalidOptionError
 from ._decoding import key_of
 from ._entry import Entry, Form, Stored, Tags, broken
@@ -186,13 +187,8 @@ def _time(seconds: Any) -> float | None:
 
 
 def _tags(tag: Any) -> Tags:
-    """Tags are text here, and in diskcache numbers and bytes, too, which get the form they have in the facade."""
-    if isinstance(tag, str):
-        return ("\0s" + tag if tag.startswith("\0") else tag,)
-    if isinstance(tag, float) and tag.is_integer():
-        tag = int(tag)
-    if isinstance(tag, int):
-        return (f"\0i{tag:x}",)
-    if isinstance(tag, float):
-        return (f"\0f{tag.hex()}",)
-    return (f"\0b{tag.hex()}",) if isinstance(tag, bytes) else ()
+    """The tag as the facade stores it; one that it would not take is none."""
+    try:
+        return stored(tag) or ()
+    except InvalidOptionError:
+        return ()
