@@ -17,10 +17,22 @@ from .cache import Cache
 _PAUSE = 0.001
 
 
-class _Entered:
-    """What is acquired and released by `with`."""
+class _Entry:
+    """What all are: an entry of a cache, acquired and released by `with`."""
+
+    def __init__(self, cache: Cache, key: Any, expire: float | None = None, tag: Any = None) -> None:
+        self._cache = cache
+        self._key = key
+        self._expire = expire
+        self._tag = tag
 
     def acquire(self) -> None:
+        """Takes it, trying once a millisecond."""
+        while not self._taken():
+            time.sleep(_PAUSE)
+
+    def _taken(self) -> bool:
+        """Whether this try took it."""
         raise NotImplementedError
 
     def release(self) -> None:
@@ -33,7 +45,7 @@ class _Entered:
         self.release()
 
 
-class Lock(_Entered):
+class Lock(_Entry):
     """A lock that one has at a time. Whoever has the key can release it.
 
     Example:
@@ -46,16 +58,8 @@ class Lock(_Entered):
         False
     """
 
-    def __init__(self, cache: Cache, key: Any, expire: float | None = None, tag: Any = None) -> None:
-        self._cache = cache
-        self._key = key
-        self._expire = expire
-        self._tag = tag
-
-    def acquire(self) -> None:
-        """Takes the lock, trying once a millisecond."""
-        while not self._cache.add(self._key, None, expire=self._expire, tag=self._tag, retry=True):
-            time.sleep(_PAUSE)
+    def _taken(self) -> bool:
+        return self._cache.add(self._key, None, expire=self._expire, tag=self._tag, retry=True)
 
     def release(self) -> None:
         """Gives it back."""
@@ -66,7 +70,7 @@ class Lock(_Entered):
         return self._key in self._cache
 
 
-class RLock(_Entered):
+class RLock(_Entry):
     """A lock that one thread has at a time, any number of times.
 
     Example:
@@ -79,17 +83,6 @@ class RLock(_Entered):
             ...
         AssertionError: cannot release un-acquired lock
     """
-
-    def __init__(self, cache: Cache, key: Any, expire: float | None = None, tag: Any = None) -> None:
-        self._cache = cache
-        self._key = key
-        self._expire = expire
-        self._tag = tag
-
-    def acquire(self) -> None:
-        """Takes the lock once more, trying once a millisecond."""
-        while not self._taken():
-            time.sleep(_PAUSE)
 
     def _taken(self) -> bool:
         me = _me()
@@ -113,7 +106,7 @@ class RLock(_Entered):
             self._cache.set(self._key, (owner, count - 1), expire=self._expire, tag=self._tag)
 
 
-class BoundedSemaphore(_Entered):
+class BoundedSemaphore(_Entry):
     """What `value` can have at a time.
 
     Example:
@@ -128,16 +121,8 @@ class BoundedSemaphore(_Entered):
     """
 
     def __init__(self, cache: Cache, key: Any, value: int = 1, expire: float | None = None, tag: Any = None) -> None:
-        self._cache = cache
-        self._key = key
+        super().__init__(cache, key, expire, tag)
         self._value = value
-        self._expire = expire
-        self._tag = tag
-
-    def acquire(self) -> None:
-        """Takes one, trying once a millisecond."""
-        while not self._taken():
-            time.sleep(_PAUSE)
 
     def _taken(self) -> bool:
         with self._cache.transact(retry=True):

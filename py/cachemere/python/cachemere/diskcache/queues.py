@@ -86,14 +86,7 @@ class Queues(Handle):
         Raises:
             Timeout: Somebody else's transaction took longer than `timeout`, and not `retry`.
         """
-        is_front = _is(side, "front")
-        with self._transact(retry) as transaction:
-            found = self._end(prefix, is_front, transaction)
-            if found is None:
-                return absent(default, expire_time, tag)
-            key, entry = found
-            transaction.remove(key)
-            return with_details((key, entry.value), entry, expire_time, tag)
+        return self._taken_from(prefix, default, side, expire_time, tag, retry, removes=True)
 
     def peek(
         self,
@@ -105,12 +98,19 @@ class Queues(Handle):
         retry: bool = False,
     ) -> Any:
         """As :meth:`pull`, removing nothing."""
+        return self._taken_from(prefix, default, side, expire_time, tag, retry, removes=False)
+
+    def _taken_from(
+        self, prefix: str | None, default: Any, side: str, expire_time: bool, tag: bool, retry: bool, removes: bool
+    ) -> Any:
         is_front = _is(side, "front")
         with self._transact(retry) as transaction:
             found = self._end(prefix, is_front, transaction)
             if found is None:
                 return absent(default, expire_time, tag)
             key, entry = found
+            if removes:
+                transaction.remove(key)
             return with_details((key, entry.value), entry, expire_time, tag)
 
     # --- all of a queue ---------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class Host:
     #: The versions the adapter knows, as the extra has them.
     supported: str
 
-    def import_problem(self, cause: ImportError) -> CacheError:
+    def import_problem(self, cause: ImportError | AttributeError) -> CacheError:
         """The error in place of a failed import: the line that installs the library, or what versions are supported."""
         try:
             found = metadata.version(self.distribution)

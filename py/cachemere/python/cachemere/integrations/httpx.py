@@ -18,10 +18,8 @@ try:
     import httpx
 
     _LIBRARY = Library(httpx)
-except ImportError as _cause:
+except (ImportError, AttributeError) as _cause:
     raise _HOST.import_problem(_cause) from _cause
-except AttributeError as _cause:
-    raise _HOST.import_problem(ImportError(str(_cause))) from _cause
 
 __all__ = ["KEY_HEADERS", "MAX_BODY", "AsyncCachemereTransport", "CachemereTransport"]
 

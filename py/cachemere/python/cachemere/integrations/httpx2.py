@@ -18,10 +18,8 @@ try:
     import httpx2
 
     _LIBRARY = Library(httpx2)
-except ImportError as _cause:
+except (ImportError, AttributeError) as _cause:
     raise _HOST.import_problem(_cause) from _cause
-except AttributeError as _cause:
-    raise _HOST.import_problem(ImportError(str(_cause))) from _cause
 
 __all__ = ["KEY_HEADERS", "MAX_BODY", "AsyncCachemereTransport", "CachemereTransport"]
 
@@ -63,7 +61,7 @@ class CachemereTransport(CachingTransport, httpx2.BaseTransport):
             stored is a :class:`~cachemere.errors.ReplayMissError`.
         max_body: Bytes. A longer answer is not stored.
         on_error: `"bypass"`: what goes wrong when an answer is looked up or stored is logged (logger `cachemere`), once
-            for each kind, and the request is sent as if there were no cache. `"raise"`: it is raised.
+            for each message, and the request is sent as if there were no cache. `"raise"`: it is raised.
 
     Raises:
         InvalidOptionError: At once, for arguments that make no sense.
