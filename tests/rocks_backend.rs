@@ -5,15 +5,16 @@
 
 #[path = "support/mod.rs"]
 mod support;
+#[path = "rocks_backend/vanished.rs"]
+mod vanished;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use cachemere::{BackendKind, Builder, Cache, Clock, Durability, Error, Maintenance, Secret};
+use cachemere::{BackendKind, Builder, Cache, Durability, Error, Secret};
 use support::{Random, Role, SharedWords, hear, mixed, rounds, say, store};
 
 fn main() -> ExitCode {
@@ -26,7 +27,10 @@ fn main() -> ExitCode {
             ("a_killed_writer_loses_nothing", || kill_all("plain", rounds(12, 150))),
             ("a_killed_writer_loses_nothing_of_an_encrypted_store", || kill_all("encrypted", rounds(5, 60))),
             ("a_killed_writer_loses_nothing_with_synced_writes", || kill_all("synced", rounds(5, 60))),
-            ("a_compaction_removes_what_has_expired", compaction),
+            ("a_compaction_removes_what_has_expired", vanished::compaction),
+            ("what_vanishes_during_a_verification_is_no_damage", vanished::verification),
+            ("what_vanished_before_a_clear_leaves_nothing_behind", vanished::clear),
+            ("what_vanished_does_not_take_the_lists_of_its_successor_along", vanished::successor),
             ("a_backup_is_a_store", backup),
             ("what_only_lmdb_can_do_is_refused", refused),
             ("a_store_keeps_its_backend", keeps_its_backend),
@@ -40,22 +44,6 @@ fn main() -> ExitCode {
 
 fn builder<V: Clone + Send + Sync + 'static>(path: &Path) -> Builder<u64, V> {
     Cache::builder(path).backend(BackendKind::RocksDb)
-}
-
-/// A clock that stands still until it is set.
-#[derive(Clone)]
-struct Hands(Arc<AtomicU64>);
-
-impl Hands {
-    fn advance(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Hands {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::SeqCst))
-    }
 }
 
 fn second_writer() {
@@ -229,51 +217,6 @@ fn kill_all(kind: &str, times: u64) {
         cache.close().unwrap();
     }
     assert!(version > times, "the writers were killed before they wrote");
-}
-
-fn compaction() {
-    let (_dir, path) = store();
-    let hands = Hands(Arc::new(AtomicU64::new(1000)));
-    let open = || {
-        builder::<String>(&path)
-            .clock(Arc::new(hands.clone()))
-            .maintenance(Maintenance::Manual)
-            .open()
-            .unwrap()
-    };
-    let cache = open();
-    let big = "x".repeat(1000);
-    for key in 0..500 {
-        let noise = format!("{:x}", mixed(key)).repeat(60);
-        match key % 2 {
-            0 => cache.insert_with_ttl(&key, &noise, Duration::from_secs(10)).unwrap(),
-            _ => cache.insert(&key, &noise).unwrap(),
-        }
-    }
-    cache.insert(&1000, &big).unwrap();
-    cache.compact().unwrap();
-    let full = cache.stats().unwrap().file_bytes;
-    assert_eq!(cache.len().unwrap(), 501);
-    hands.advance(11);
-    // Nobody has swept.
-    cache.compact().unwrap();
-    let half = cache.stats().unwrap().file_bytes;
-    assert!(half < full * 3 / 4, "{half} of {full} bytes are left");
-    assert_eq!(cache.len().unwrap(), 251);
-    assert_eq!(cache.iter().count(), 251);
-    assert_eq!(cache.get(&0).unwrap(), None);
-    // A new value under a key of which something is still listed.
-    cache.insert(&0, &"again".to_owned()).unwrap();
-    assert_eq!(cache.len().unwrap(), 252);
-    // That one is not among those that are swept.
-    assert_eq!(cache.sweep().unwrap(), 249);
-    assert_eq!(cache.len().unwrap(), 252);
-    let report = cache.verify().unwrap();
-    assert!(report.is_clean(), "{report:?}");
-    cache.close().unwrap();
-    let again = open();
-    assert_eq!(again.len().unwrap(), 252);
-    assert_eq!(again.get(&0).unwrap().as_deref(), Some("again"));
 }
 
 fn backup() {

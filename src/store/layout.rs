@@ -54,7 +54,7 @@ impl Hasher for PrefixHasher {
 pub(crate) struct NamespaceId(pub(crate) u32);
 
 /// An entry's place in the order of insertion within its namespace.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct Number(pub(crate) u64);
 
 impl Number {

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::header::Header;
 use super::layout::{
-    DueEntry, KeyHash, Listed, NamespaceId, Number, counters_key, expiry_key, kind, order_key,
-    parse_expiry_key, parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyHash, Listed, NamespaceId, Number, expiry_key, kind, order_key, parse_expiry_key,
+    parse_hash, parse_order_key, recency_key,
 };
 use super::limits::most_rewritten;
 use super::live::Live;
@@ -89,13 +90,8 @@ impl Writer<'_> {
                 }
                 // A record without its entry, left by the backend or by damage.
                 other => {
-                    let now_at = other.map(|header| header.number);
-                    if let Some(place) = entry.listed
-                        && has_vanished(&self.view(), *hash, *entry, now_at)?
-                    {
-                        self.unlist_vanished(*hash, entry.namespace, place)?;
-                        // One whose key was written again ended with that, as it would have if it had been there.
-                        self.expired += u64::from(now_at.is_none());
+                    if let Some(place) = entry.listed {
+                        self.unlist_vanished(*hash, *entry, place, other)?;
                     }
                     self.delete(&expiry_key(listed.0, *hash))?;
                 }
@@ -104,15 +100,29 @@ impl Writer<'_> {
         Ok(due.len())
     }
 
-    /// Removes what lists an entry that the backend has removed.
-    fn unlist_vanished(&mut self, hash: KeyHash, namespace: NamespaceId, place: Listed) -> Result<()> {
-        self.delete(&order_key(namespace, place.number))?;
-        if self.tracks_recency() {
+    /// Removes what lists an entry that the backend has removed, but nothing that lists the one that is `there` now under
+    /// its hash.
+    fn unlist_vanished(
+        &mut self,
+        hash: KeyHash,
+        entry: DueEntry,
+        place: Listed,
+        there: Option<Header>,
+    ) -> Result<()> {
+        let namespace = entry.namespace;
+        if has_vanished(&self.view(), hash, entry, there.map(|header| header.number))? {
+            self.delete(&order_key(namespace, place.number))?;
+            self.count_down(namespace)?;
+            // One whose key was written again ended with that, as it would have if it had been there.
+            self.expired += u64::from(there.is_none());
+        }
+        // Also where its namespace has been cleared since, and with that its place is gone.
+        let shared =
+            there.is_some_and(|header| (header.namespace, header.accessed.0) == (namespace, place.accessed));
+        if self.tracks_recency() && !shared {
             self.delete(&recency_key(namespace, place.accessed, hash))?;
         }
-        let mut counters = self.view().counters(namespace)?;
-        counters.entries = counters.entries.saturating_sub(1);
-        self.put(&counters_key(namespace), &counters.encode())
+        Ok(())
     }
 
     /// Removes up to `most` entries of cleared namespaces; returns how many it removed.
@@ -138,8 +148,11 @@ impl Writer<'_> {
                 if let Some((hash, header)) = header.filter(|(_, header)| header.namespace == namespace) {
                     self.remove(hash, &header)?;
                 }
-                if let Some((namespace, number)) = place {
-                    self.delete(&order_key(*namespace, *number))?;
+                // A place without its entry, left by the backend or by damage.
+                if let Some((namespace, number)) = place
+                    && self.delete(&order_key(*namespace, *number))?
+                {
+                    self.count_down(*namespace)?;
                 }
             }
             removed += batch.len();

@@ -343,9 +343,14 @@ impl<'a> Writer<'a> {
         self.delete(&order_key(header.namespace, header.number))?;
         self.unlist_times(hash, header)?;
         self.live.access.forget(hash);
-        let mut counters = self.view().counters(header.namespace)?;
+        self.count_down(header.namespace)
+    }
+
+    /// Counts one entry less.
+    pub(super) fn count_down(&mut self, namespace: NamespaceId) -> Result<()> {
+        let mut counters = self.view().counters(namespace)?;
         counters.entries = counters.entries.saturating_sub(1);
-        self.put(&counters_key(header.namespace), &counters.encode())
+        self.put(&counters_key(namespace), &counters.encode())
     }
 
     /// The header of an entry that is to go: `None` if there is none, or if it was unreadable, and then it is gone now.
@@ -375,9 +380,7 @@ impl<'a> Writer<'a> {
         for key in listed {
             self.delete(&key)?;
             if let Some((namespace, _)) = parse_order_key(&key) {
-                let mut counters = self.view().counters(namespace)?;
-                counters.entries = counters.entries.saturating_sub(1);
-                self.put(&counters_key(namespace), &counters.encode())?;
+                self.count_down(namespace)?;
             }
         }
         self.live.access.forget(hash);

@@ -98,6 +98,9 @@ impl Entry {
 pub(crate) struct Space {
     pub(crate) entries: Vec<Entry>,
     pub(crate) limit: Option<usize>,
+    /// How many were removed when they had expired. A removal cannot tell whether there was one that a compaction of
+    /// RocksDB has removed before it, so the next sweep finds that one and counts it.
+    pub(crate) removed_expired: usize,
 }
 
 impl Space {
@@ -159,6 +162,7 @@ impl Space {
 
     pub(crate) fn remove(&mut self, key: usize, now: u64) -> Option<u32> {
         let found = self.find(key, now).map(|entry| entry.value);
+        self.removed_expired += self.entries.iter().filter(|e| e.key == key && !e.lives(now)).count();
         self.entries.retain(|entry| entry.key != key);
         found
     }
