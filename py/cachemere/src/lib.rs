@@ -1,7 +1,8 @@
 //! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
 //!
-//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine, `load` and
-//! `plain_json` fill it from files, and `dict` and `memo` are what Python calls most often. Everything else is written in Python.
+//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine (opened as
+//! `settings` say, walked through by `scanner`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
+//! Python calls most often. Everything else is written in Python.
 
 mod dict;
 mod errors;
@@ -16,8 +17,11 @@ mod policy;
 mod residents;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+mod scanner;
 mod seen;
+mod settings;
 mod store;
+mod times;
 mod turns;
 mod values;
 
@@ -29,7 +33,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::collect();
     module.add_class::<store::Store>()?;
     module.add_class::<store::Version>()?;
-    module.add_class::<store::Scanner>()?;
+    module.add_class::<scanner::Scanner>()?;
     module.add_class::<store::Lead>()?;
     module.add_class::<dict::DictBase>()?;
     module.add_class::<memo::Calls>()?;

@@ -4,44 +4,26 @@ use std::mem::take;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use cachemere::{
-    BackendKind, ByteBatch, ByteCache, Condition, Durability, EntryInfo, EntryTimes, Error, Known, LoadGuard,
-    Maintenance, Payload, RawEntry, ScanPosition, Secret, Zstd,
+    BackendKind, ByteBatch, ByteCache, Condition, Error, Known, LoadGuard, Maintenance, Payload, ScanPosition,
 };
-use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::errors::{from_engine, missing, opening, raise};
+use crate::errors::{from_engine, missing, opening};
 use crate::keys::{self, Exact};
 use crate::load::{self, Description};
 use crate::logging;
 use crate::names::Names;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
+use crate::scanner::Scanner;
+use crate::settings::{self, Settings};
+use crate::times::{GivenTimes, Times, given, seconds, stamp, times};
 use crate::values::{self, Aside, Sharing};
-
-/// What the store is opened with, at first use.
-struct Settings {
-    path: PathBuf,
-    namespace: String,
-    backend: Option<BackendKind>,
-    ttl: Option<Duration>,
-    idle: Option<Duration>,
-    max_bytes: Option<u64>,
-    max_entries: Option<u64>,
-    compression: Option<bool>,
-    secret: Option<Secret>,
-    sync: bool,
-    checkpoint_interval: Option<Duration>,
-    maintenance: Option<Maintenance>,
-    map_size: Option<usize>,
-    read_only: bool,
-    serializer: String,
-}
 
 /// A namespace of a store.
 #[pyclass(subclass, frozen, weakref, module = "cachemere._engine")]
@@ -56,7 +38,7 @@ pub(crate) struct Store {
 
 /// Which writing of a key a value was.
 #[pyclass(frozen, module = "cachemere._engine")]
-pub(crate) struct Version(cachemere::Version);
+pub(crate) struct Version(pub(crate) cachemere::Version);
 
 /// The right to compute the value of a key.
 #[pyclass(frozen, module = "cachemere._engine")]
@@ -75,109 +57,6 @@ impl Lead {
         let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| drop(lead));
     }
-}
-
-/// A walk over the entries in the order of insertion.
-#[pyclass(frozen, module = "cachemere._engine")]
-pub(crate) struct Scanner {
-    store: Py<Store>,
-    position: Mutex<ScanPosition>,
-    reverse: bool,
-    keys_only: bool,
-    with_info: bool,
-}
-
-/// Key, value, version and tags.
-type Met<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>);
-/// The same with times and size as of [`Store::times`], and the cost in seconds.
-type MetWithInfo<'py> =
-    (Bound<'py, PyAny>, Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Times, Option<f64>);
-
-#[pymethods]
-impl Scanner {
-    /// The next entries as (key, value, version, tags), with times and cost behind them if these are wanted, and the exception
-    /// for each that cannot be read; empty at the end.
-    fn chunk<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let store = self.store.get();
-        let cache = store.cache(py)?;
-        let entries = detached(py, || {
-            let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.reverse { cache.scan_back(&mut position) } else { cache.scan(&mut position) }
-        })?;
-        entries
-            .into_iter()
-            .map(|entry| match entry.map_err(from_engine).and_then(|entry| self.read(py, store, &entry)) {
-                Ok(met) => Ok(met),
-                Err(error) if error.is_instance_of::<PyException>(py) => {
-                    Ok(error.into_value(py).into_bound(py).into_any())
-                }
-                Err(error) => Err(error),
-            })
-            .collect()
-    }
-}
-
-impl Scanner {
-    fn read<'py>(&self, py: Python<'py>, store: &Store, entry: &RawEntry) -> PyResult<Bound<'py, PyAny>> {
-        let Unpacked { key, value, tags, cost } =
-            store.unpack(py, &entry.key, &entry.payload, entry.info.tag, !self.keys_only)?;
-        let version = Py::new(py, Version(entry.version))?;
-        if self.with_info {
-            let met: MetWithInfo<'py> = (key, value, version, tags, times(&entry.info), cost);
-            return Ok(met.into_pyobject(py)?.into_any());
-        }
-        let met: Met<'py> = (key, value, version, tags);
-        Ok(met.into_pyobject(py)?.into_any())
-    }
-}
-
-fn seconds(what: &str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    let Some(seconds) = seconds else { return Ok(None) };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration >= Duration::from_micros(1) => Ok(Some(duration)),
-        _ => Err(Python::attach(|py| {
-            raise(
-                py,
-                "InvalidOptionError",
-                (format!("{what} must be a positive number of seconds, not {seconds}"),),
-            )
-        })),
-    }
-}
-
-/// A passphrase or 32 bytes.
-fn secret(given: &Bound<'_, PyAny>) -> PyResult<Secret> {
-    Ok(match given.cast::<PyString>() {
-        Ok(phrase) => Secret::passphrase(phrase.to_str()?),
-        Err(_) => Secret::key(given.extract::<[u8; 32]>()?),
-    })
-}
-
-/// Times in seconds since 1970, to the microsecond.
-fn given((created, accessed, expires): GivenTimes) -> PyResult<EntryTimes> {
-    // That of the year 9999, which `datetime` has as its last. Milliseconds are beyond it.
-    const LAST: f64 = 253_402_300_800.0;
-    let checked = |what: &str, time: f64, first: f64, or: &str| match (first..LAST).contains(&time) {
-        true => Ok(point(time)),
-        false => {
-            let message = format!("{what} must be a time in seconds since 1970{or}, not {time}");
-            Err(Python::attach(|py| raise(py, "InvalidOptionError", (message,))))
-        }
-    };
-    Ok(EntryTimes {
-        created: checked("the creation time", created, 0.0, "")?,
-        accessed: checked("the access time", accessed, 0.0, "")?,
-        expires: expires.map(|time| checked("the expiry", time, -LAST, ", or None for never")).transpose()?,
-    })
-}
-
-/// A time before 1970 becomes the start of it. Rounded, since a time of [`stamp`] is not exactly one of microseconds.
-fn point(seconds: f64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros((seconds * 1e6).round() as u64)
-}
-
-fn stamp(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 #[pymethods]
@@ -213,7 +92,7 @@ impl Store {
         keys: Option<(Py<PyAny>, Py<PyAny>)>,
         pickle_keys: bool,
     ) -> PyResult<Store> {
-        let secret = secret.as_ref().map(self::secret).transpose()?;
+        let secret = secret.as_ref().map(settings::secret).transpose()?;
         let settings = Settings {
             path,
             namespace,
@@ -439,7 +318,7 @@ impl Store {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         let info = detached(key.py(), || cache.info(&bytes))?;
-        Ok(info.as_ref().map(self::times))
+        Ok(info.as_ref().map(times))
     }
 
     #[pyo3(signature = (key, ttl=None))]
@@ -673,7 +552,7 @@ impl Store {
         new: &Bound<'_, PyAny>,
         everything: bool,
     ) -> PyResult<()> {
-        let (old, new) = (secret(old)?, secret(new)?);
+        let (old, new) = (settings::secret(old)?, settings::secret(new)?);
         let cache = self.cache(py)?;
         detached(
             py,
@@ -698,30 +577,21 @@ impl Store {
     }
 }
 
-type Times = (f64, f64, f64, Option<f64>, u64, Option<f64>);
 type DescribedNamespace = (String, u64, String, String, Option<String>, Option<u64>);
 type Described<'py> =
     (&'static str, u32, Bound<'py, PyBytes>, f64, Option<String>, Option<u64>, Vec<DescribedNamespace>);
 /// A write of a batch: key, value, time to live, tags, and its times if they are given.
 type Write<'py> =
     (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<f64>, Option<Bound<'py, PyTuple>>, Option<GivenTimes>);
-type GivenTimes = (f64, f64, Option<f64>);
 type Fetched<'py> = (Bound<'py, PyAny>, Py<Version>, Bound<'py, PyTuple>, Option<f64>);
 
-/// What an entry says of itself, as [`Store::times`] gives it.
-fn times(info: &EntryInfo) -> Times {
-    let expires = info.expires.map(stamp);
-    let idle = info.idle.map(|idle| idle.as_secs_f64());
-    (stamp(info.created), stamp(info.accessed), stamp(info.modified), expires, info.stored_size, idle)
-}
-
 /// An entry as Python's objects.
-struct Unpacked<'py> {
-    key: Bound<'py, PyAny>,
+pub(crate) struct Unpacked<'py> {
+    pub(crate) key: Bound<'py, PyAny>,
     /// `None` if it was not wanted.
-    value: Bound<'py, PyAny>,
-    tags: Bound<'py, PyTuple>,
-    cost: Option<f64>,
+    pub(crate) value: Bound<'py, PyAny>,
+    pub(crate) tags: Bound<'py, PyTuple>,
+    pub(crate) cost: Option<f64>,
 }
 
 /// Tags and cost of a preface.
@@ -736,7 +606,7 @@ fn aside<'py>(
 }
 
 impl Store {
-    fn cache(&self, py: Python<'_>) -> PyResult<&ByteCache> {
+    pub(crate) fn cache(&self, py: Python<'_>) -> PyResult<&ByteCache> {
         self.opened(py, None)
     }
 
@@ -816,7 +686,7 @@ impl Store {
     }
 
     /// A stored entry, with its value if that is wanted.
-    fn unpack<'py>(
+    pub(crate) fn unpack<'py>(
         &self,
         py: Python<'py>,
         key: &[u8],
@@ -841,57 +711,11 @@ impl Store {
 
 /// What the engine gives, which works without the interpreter. Then what it had to say is handed on, so no lock may be
 /// held where this is called.
-fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> cachemere::Result<T> + Send) -> PyResult<T> {
+pub(crate) fn detached<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> cachemere::Result<T> + Send,
+) -> PyResult<T> {
     let done = py.detach(work);
     logging::hand_on(py)?;
     done.map_err(from_engine)
-}
-
-impl Settings {
-    /// Opens it, beside a handle of the same store if there is one.
-    fn open(&self, beside: Option<&ByteCache>) -> cachemere::Result<ByteCache> {
-        let beside = beside.filter(|open| self.path.canonicalize().is_ok_and(|path| path == open.path()));
-        let builder = match beside {
-            Some(open) => open.sibling()?,
-            None => ByteCache::builder(&self.path),
-        };
-        let mut builder =
-            builder.namespace(&self.namespace).read_only(self.read_only).serializer_name(&self.serializer);
-        if let Some(backend) = self.backend {
-            builder = builder.backend(backend);
-        }
-        if let Some(ttl) = self.ttl {
-            builder = builder.time_to_live(ttl);
-        }
-        if let Some(idle) = self.idle {
-            builder = builder.time_to_idle(idle);
-        }
-        if let Some(most) = self.max_bytes {
-            builder = builder.max_bytes(most);
-        }
-        if let Some(most) = self.max_entries {
-            builder = builder.max_entries(most);
-        }
-        builder = match self.compression {
-            Some(true) => builder.compression(Zstd::default()),
-            Some(false) => builder.compression::<Zstd>(None),
-            None => builder,
-        };
-        if let Some(secret) = self.secret.as_ref().filter(|_| beside.is_none()) {
-            builder = builder.encryption(secret.clone());
-        }
-        if self.sync {
-            builder = builder.durability(Durability::Sync);
-        }
-        if let Some(interval) = self.checkpoint_interval {
-            builder = builder.checkpoint_interval(interval);
-        }
-        if let Some(maintenance) = self.maintenance {
-            builder = builder.maintenance(maintenance);
-        }
-        if let Some(bytes) = self.map_size {
-            builder = builder.map_size(bytes);
-        }
-        builder.open()
-    }
 }

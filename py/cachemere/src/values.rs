@@ -105,14 +105,17 @@ fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
                 "the value contains itself or is nested too deeply for the safe form: flatten it, or allow_pickle=True",
             ),
         ),
-        Refused::Type(kind) => raise(
-            py,
-            class,
-            (format!(
-                "an object of type '{kind}' has no safe form: register the type with types=[...], convert it to plain \
-                 data, or open with allow_pickle=True if nobody else can write to the store"
-            ),),
-        ),
+        Refused::Type(kind) => {
+            let message = format!(
+                "an object of type '{kind}' has no safe form: register the type with types=[...], convert it to plain data, \
+                 or open with allow_pickle=True if nobody else can write to the store"
+            );
+            let error = raise(py, class, (message,));
+            match error.value(py).setattr("unsafe_type", kind) {
+                Ok(()) => error,
+                Err(failed) => failed,
+            }
+        }
     }
 }
 

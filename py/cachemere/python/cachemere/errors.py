@@ -55,6 +55,9 @@ class MissingKeyError(CacheError, KeyError):
 class KeyFormError(CacheError, TypeError):
     """The key is not hashable, or has no canonical form."""
 
+    #: The qualified name of the class that has none, if that is why.
+    unsafe_type: str | None = None
+
     def __str__(self) -> str:
         # Python's own words, which do not say what to do.
         text = super().__str__()
@@ -67,6 +70,9 @@ class KeyFormError(CacheError, TypeError):
 
 class ValueFormError(CacheError, TypeError):
     """The value can be stored in none of the ways that are allowed."""
+
+    #: The qualified name of the class of which an object has no safe form, if that is why.
+    unsafe_type: str | None = None
 
 
 class UnsafeValueError(ValueFormError):
