@@ -42,6 +42,7 @@ pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
 }
 
 /// The options that do not depend on types.
+#[derive(Clone)]
 struct Common {
     request: Request,
     namespace: String,
@@ -51,6 +52,7 @@ struct Common {
     compression: Compression,
 }
 
+#[derive(Clone)]
 enum Compression {
     /// As the namespace was made; none for a new one.
     AsRecorded,
@@ -251,6 +253,7 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
 }
 
 /// Describes a byte-level cache and opens it. Made by [`ByteCache::builder`].
+#[derive(Clone)]
 pub struct ByteBuilder {
     common: Common,
     serializer: String,

@@ -48,6 +48,7 @@ pub(crate) struct Config {
 }
 
 /// What one `open` asks for; `None` is "whatever it has", or the default for a new store.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) path: PathBuf,
     pub(crate) backend: Option<BackendKind>,

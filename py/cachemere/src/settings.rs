@@ -1,9 +1,10 @@
 //! What a store is opened with.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachemere::{BackendKind, ByteCache, Durability, Maintenance, Secret, Zstd};
+use cachemere::{BackendKind, ByteBuilder, ByteCache, Durability, Error, Maintenance, Secret, Zstd};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -18,6 +19,7 @@ pub(crate) struct Settings {
     pub(crate) max_entries: Option<u64>,
     pub(crate) compression: Option<bool>,
     pub(crate) secret: Option<Secret>,
+    pub(crate) admission: Admission,
     pub(crate) sync: bool,
     pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) maintenance: Option<Maintenance>,
@@ -26,14 +28,46 @@ pub(crate) struct Settings {
     pub(crate) serializer: String,
 }
 
+/// What lets handles that were made of each other in without the secret, once one of them is open: a passphrase takes a tenth
+/// of a second and 64 MiB each time.
+#[derive(Clone, Default)]
+pub(crate) struct Admission(Arc<Mutex<Option<ByteBuilder>>>);
+
+impl Admission {
+    // Where the lock is taken, by another thread or in a child by one that was not forked, the secret does as well.
+
+    fn sibling(&self) -> Option<ByteBuilder> {
+        self.0.try_lock().ok()?.clone()
+    }
+
+    fn note(&self, open: &ByteCache) {
+        if let (Ok(mut known), Ok(sibling)) = (self.0.try_lock(), open.sibling()) {
+            *known = Some(sibling);
+        }
+    }
+}
+
 impl Settings {
     /// Opens it, beside a handle of the same store if there is one.
     pub(crate) fn open(&self, beside: Option<&ByteCache>) -> cachemere::Result<ByteCache> {
-        let beside = beside.filter(|open| self.path.canonicalize().is_ok_and(|path| path == open.path()));
-        let builder = match beside {
-            Some(open) => open.sibling()?,
-            None => ByteCache::builder(&self.path),
-        };
+        let is_same = |open: &&ByteCache| self.path.canonicalize().is_ok_and(|path| path == open.path());
+        if let Some(open) = beside.filter(is_same) {
+            return self.open_with(open.sibling()?);
+        }
+        let Some(secret) = &self.secret else { return self.open_with(ByteCache::builder(&self.path)) };
+        if let Some(sibling) = self.admission.sibling() {
+            match self.open_with(sibling) {
+                // It was closed since.
+                Err(Error::MissingSecret { .. }) => {}
+                opened => return opened,
+            }
+        }
+        let opened = self.open_with(ByteCache::builder(&self.path).encryption(secret.clone()))?;
+        self.admission.note(&opened);
+        Ok(opened)
+    }
+
+    fn open_with(&self, builder: ByteBuilder) -> cachemere::Result<ByteCache> {
         let mut builder =
             builder.namespace(&self.namespace).read_only(self.read_only).serializer_name(&self.serializer);
         if let Some(backend) = self.backend {
@@ -56,9 +90,6 @@ impl Settings {
             Some(false) => builder.compression::<Zstd>(None),
             None => builder,
         };
-        if let Some(secret) = self.secret.as_ref().filter(|_| beside.is_none()) {
-            builder = builder.encryption(secret.clone());
-        }
         if self.sync {
             builder = builder.durability(Durability::Sync);
         }

@@ -64,7 +64,7 @@ impl Store {
     #[new]
     #[pyo3(signature = (path, *, namespace, backend, ttl, idle, max_bytes, max_entries, compression, secret, sync,
         checkpoint_interval, maintenance, map_size, read_only, serializer, memory_bytes, pack, unpack, canonical,
-        pickle, values, keys, pickle_keys))]
+        pickle, values, keys, pickle_keys, origin=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -91,7 +91,10 @@ impl Store {
         values: Option<(Py<PyAny>, Py<PyAny>)>,
         keys: Option<(Py<PyAny>, Py<PyAny>)>,
         pickle_keys: bool,
+        origin: Option<&Bound<'_, Store>>,
     ) -> PyResult<Store> {
+        let origin = origin.map(|origin| &origin.get().settings).filter(|origin| origin.path == path);
+        let admission = origin.map(|origin| origin.admission.clone()).unwrap_or_default();
         let secret = secret.as_ref().map(settings::secret).transpose()?;
         let settings = Settings {
             path,
@@ -107,6 +110,7 @@ impl Store {
             max_entries,
             compression,
             secret,
+            admission,
             sync,
             checkpoint_interval: seconds("checkpoint_interval", checkpoint_interval)?,
             maintenance: match maintenance {

@@ -57,6 +57,7 @@ class Store:
         values: _Serializers | None,
         keys: _Serializers | None,
         pickle_keys: bool,
+        origin: Store | None = None,
     ) -> Store: ...
     def open_now(self, beside: Store | None = None) -> None: ...
     @property

@@ -94,8 +94,11 @@ class Options:
     def _pickle(self) -> Serializers | None:
         return (_dumps, pickle.loads) if self.allow_pickle else None
 
-    def open(self, secret: Secret | None) -> Store:
-        """A store of these options. The files are opened at its first use."""
+    def open(self, secret: Secret | None, origin: Store | None = None) -> Store:
+        """A store of these options. The files are opened at its first use.
+
+        While `origin`, or another that was made of it, is open, the secret of the same path is not asked again.
+        """
         if self.path is None:
             raise InvalidOptionError("path is missing")
         if secret is None and self.encrypted:
@@ -125,6 +128,7 @@ class Options:
             values=self.value_serializers,
             keys=self.key_serializers,
             pickle_keys=self.pickle_keys,
+            origin=origin,
         )
         _opened.add(store)
         return store

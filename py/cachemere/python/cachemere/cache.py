@@ -159,12 +159,14 @@ class Cache(AsyncTwins, Handle):
         }
         self._build(remember(options, secret), on_error, secret)
 
-    def _build(self, options: Options, on_error: str, secret: Secret | None) -> None:
+    def _build(
+        self, options: Options, on_error: str, secret: Secret | None = None, origin: Store | None = None
+    ) -> None:
         self._options = options
         self._on_error = on_error
         self._troubles: set[type[BaseException]] = set()
         # Made here where the path is known, so that wrong options are told at once; opened at first use all the same.
-        self._made: Store | None = None if options.path is None else options.open(secret)
+        self._made: Store | None = None if options.path is None else options.open(secret, origin)
 
     @property
     def _store(self) -> Store:
@@ -582,8 +584,11 @@ class Cache(AsyncTwins, Handle):
     # --- the store ----------------------------------------------------------------------------------------------------
 
     def namespace(self, name: str) -> Cache:
-        """Another mapping in the same store, with the same options."""
-        return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error)
+        """Another mapping in the same store, with the same options.
+
+        While one of these handles is open, the others are opened without the time that a passphrase takes.
+        """
+        return _reopen(type(self), dataclasses.replace(self._options, namespace=name), self._on_error, self._made)
 
     def namespaces(self) -> list[str]:
         """The names of all mappings in the store, sorted. Makes none but this one, if it is its first use."""
@@ -613,9 +618,9 @@ class Cache(AsyncTwins, Handle):
         return _reopen, (type(self), self._options, self._on_error)
 
 
-def _reopen(kind: type[Cache], options: Options, on_error: str) -> Cache:
+def _reopen(kind: type[Cache], options: Options, on_error: str, origin: Store | None = None) -> Cache:
     made = object.__new__(kind)
-    made._build(options, on_error, None)
+    made._build(options, on_error, origin=origin)
     return made
 
 

@@ -209,7 +209,9 @@ class Handle:
             with self._swapping:
                 store = self._queue_store
                 if store is None:
-                    store = self._queue_store = dataclasses.replace(self._options, namespace=QUEUES).open(None)
+                    store = self._queue_store = dataclasses.replace(self._options, namespace=QUEUES).open(
+                        None, self._store
+                    )
             try:
                 return work(store)
             except ClosedError:
@@ -220,7 +222,7 @@ class Handle:
         with self._swapping:
             self._options = dataclasses.replace(self._options, **other)
             stores = self._queue_store, self._store
-            self._queue_store, self._store = None, self._options.open(None)
+            self._queue_store, self._store = None, self._options.open(None, self._store)
         for store in stores:
             if store is not None:
                 store.close()

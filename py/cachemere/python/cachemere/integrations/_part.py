@@ -29,7 +29,7 @@ def own_part(cache: Cache, namespace: str, types: Iterable[type] = ()) -> Cache:
         allow_pickle=False,
         pickle_keys=False,
     )
-    return _reopen(Cache, options, "raise")
+    return _reopen(Cache, options, "raise", cache._made)
 
 
 #: How many different troubles an adapter warns of: messages can name keys, of which there is no end.
