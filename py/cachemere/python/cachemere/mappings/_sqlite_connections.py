@@ -48,7 +48,7 @@ class Connections:
         if known is not None:
             _inherited.append(known[1])
         # Autocommit, so that transactions begin where they are meant to.
-        made = sqlite3.connect(self.path or "", self._timeout, isolation_level=None, check_same_thread=False)
+        made = sqlite3.connect(self.path or "", timeout=self._timeout, isolation_level=None, check_same_thread=False)
         self._of_thread.known = pid, made
         self._all.append((pid, made))
         return made

@@ -96,7 +96,7 @@ class SqliteFile:
     def _connect(self, place: Path, options: str) -> sqlite3.Connection:
         with self._told():
             address = f"file:{quote(str(place))}?{options}"
-            database = sqlite3.connect(address, PATIENCE, isolation_level=None, uri=True)
+            database = sqlite3.connect(address, timeout=PATIENCE, isolation_level=None, uri=True)
             database.text_factory = _text
             # What a crafted file has besides tables is not to do anything.
             database.execute("PRAGMA trusted_schema = OFF")
