@@ -98,8 +98,8 @@ impl Entry {
 pub(crate) struct Space {
     pub(crate) entries: Vec<Entry>,
     pub(crate) limit: Option<usize>,
-    /// How many were removed when they had expired. A removal cannot tell whether there was one that a compaction of
-    /// RocksDB has removed before it, so the next sweep finds that one and counts it.
+    /// How many were removed or replaced when they had expired. Where a compaction of RocksDB was faster, what lists them is
+    /// left to the next sweep, which may count them.
     pub(crate) removed_expired: usize,
 }
 
@@ -129,7 +129,7 @@ impl Space {
         match self.find_mut(key, now) {
             Some(old) => *old = Entry { created: old.created, ..new },
             None => {
-                self.entries.retain(|entry| entry.key != key);
+                self.remove(key, now);
                 self.entries.push(new);
             }
         }
@@ -154,7 +154,7 @@ impl Space {
         match self.find_mut(key, now) {
             Some(old) => *old = new,
             None => {
-                self.entries.retain(|entry| entry.key != key);
+                self.remove(key, now);
                 self.entries.push(new);
             }
         }
