@@ -71,7 +71,7 @@ lint-rust:
 
 lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/ruff check .
-	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python
+	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python && ../../$(VENV)/bin/mypy --python-version 3.10 python
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
 
 lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools

@@ -21,7 +21,7 @@ from .errors import CacheError, InvalidOptionError, MissingKeyError
 if sys.version_info >= (3, 11):
     from typing import Self
 else:
-    Self = Any
+    from typing_extensions import Self
 
 K = TypeVar("K")
 V = TypeVar("V")
