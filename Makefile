@@ -3,7 +3,8 @@
 # make torture runs the kill, power loss, damage, staleness and process tests in their long forms
 # make bench   compares the costs with raw heed, with other caches and, for Python, with other dicts and caches
 #
-# Each does all its set-up on a machine with a Rust toolchain, a C and C++ compiler and Python 3.10 or newer.
+# Each does all its set-up on a machine with a Rust toolchain, a C and C++ compiler and Python 3.10 or newer. With
+# PYTHON=python3.13 it is that one's; make clean before it, as environments keep theirs.
 #
 # RocksDB is compiled once, in the release profile: what is built with it is always built with `--release`.
 
