@@ -84,6 +84,7 @@ struct Insert {
     /// Where the key would have got its place in the order, if the changes were made one by one.
     first: usize,
     number: Number,
+    replaces: Option<Header>,
     /// The creation time that was given, or that of the entry it replaces.
     created: Option<Time>,
 }
@@ -126,7 +127,7 @@ impl Entries {
                         body: out.body,
                         body_checksum: out.body_checksum,
                     };
-                    writer.insert_at(&entry, insert.number)?;
+                    writer.insert_at(&entry, insert.number, insert.replaces.as_ref())?;
                 }
                 if inserts.is_empty() { Ok(()) } else { writer.enforce_limits(limit) }
             },
@@ -200,6 +201,7 @@ fn outcomes(live: &Live, namespace: NamespaceId, changes: &mut [Prepared<'_>]) -
                     change,
                     first: before.map_or(change, |before| before.first),
                     number: Number::FIRST,
+                    replaces: None,
                     created: match is_aged {
                         true => Some(header.created),
                         false => before.and_then(|before| before.created),
@@ -246,6 +248,7 @@ fn make_way(
         match kept {
             Some(old) => {
                 insert.number = old.number;
+                insert.replaces = Some(old);
                 insert.created = insert.created.or(Some(old.created));
             }
             None => new.push((insert.first, inserts.len())),

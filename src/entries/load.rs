@@ -180,6 +180,7 @@ impl Entries {
         while let Some(entry) = merge.next()? {
             let mut loaded = Loaded::read(&plan.template, entry.key, entry.value).ok_or_else(unreadable)?;
             let mut number = plan.number(entry.place);
+            let mut replaced = None;
             match writer.view().entry(loaded.hash)?.map(|found| found.header) {
                 Some(old)
                     if old.namespace == loaded.header.namespace && !writer.is_expired(loaded.hash, &old) =>
@@ -197,7 +198,7 @@ impl Entries {
                                 second: "in the store".to_owned(),
                             });
                         }
-                        Existing::Replace => number = old.number,
+                        Existing::Replace => (number, replaced) = (old.number, Some(old)),
                     }
                     if loaded.header.cipher != STAGE_NONE {
                         reseal(live, &mut loaded, old.created, &mut sealed)?;
@@ -216,7 +217,7 @@ impl Entries {
                 }
             }
             let Loaded { hash, header, body, body_checksum } = loaded;
-            writer.insert_at(&NewEntry { hash, header, body, body_checksum }, number)?;
+            writer.insert_at(&NewEntry { hash, header, body, body_checksum }, number, replaced.as_ref())?;
             done.written += 1;
             if done.written.is_multiple_of(1024) {
                 writer.forget_written();

@@ -283,12 +283,16 @@ impl<'a> Writer<'a> {
         Ok(if replaced { Inserted::Replaced } else { Inserted::New })
     }
 
-    /// Writes an entry of a batch at a place that [`list_new`](Self::list_new) gave out, or that an older entry of the
-    /// same key has.
-    pub(crate) fn insert_at(&mut self, new: &NewEntry<'_>, number: Number) -> Result<()> {
-        let old = self.view().entry(new.hash)?.map(|old| old.header);
+    /// Writes an entry of a batch at a place that [`list_new`](Self::list_new) gave out, or at that of the `old` entry of the
+    /// same key that this transaction found.
+    pub(crate) fn insert_at(
+        &mut self,
+        new: &NewEntry<'_>,
+        number: Number,
+        old: Option<&Header>,
+    ) -> Result<()> {
         if let Some(old) = old {
-            self.unlist_times(new.hash, &old)?;
+            self.unlist_times(new.hash, old)?;
         }
         let header = Header { number, stamp: self.stamp(), ..new.header };
         self.live.access.forget(new.hash);
