@@ -9,7 +9,7 @@ use heed::CompactionOption;
 
 use super::backend::lmdb::boot::BootId;
 use super::backend::lmdb::data_path;
-use super::backend::lmdb::env::{EnvSlot, LmdbSync, Tree, lmdb_error};
+use super::backend::lmdb::env::{EnvSlot, LmdbSync, Tree, copy_to_file, lmdb_error};
 use super::backend::lmdb::file::meta_of;
 use super::backend::lmdb::record::{Record, RecordFile, State as RecordState};
 use super::backend::{Backend, Lmdb};
@@ -135,14 +135,13 @@ fn copy_into(from: &Lmdb, dir: &Path) -> Result<()> {
         file.map_err(|e| Error::io("making the copy", e))
     };
     let context = "copying the store";
-    let compacted = from.env().copy_to_file(&mut open()?, CompactionOption::Enabled);
+    let compacted = copy_to_file(from.env(), &mut open()?, CompactionOption::Enabled);
     match compacted.map_err(|e| lmdb_error(e, context)) {
         Ok(()) => {}
         Err(full @ Error::DiskFull { .. }) => return Err(full),
         // LMDB refuses to compact a file that has lost track of some pages; a plain copy is as good.
         Err(_) => {
-            from.env()
-                .copy_to_file(&mut open()?, CompactionOption::Disabled)
+            copy_to_file(from.env(), &mut open()?, CompactionOption::Disabled)
                 .map_err(|e| lmdb_error(e, context))?;
         }
     }

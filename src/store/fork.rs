@@ -12,6 +12,8 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::backend::lmdb::leaving::{Aside, forget_threads};
+
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// How many forks lie between the first process and this one.
@@ -30,6 +32,8 @@ pub(crate) struct ForkLock {
 
 impl ForkLock {
     pub(crate) fn lock(&'static self) -> ForkLockGuard {
+        // Whoever has it may be waiting for threads that leave.
+        let _aside = Aside::step();
         let mut wait = Duration::from_micros(20);
         while self.held.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             std::thread::sleep(wait);
@@ -59,6 +63,7 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    forget_threads();
     TRANSITIONS.held.store(false, Ordering::Release);
 }
 

@@ -2,7 +2,7 @@
 
 use super::Store;
 use super::backend::ReadTxn;
-use super::backend::lmdb::env::{EnvSlot, LmdbSync, lmdb_error};
+use super::backend::lmdb::env::{EnvSlot, LmdbSync, lmdb_error, snapshot};
 use super::body;
 use super::copy::{finish_copy, make_directory};
 use super::header::{Header, checksum};
@@ -73,7 +73,7 @@ fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &
         tree.put(txn, key, value).map_err(|e| lmdb_error(e, context))
     };
     let begin = || env.write_txn().map_err(|e| lmdb_error(e, context));
-    let from = source.env().read_txn().map_err(|e| lmdb_error(e, context))?;
+    let from = snapshot(source.env()).map_err(|e| lmdb_error(e, context))?;
     let from = ReadView::new(ReadTxn::Lmdb { txn: &from, tree: source.tree() });
     let state = from.get(STATE_KEY)?.map(StateRecord::decode).transpose()?.unwrap_or(StateRecord::NEW);
     let (mut key, mut plain, mut sealed) = (KeyBuffer::default(), Vec::new(), Vec::new());

@@ -9,8 +9,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, WithTls};
+use heed::{
+    CommitOrAbort, CompactionOption, Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, WithTls,
+};
 
+use super::leaving::{self, Closing};
 use crate::error::{Error, Result};
 
 /// The one tree that holds everything.
@@ -46,6 +49,7 @@ impl EnvSlot {
         sync: LmdbSync,
         lock_free: bool,
     ) -> Result<(EnvSlot, Tree)> {
+        leaving::prepare();
         let mut flags = match sync {
             LmdbSync::Never => EnvFlags::NO_SYNC,
             LmdbSync::Data => EnvFlags::NO_META_SYNC,
@@ -106,15 +110,22 @@ impl Deref for EnvSlot {
 
 impl Drop for EnvSlot {
     fn drop(&mut self) {
-        if !self.dropped.swap(true, Ordering::AcqRel) {
+        if self.dropped.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let closing = Closing::begin();
+        if closing.is_settled() {
             // SAFETY: the flag makes this the only drop, and `&mut self` the last use.
             unsafe { ManuallyDrop::drop(&mut self.env) };
+        } else {
+            tracing::warn!("a thread that has read does not end; the files it has mapped stay open");
         }
     }
 }
 
 /// Opens a read transaction. When all reader slots are taken, those of killed processes are given back first.
 pub(in crate::store) fn snapshot(env: &Env<WithTls>) -> heed::Result<RoTxn<'_, WithTls>> {
+    leaving::watch_thread();
     match env.read_txn() {
         Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
             env.clear_stale_readers()?;
@@ -122,6 +133,16 @@ pub(in crate::store) fn snapshot(env: &Env<WithTls>) -> heed::Result<RoTxn<'_, W
         }
         opened => opened,
     }
+}
+
+/// Copies the newest snapshot into a file.
+pub(in crate::store) fn copy_to_file(
+    env: &Env<WithTls>,
+    file: &mut File,
+    option: CompactionOption,
+) -> heed::Result<()> {
+    leaving::watch_thread();
+    env.copy_to_file(file, option)
 }
 
 /// Gives the lock file all the room it needs, while this process does not have it open.

@@ -5,6 +5,7 @@ pub(in crate::store) mod checkpoint;
 pub(in crate::store) mod env;
 pub(in crate::store) mod file;
 mod keeper;
+pub(in crate::store) mod leaving;
 pub(in crate::store) mod record;
 pub(in crate::store) mod recovery;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::boot::BootId;
 use super::data_path;
-use super::env::{EnvSlot, LmdbSync, lmdb_error};
+use super::env::{EnvSlot, LmdbSync, lmdb_error, snapshot};
 use super::file::{self, DataFile, MetaBody};
 use super::record::{Record, RecordFile, State as RecordState};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ pub(in crate::store) fn refuse_foreign(dir: &Path) -> Result<()> {
         DataFile::Empty => Ok(()),
         DataFile::Lmdb { .. } => {
             let (env, tree) = EnvSlot::open(dir, Request::MAP_SIZE, LmdbSync::Never, true)?;
-            let txn = env.read_txn().map_err(|e| lmdb_error(e, "opening a read transaction"))?;
+            let txn = snapshot(&env).map_err(|e| lmdb_error(e, "opening a read transaction"))?;
             match ReadView::new(ReadTxn::Lmdb { txn: &txn, tree }).get(STORE_KEY)? {
                 Some(_) => Ok(()),
                 None => Err(Error::Foreign {
