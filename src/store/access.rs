@@ -1,7 +1,7 @@
 //! When entries were last read: kept in memory, written in batches.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::layout::{KeyHash, Prefix};
@@ -46,7 +46,14 @@ struct Shard {
 impl AccessLog {
     /// Notes an access. Only the first one since the last flush takes a lock.
     pub(crate) fn note(&self, hash: KeyHash, access: &Arc<Access>, now: Time) {
+        if access.at.load(Ordering::Relaxed) == now.0 {
+            // Whoever came first at this moment has noted it.
+            return;
+        }
         access.at.store(now.0, Ordering::Relaxed);
+        // `take` clears the flag before it reads the time. Of the two one has to see the other, so that either the new
+        // time is taken or it is logged again.
+        fence(Ordering::SeqCst);
         if !access.logged.load(Ordering::Relaxed)
             && self.len.load(Ordering::Relaxed) < CAPACITY
             && !access.logged.swap(true, Ordering::AcqRel)
@@ -120,6 +127,7 @@ impl AccessLog {
             for (hash, access) in waiting.drain() {
                 // First the flag, then the time: an access in between is logged again and not lost.
                 access.logged.store(false, Ordering::SeqCst);
+                fence(Ordering::SeqCst);
                 let at = Time(access.at.load(Ordering::SeqCst));
                 taken.insert(hash, at);
                 all.push((hash, at));
@@ -203,6 +211,41 @@ mod tests {
         assert_eq!((log.pending(HASH), log.pending(OTHER)), (None, Some(Time(8))));
         log.forget(OTHER);
         assert_eq!(log.pending(OTHER), None);
+    }
+
+    #[test]
+    fn an_access_is_not_lost_to_a_take_at_the_same_moment() {
+        const ROUNDS: u64 = 100_000;
+        let (log, access, mut lost) = (AccessLog::default(), Arc::new(Access::default()), 0);
+        let [begun, done] = [(); 2].map(|()| AtomicU64::new(0));
+        let wait_for = |count: &AtomicU64, round| {
+            let mut spins = 0;
+            while count.load(Ordering::SeqCst) < round {
+                spins += 1;
+                if spins > 1000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    wait_for(&begun, round);
+                    log.take();
+                    done.store(round, Ordering::SeqCst);
+                }
+            });
+            for round in 1..=ROUNDS {
+                // Surely one that waits, and then one beside the take.
+                log.note(HASH, &access, Time(2 * round));
+                begun.store(round, Ordering::SeqCst);
+                for _ in 0..round % 64 {
+                    std::hint::spin_loop();
+                }
+                log.note(HASH, &access, Time(2 * round + 1));
+                wait_for(&done, round);
+                lost += u64::from(log.pending(HASH) != Some(Time(2 * round + 1)));
+            }
+        });
+        assert_eq!(lost, 0);
     }
 
     #[test]
