@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from ._canonical import Formless, digest, form, function_name, module_name
+from ._canonical import Formless, digest, form, function_name, shown_name
 from .errors import InvalidOptionError, KeyFormError
 
 #: A kind of result, the function's name, its version, the arguments, the salt. Plain text, so that it can be read.
@@ -70,7 +70,7 @@ class CallKeys:
     @property
     def shown_name(self) -> str:
         """The function's name in messages, without a digest."""
-        return f"{module_name(self.function.__module__ or 'builtins')}.{self.function.__qualname__}"
+        return shown_name(self.function)
 
     @property
     def head(self) -> tuple[str, str]:

@@ -63,21 +63,22 @@ def function_name(function: Any) -> str:
     Functions of the program itself go by its file, so that two programs differ; those of one without a file by their
     code too.
     """
-    module = module_name(function.__module__ or "builtins")
-    name = f"{module}.{function.__qualname__}"
-    return name if module != _NAMELESS else f"{name}#{_code_digest.of_function(function)}"
+    return _told_apart(function, _code_digest.of_function)
 
 
 def type_name(kind: type) -> str:
     """Module and qualified name of a class, by the same rules."""
-    module = module_name(kind.__module__)
-    name = f"{module}.{kind.__qualname__}"
-    return name if module != _NAMELESS else f"{name}#{_code_digest.of_class(kind)}"
+    return _told_apart(kind, _code_digest.of_class)
 
 
-def _shown_name(kind: type) -> str:
-    """The name of a class in messages."""
-    return f"{module_name(kind.__module__)}.{kind.__qualname__}"
+def _told_apart(it: Any, digest_of: Callable[[Any], str]) -> str:
+    name = shown_name(it)
+    return f"{name}#{digest_of(it)}" if name == f"{_NAMELESS}.{it.__qualname__}" else name
+
+
+def shown_name(it: Any) -> str:
+    """The name of a function or class in messages, without a digest."""
+    return f"{module_name(it.__module__ or 'builtins')}.{it.__qualname__}"
 
 
 def form(it: Any, typed: bool, depth: int = 0) -> str:
@@ -159,7 +160,7 @@ def _class(it: type) -> str:
     for part in it.__qualname__.split("."):
         found = getattr(found, part, None)
     if found is not it:
-        raise Formless(f"the class {_shown_name(it)}, which cannot be imported by its name")
+        raise Formless(f"the class {shown_name(it)}, which cannot be imported by its name")
     return f"<class {type_name(it)}>"
 
 
@@ -197,7 +198,7 @@ def _form_of_other(it: Any, kind: Any, typed: bool, depth: int) -> str:
     for base, former in _BASES:
         if isinstance(it, base):
             return f"{type_name(kind)}({_of_subclass(it, kind, base, former, typed, depth)})"
-    raise Formless(f"a {_shown_name(kind)}")
+    raise Formless(f"a {shown_name(kind)}")
 
 
 def _of_subclass(it: Any, kind: type, base: type, former: Former | None, typed: bool, depth: int) -> str:
@@ -205,7 +206,7 @@ def _of_subclass(it: Any, kind: type, base: type, former: Former | None, typed: 
     own = kind.__mro__[: kind.__mro__.index(base)]
     has_slots = any(vars(part).get("__slots__", ()) for part in own)
     if has_slots or getattr(it, "__dict__", None) or isinstance(it, (defaultdict, OrderedDict)):
-        raise Formless(f"a {_shown_name(kind)}, which has more to it than a {base.__name__}")
+        raise Formless(f"a {shown_name(kind)}, which has more to it than a {base.__name__}")
     # Not by `str()`, which the subclass may have changed.
     plain = str.__str__(it) if base is str else base(it)
     return form(plain, True, depth) if former is None else former(plain, typed, depth)
@@ -216,9 +217,9 @@ def _numpy(it: Any, typed: bool, depth: int) -> str:
     if isinstance(it, numpy.dtype) and it.names is None:
         return f"numpy.dtype({it.str})"
     if not isinstance(it, (numpy.ndarray, numpy.generic)) or it.dtype.hasobject or it.dtype.names is not None:
-        raise Formless(f"a {_shown_name(type(it))} of Python objects or fields")
+        raise Formless(f"a {shown_name(type(it))} of Python objects or fields")
     if type(it) is not numpy.ndarray and not isinstance(it, numpy.generic):
-        raise Formless(f"a {_shown_name(type(it))}")
+        raise Formless(f"a {shown_name(type(it))}")
     of_bytes = hashlib.sha256(it.tobytes()).hexdigest()
     return f"numpy.{'array' if type(it) is numpy.ndarray else 'scalar'}({it.dtype.str}, {it.shape}, {of_bytes})"
 
