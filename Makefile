@@ -24,6 +24,9 @@ ROCKS_PACKAGE = py/cachemere-rocksdb
 WHEELS = target/wheels
 
 FEATURES = --features tokio,load
+# Tests that end processes at named places, or break rules on purpose, in a build of their own.
+FAULT_FEATURES = --features tokio,load,fault-injection
+FAULT_TESTS = --test kill_points --test power_loss_rules
 ROCKS_FEATURES = --release --features tokio,rocksdb
 # The tests of what every backend does.
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
@@ -43,6 +46,7 @@ test: lint test-rust test-python lint-rocks test-rocks
 
 test-rust:
 	$(CARGO) test $(FEATURES)
+	$(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS)
 	$(CARGO) test --no-default-features --lib
 
 test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
@@ -68,6 +72,7 @@ lint: lint-rust lint-python
 lint-rust:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
+	$(CARGO) clippy $(FAULT_FEATURES) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 
 lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
@@ -85,6 +90,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
 		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
+	CACHEMERE_TORTURE=1 $(CARGO) test --release $(FAULT_FEATURES) $(FAULT_TESTS) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
 

@@ -455,9 +455,19 @@ impl ByteCache {
         Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead }))
     }
 
+    /// For who is about to compute what is to be kept here, without asking for the right to: not in vain, as far as can be
+    /// told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed); [`Error::Gone`](crate::Error::Gone) if what was opened is not what lies at its path any more.
+    pub fn check_place(&self) -> Result<()> {
+        self.inner.entries.store.live_for_loading().map(drop)
+    }
+
     fn flight(&self, key: &[u8]) -> Result<(Arc<Flights>, KeyHash)> {
         with_key(key, |scratch| {
-            let live = self.inner.entries.store.live()?;
+            let live = self.inner.entries.store.live_for_loading()?;
             let hash = scratch.key.hash(&live.unlocked.hasher, self.inner.entries.namespace.last_id());
             Ok((live.flights.clone(), hash))
         })

@@ -458,7 +458,7 @@ where
         let inner = &*self.inner;
         let (flights, hash) = Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            let live = inner.entries.store.live()?;
+            let live = inner.entries.store.live_for_loading()?;
             let hash = scratch.key.hash(&live.unlocked.hasher, inner.entries.namespace.last_id());
             Ok::<_, Error>((live.flights.clone(), hash))
         })?;

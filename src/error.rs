@@ -223,11 +223,17 @@ pub enum Error {
         /// The store.
         path: PathBuf,
     },
-    /// All reader slots of the store are taken.
-    #[error("all {slots} reader slots of the store are taken: end some threads or processes that read it")]
-    ReadersFull {
-        /// The number of slots.
-        slots: u32,
+    /// The wait for another process was ended from outside, as
+    /// [`ask_while_waiting`](crate::ask_while_waiting) was told to do.
+    #[error("interrupted while another process was waited for; nothing was changed")]
+    Interrupted,
+    /// What was opened does not lie at its path any more.
+    #[error(
+        "the store that was at {path} was removed, renamed or replaced while it was open here; nothing was written: open it again"
+    )]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
     },
     /// The value can only be held in a form that runs code when it is loaded, which was not allowed.
     #[error("unsafe value refused: {detail}")]
@@ -334,6 +340,11 @@ impl Error {
     /// The handle was closed.
     pub fn is_closed(&self) -> bool {
         matches!(self, Error::Closed)
+    }
+
+    /// The store was removed, renamed or replaced while it was open.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Error::Gone { .. })
     }
 
     /// The file system cannot hold a store.

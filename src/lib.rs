@@ -93,6 +93,7 @@ pub mod rocks;
 mod secret;
 mod store;
 mod typed;
+mod waiting;
 
 #[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
@@ -112,3 +113,4 @@ pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
 pub use secret::{Argon2Params, Secret};
 pub use store::{BackendKind, Durability, Maintenance};
+pub use waiting::ask_while_waiting;

@@ -44,12 +44,12 @@ pub(crate) fn everything(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-/// All that holds data. LMDB's lock file is written by whoever looks into the store, even to refuse it: the reader
-/// table and the mutexes in it are made anew by the first who comes. Whether it exists counts.
+/// All that holds data. The control file is written by whoever looks into the store, even to refuse it: it is made anew by
+/// the first who comes. Whether it exists counts.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = everything(dir);
     for (path, bytes) in &mut found {
-        if path.file_name().is_some_and(|name| name == "lock.mdb") {
+        if path.file_name().is_some_and(|name| name == "control") {
             *bytes = None;
         }
     }

@@ -1,13 +1,16 @@
 //! The format is what `docs/FORMAT.md` says: stores of every version ever written are still read, and what is written
-//! now can be read by the document alone.
+//! now can be read by the document alone, also while it is in the log.
 //!
-//! The stores in `tests/fixtures/v1` were written by
+//! The stores in `tests/fixtures/v1` were written by version 1, those in `tests/fixtures/v2` by
 //! `cargo test --test format -- --ignored write_the_fixtures`, which is to be run for a new version of the format only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "format/log.rs"]
+mod log;
 #[path = "format/reader.rs"]
 mod reader;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachemere::{Argon2Params, Cache, Clock, Maintenance, Zstd};
-use reader::{Fields, Secret};
+use reader::Secret;
 
 type Texts = Cache<str, String>;
 
@@ -53,8 +56,8 @@ fn long_text() -> String {
     "compress me ".repeat(40)
 }
 
-/// Writes one of everything.
-fn fill(path: &Path, secret: Secret) {
+/// Writes one of everything. Nothing of it is in the data file before the handles are closed.
+fn fill(path: &Path, secret: Secret) -> [Texts; 4] {
     let clock = Arc::new(MockClock(AtomicU64::new(START)));
     let open = || builder(path, secret).clock(clock.clone());
     let tick = || clock.0.fetch_add(SECOND, Ordering::SeqCst);
@@ -81,7 +84,11 @@ fn fill(path: &Path, secret: Secret) {
     tick();
     assert!(cache.get("dated").unwrap().is_some());
     cache.checkpoint().unwrap();
-    for handle in [cache, idle, packed, cleared] {
+    [cache, idle, packed, cleared]
+}
+
+fn close(handles: impl IntoIterator<Item = Texts>) {
+    for handle in handles {
         handle.close().unwrap();
     }
 }
@@ -101,9 +108,9 @@ fn rows() -> Vec<Row> {
 }
 
 /// Reads a store by the document and compares it with what was written.
-fn check_bytes(path: &Path, secret: Secret) -> reader::Store {
+fn check_bytes(path: &Path, secret: Secret, version: u32) -> reader::Store {
     let store = reader::read(path, secret);
-    assert_eq!((store.version, store.created), (1, START));
+    assert_eq!((store.version, store.created), (version, START));
     assert_eq!(store.cipher, if matches!(secret, Secret::None) { "" } else { "xchacha20poly1305" });
     assert_eq!((store.recency, store.max_bytes, store.next_namespace), (2, 0, 5));
     let namespace = |id, compressor: &str, max_entries| reader::Namespace {
@@ -138,52 +145,117 @@ fn check_bytes(path: &Path, secret: Secret) -> reader::Store {
     store
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1").join(name)
+/// The versions there are, with the stores of each.
+const VERSIONS: [(u32, &str); 2] = [(1, "v1"), (2, "v2")];
+
+fn fixture(version: &str, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version).join(name)
 }
 
-fn copy_of_fixture(name: &str) -> (tempfile::TempDir, PathBuf) {
+/// The names of the files of a store, in their order.
+fn files(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(path).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Copies the data file and what belongs to it, as a process leaves them that is killed now. What a store that is open has
+/// besides means nothing to anybody else.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    let counts = |name: &str| name == "data.mdb" || name == "checkpoint" || name.starts_with("log-");
+    for name in files(from).iter().filter(|name| counts(name)) {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}
+
+fn copy_of_fixture(version: &str, name: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    fs::create_dir(&path).unwrap();
-    for file in ["data.mdb", "checkpoint"] {
-        fs::copy(fixture(name).join(file), path.join(file)).unwrap();
-    }
+    copy_files(&fixture(version, name), &path);
     (dir, path)
+}
+
+/// What is written to a store after [`fill`] for the fixture of a killed process: so much that it takes two segments.
+fn go_on(path: &Path) -> Texts {
+    let cache = builder(path, Secret::None).open().unwrap();
+    for n in 0..LOGGED {
+        cache.insert(&format!("logged {n}"), &logged(n)).unwrap();
+    }
+    cache.remove("logged 0").unwrap();
+    cache.insert("plain", &"newer".to_owned()).unwrap();
+    cache
+}
+
+const LOGGED: usize = 30;
+
+fn logged(n: usize) -> String {
+    format!("{n} ").repeat(5_000)
 }
 
 #[test]
 #[ignore = "writes the fixtures that the other tests read"]
 fn write_the_fixtures() {
+    let to = fixture("v2", "");
+    drop(fs::remove_dir_all(&to));
+    fs::create_dir_all(&to).unwrap();
     for (name, secret) in SECRETS {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        fill(&path, secret);
-        let to = fixture(name);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        drop(fs::remove_dir_all(&to));
+        close(fill(&path, secret));
         // A backup is compacted. Access times of the copying handle's own must not get into it.
         let cache = builder(&path, secret).open().unwrap();
-        cache.backup(&to).unwrap();
-        // The boot in which it was made means nothing to anybody else.
-        let mut slots = fs::read(to.join("checkpoint")).unwrap();
-        for slot in slots.chunks_mut(4096).filter(|slot| slot.starts_with(b"CACHMCKP")) {
-            slot[24..92].fill(0);
-            let checksum = twox_hash::XxHash3_64::oneshot(&slot[..4088]);
-            slot[4088..].copy_from_slice(&checksum.to_le_bytes());
-        }
-        fs::write(to.join("checkpoint"), slots).unwrap();
-        check_bytes(&to, secret);
+        cache.backup(to.join(name)).unwrap();
+        check_bytes(&to.join(name), secret, 2);
     }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    close(fill(&path, Secret::None));
+    let open = go_on(&path);
+    copy_files(&path, &to.join("killed"));
+    close([open]);
+    check_killed(&to.join("killed"));
+}
+
+/// Reads what [`go_on`] leaves by the document.
+fn check_killed(path: &Path) {
+    let tree = reader::tree_records(path);
+    let log = reader::log_of(path, &tree);
+    assert_eq!(log.records.len(), LOGGED + 2, "each was a transaction of its own");
+    assert!(log.parts.len() > 1, "{:?}", log.parts);
+    assert!(log.parts.is_sorted() && log.records.is_sorted_by_key(|(segment, at, _)| (*segment, *at)));
+    let store = reader::read(path, Secret::None);
+    let found: Vec<(String, String)> = store.entries.iter().map(texts_of).collect();
+    let expected = rows().into_iter().map(|row| match row.1 {
+        "plain" => (row.1.to_owned(), "newer".to_owned()),
+        key => (key.to_owned(), row.2),
+    });
+    let new = (1..LOGGED).map(|n| (format!("logged {n}"), logged(n)));
+    let (mut found, mut expected): (Vec<_>, Vec<_>) = (found, expected.chain(new).collect());
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let in_tree = tree.keys().filter(|key| key[0] == b'e').count();
+    assert_eq!(in_tree, rows().len(), "the rest is in the log alone");
+}
+
+fn texts_of(entry: &reader::Entry) -> (String, String) {
+    (rmp_serde::from_slice(&entry.key).unwrap(), rmp_serde::from_slice(&entry.value).unwrap())
 }
 
 #[test]
-fn stores_of_version_1_are_read_and_written_on() {
-    for (name, secret) in SECRETS {
-        let (_dir, path) = copy_of_fixture(name);
+fn stores_of_all_versions_are_read_and_written_on() {
+    for ((version, dir), (name, secret)) in VERSIONS.into_iter().flat_map(|v| SECRETS.map(|s| (v, s))) {
+        let (_dir, path) = copy_of_fixture(dir, name);
+        check_bytes(&path, secret, version);
+        for left in ["lock.mdb", "checkpoint.lock", "users.lock"].iter().filter(|_| version == 1) {
+            fs::write(path.join(left), "").unwrap();
+        }
         let cache = builder(&path, secret).open().unwrap();
         let packed = builder(&path, secret).namespace("packed").open().unwrap();
         let cleared = builder(&path, secret).namespace("cleared").open().unwrap();
+        assert_eq!(cache.store_info().unwrap().format_version, 2);
         let report = cache.verify().unwrap();
         assert!(report.is_clean() && report.entries == 5, "{report:?}");
         for (namespace, key, value, [created, modified, accessed], expires, idle, _) in rows() {
@@ -204,9 +276,18 @@ fn stores_of_version_1_are_read_and_written_on() {
         assert!(cleared.is_empty().unwrap());
         cache.insert("new", &"written now".to_owned()).unwrap();
         packed.insert("long", &"shorter".to_owned()).unwrap();
-        for handle in [cache, packed, cleared] {
-            handle.close().unwrap();
-        }
+        close([cache, packed, cleared]);
+        // What version 1 had beside its data file is gone.
+        assert_eq!(
+            files(&path),
+            ["control", "data.mdb", "flight.lock", "open.lock", "sweeper.lock", "users.lock"]
+        );
+        let store = reader::read(&path, secret);
+        assert_eq!(store.version, 2);
+        let mut stamps: Vec<u64> = store.entries.iter().map(|entry| entry.stamp).collect();
+        stamps.sort_unstable();
+        stamps.dedup();
+        assert_eq!(stamps.len(), 6, "none was given out before");
         let cache = builder(&path, secret).open().unwrap();
         assert_eq!(cache.get("new").unwrap().as_deref(), Some("written now"));
         assert_eq!(cache.pop_newest().unwrap().unwrap().0, "new");
@@ -216,11 +297,75 @@ fn stores_of_version_1_are_read_and_written_on() {
     }
 }
 
+/// Copies of stores of version 1 could be without it.
+#[test]
+fn a_store_of_version_1_without_its_record_is_taken_as_it_is() {
+    let (_dir, path) = copy_of_fixture("v1", "plain");
+    fs::remove_file(path.join("checkpoint")).unwrap();
+    close([builder(&path, Secret::None).open().unwrap()]);
+    check_bytes(&path, Secret::None, 2);
+}
+
+#[test]
+fn a_reader_alone_leaves_a_store_of_version_1_version_2() {
+    let (_dir, path) = copy_of_fixture("v1", "plain");
+    let cache = builder(&path, Secret::None).read_only(true).open().unwrap();
+    assert_eq!(cache.len().unwrap(), 3);
+    close([cache]);
+    assert!(!path.join("checkpoint").exists());
+    check_bytes(&path, Secret::None, 2);
+}
+
+#[test]
+fn a_log_without_its_data_file_is_kept() {
+    let (_dir, path) = copy_of_fixture("v2", "killed");
+    let before = files(&path);
+    let data = fs::read(path.join("data.mdb")).unwrap();
+    for left in [None, Some("")] {
+        fs::remove_file(path.join("data.mdb")).unwrap();
+        if let Some(left) = left {
+            fs::write(path.join("data.mdb"), left).unwrap();
+        }
+        let error = builder(&path, Secret::None).open().unwrap_err();
+        assert!(error.is_damaged() && error.to_string().contains("log-"), "{error}");
+        fs::write(path.join("data.mdb"), &data).unwrap();
+        let store: Vec<_> = files(&path).into_iter().filter(|name| !name.ends_with("lock")).collect();
+        assert_eq!(store, before);
+    }
+    check_killed(&path);
+}
+
+#[test]
+fn the_log_of_a_killed_process_is_read_and_goes_on() {
+    check_killed(&fixture("v2", "killed"));
+    let (_dir, path) = copy_of_fixture("v2", "killed");
+    let log = reader::log_of(&path, &reader::tree_records(&path));
+    let cache = builder(&path, Secret::None).open().unwrap();
+    assert_eq!(cache.get("plain").unwrap().as_deref(), Some("newer"));
+    for n in 0..LOGGED {
+        let found = cache.get(&format!("logged {n}")).unwrap();
+        assert_eq!(found, (n > 0).then(|| logged(n)));
+    }
+    assert!(cache.verify().unwrap().is_clean());
+    cache.insert("behind", &"in a segment of its own".to_owned()).unwrap();
+    let longer = reader::log_of(&path, &reader::tree_records(&path));
+    assert_eq!(longer.parts[..log.parts.len()], log.parts);
+    assert_eq!(longer.parts.len(), log.parts.len() + 1, "nothing is appended to what was there");
+    assert_eq!(longer.records.len(), log.records.len() + 1);
+    close([cache]);
+    let tree = reader::tree_records(&path);
+    assert!(files(&path).iter().all(|name| !name.starts_with("log-")));
+    assert_eq!(tree, reader::records(&path));
+    let folded = log::Point::decode(&tree[&b"f"[..]]);
+    // With the access times that closing has written.
+    assert!((folded.segment, folded.offset) > (longer.end.segment, longer.end.offset), "all of it is folded");
+}
+
 #[test]
 fn the_bytes_are_as_documented() {
-    for (name, secret) in SECRETS {
-        let (_dir, path) = copy_of_fixture(name);
-        check_bytes(&path, secret);
+    for ((version, dir), (name, secret)) in VERSIONS.into_iter().flat_map(|v| SECRETS.map(|s| (v, s))) {
+        let (_dir, path) = copy_of_fixture(dir, name);
+        check_bytes(&path, secret, version);
         assert!(fs::metadata(path.join("data.mdb")).unwrap().len() <= 64 << 10);
     }
 }
@@ -230,18 +375,83 @@ fn what_is_written_now_has_the_same_bytes() {
     for (_, secret) in SECRETS {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
-        fill(&path, secret);
-        let written = check_bytes(&path, secret);
-        assert_eq!(written.stamp_base, 0);
+        let open = fill(&path, secret);
+        // In the log alone, as a process leaves it that is killed; then in the data file alone.
+        let killed = dir.path().join("killed");
+        copy_files(&path, &killed);
+        let logged = check_bytes(&killed, secret, 2);
+        let tree = reader::tree_records(&killed);
+        assert_eq!(tree.keys().map(|key| key[0]).collect::<Vec<_>>(), *b"fms");
+        close(open);
+        let written = check_bytes(&path, secret, 2);
+        assert_eq!((written.stamp_base, &written.entries), (0, &logged.entries));
+        assert!(files(&path).iter().all(|name| !name.starts_with("log-")));
         // Copies of it, too.
         let cache = builder(&path, secret).open().unwrap();
         let copy = dir.path().join("copy");
         cache.backup(&copy).unwrap();
+        assert_eq!(files(&copy), ["data.mdb"]);
         cache.compact().unwrap();
-        cache.close().unwrap();
+        cache.insert("newest", &"later than all".to_owned()).unwrap();
+        close([cache]);
+        assert_eq!(check_bytes(&copy, secret, 2).entries, written.entries);
         let last = written.entries.iter().map(|entry| entry.stamp).max().unwrap();
-        assert!(check_bytes(&copy, secret).stamp_base > last);
-        assert!(check_bytes(&path, secret).stamp_base > last);
+        let copy = builder(&copy, secret).open().unwrap();
+        copy.insert("newest", &"later than all".to_owned()).unwrap();
+        close([copy]);
+        for path in [&path, &dir.path().join("copy")] {
+            let store = reader::read(path, secret);
+            let newest = store.entries.iter().find(|entry| entry.number == 4 && entry.namespace == 1);
+            assert!(newest.unwrap().stamp > last, "no stamp is given out twice");
+        }
+    }
+}
+
+/// What of a store is in the log and what in the data file makes no difference to a reader.
+#[test]
+fn log_and_data_file_are_one_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let mut expected = BTreeMap::new();
+    let mut copies = 0;
+    let mut check = |expected: &BTreeMap<String, String>| {
+        copies += 1;
+        let copy = dir.path().join(format!("copy {copies}"));
+        copy_files(&path, &copy);
+        let store = reader::read(&copy, Secret::None);
+        let mut found: Vec<(String, String)> = store.entries.iter().map(texts_of).collect();
+        found.sort();
+        assert_eq!(found, expected.clone().into_iter().collect::<Vec<_>>());
+        // And the cache sees the same in it.
+        let cache = builder(&copy, Secret::None).open().unwrap();
+        let mut seen: Vec<(String, String)> = cache.iter().map(Result::unwrap).collect();
+        seen.sort();
+        assert_eq!(seen, found);
+        close([cache]);
+        assert_eq!(reader::records(&copy), reader::tree_records(&copy));
+    };
+    for round in 0..4 {
+        let cache = builder(&path, Secret::None).open().unwrap();
+        for n in 0..40 * round {
+            let (key, value) = (format!("key {}", n % 50), format!("{round} {n} ").repeat(n * 20 % 3000));
+            cache.insert(&key, &value).unwrap();
+            expected.insert(key, value);
+        }
+        check(&expected);
+        for n in (round..50).step_by(7) {
+            cache.remove(&format!("key {n}")).unwrap();
+            expected.remove(&format!("key {n}"));
+        }
+        check(&expected);
+        if round == 2 {
+            cache.clear().unwrap();
+            expected.clear();
+            cache.insert("after", &"it".to_owned()).unwrap();
+            expected.insert("after".to_owned(), "it".to_owned());
+            check(&expected);
+        }
+        close([cache]);
+        check(&expected);
     }
 }
 
@@ -249,7 +459,7 @@ fn what_is_written_now_has_the_same_bytes() {
 #[test]
 fn an_entry_written_by_the_document_is_read() {
     for (name, secret) in &SECRETS[..2] {
-        let (_dir, path) = copy_of_fixture(name);
+        let (_dir, path) = copy_of_fixture("v2", name);
         let store = reader::read(&path, *secret);
         reader::change(&path, |records| {
             let (namespace, number) = (1u32, 100u64);
@@ -295,7 +505,7 @@ fn an_entry_written_by_the_document_is_read() {
 /// A grave is what a process leaves that was killed while it cleared a namespace.
 #[test]
 fn what_a_grave_says_is_gone_is_removed() {
-    let (_dir, path) = copy_of_fixture("plain");
+    let (_dir, path) = copy_of_fixture("v2", "plain");
     reader::change(&path, |records| {
         records.get_mut(&b"ndefault"[..]).unwrap()[..4].copy_from_slice(&5u32.to_le_bytes());
         // The next namespace id, behind the flag and the size limit.
@@ -313,112 +523,187 @@ fn what_a_grave_says_is_gone_is_removed() {
     assert!(records.keys().all(|key| !matches!(key[0], b'o' | b'r') || key[1..5] == 2u32.to_be_bytes()));
 }
 
-/// A record of the checkpoint file: state, sequence number, boot id, page size, transaction, meta body.
-type Slot = (u32, u64, Vec<u8>, u32, u64, Vec<u8>);
-
-/// The record that counts.
-fn newest_slot(path: &Path) -> Slot {
-    let file = fs::read(path.join("checkpoint")).unwrap();
-    assert_eq!(file.len(), 8192);
-    let slots = [&file[..4096], &file[4096..]].into_iter().enumerate();
-    let written = slots.filter(|(_, slot)| slot.iter().any(|byte| *byte != 0)).map(|(index, slot)| {
-        let mut fields = Fields(slot);
-        assert_eq!(fields.array(), *b"CACHMCKP");
-        assert_eq!(fields.u32(), 1);
-        let (state, sequence, boot_len) = (fields.u32(), fields.u64(), fields.u32() as usize);
-        assert_eq!(sequence % 2, index as u64);
-        let boot: [u8; 64] = fields.array();
-        assert!(boot[boot_len..].iter().all(|byte| *byte == 0));
-        let (page_size, txn, meta_len) = (fields.u32(), fields.u64(), fields.u32() as usize);
-        let meta: [u8; 136] = fields.array();
-        let zeros: [u8; 3844] = fields.array();
-        assert_eq!(zeros, [0; 3844]);
-        assert_eq!(fields.u64(), twox_hash::XxHash3_64::oneshot(&slot[..4088]));
-        fields.end();
-        (state, sequence, boot[..boot_len].to_vec(), page_size, txn, meta[..meta_len].to_vec())
-    });
-    written.max_by_key(|slot| slot.1).unwrap()
-}
-
-/// The meta body in the data file with the higher transaction id.
-fn newest_meta(path: &Path) -> (u64, Vec<u8>) {
-    let data = fs::read(path.join("data.mdb")).unwrap();
-    let page_size = u32::from_ne_bytes(data[16 + 24..16 + 28].try_into().unwrap()) as usize;
-    let metas = [0, page_size].map(|at| data[at + 16..at + 152].to_vec());
-    metas.map(|meta| (u64::from_ne_bytes(meta[128..].try_into().unwrap()), meta)).into_iter().max().unwrap()
-}
-
+/// A segment is what the document says, down to what a reader need not look at: the links and the table.
 #[test]
-fn the_checkpoint_file_is_as_documented() {
-    let (_dir, path) = copy_of_fixture("plain");
-    let (state, sequence, boot, page_size, txn, meta) = newest_slot(&path);
-    assert_eq!((state, sequence, boot, page_size), (3, 1, vec![], 4096));
-    assert_eq!((txn, meta), newest_meta(&path));
-
-    let cache = builder(&path, Secret::None).open().unwrap();
-    assert_eq!(newest_slot(&path).0, 3, "reading changes nothing");
-    cache.insert("a", &"1".to_owned()).unwrap();
-    let (state, _, boot, page_size, before, _) = newest_slot(&path);
-    let boot_id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    assert_eq!((state, boot.as_slice(), page_size), (2, boot_id.trim_ascii(), 4096));
-    assert!(before < newest_meta(&path).0, "the snapshot is the one before the first write");
-
-    cache.checkpoint().unwrap();
-    let (state, _, _, _, txn, meta) = newest_slot(&path);
-    assert_eq!((state, (txn, meta)), (2, newest_meta(&path)));
-
-    cache.insert("b", &"2".to_owned()).unwrap();
-    cache.close().unwrap();
-    let (state, _, _, _, txn, meta) = newest_slot(&path);
-    assert_eq!((state, (txn, meta)), (3, newest_meta(&path)));
+fn segments_are_as_documented() {
+    let (_dir, path) = copy_of_fixture("v2", "killed");
+    let tree = reader::tree_records(&path);
+    let folded = log::Point::decode(&tree[&b"f"[..]]);
+    let log = reader::log_of(&path, &tree);
+    let store = reader::read(&path, Secret::None).id;
+    let segments = log::segments(&path, store);
+    assert_eq!(segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), log.parts);
+    assert_eq!(segments[0].previous, folded);
+    for segment in &segments {
+        assert_eq!(segment.bytes.len(), segment.size as usize);
+        assert!(segment.bytes[88..128].iter().all(|byte| *byte == 0));
+        let word = |at: usize| u32::from_le_bytes(segment.bytes[at..at + 4].try_into().unwrap());
+        let mut newest = BTreeMap::new();
+        for (_, at, changes) in log.records.iter().filter(|(number, ..)| *number == segment.number) {
+            let mut at = *at as usize + 16;
+            for (key, value) in changes {
+                let older: Option<usize> = newest.insert(key.clone(), at);
+                assert_eq!(word(at) as usize, older.unwrap_or(0), "the link");
+                at += 12 + key.len() + value.as_ref().map_or(0, Vec::len);
+            }
+        }
+        assert_eq!(word(72) as usize, newest.len(), "keys listed");
+        let mut table: Vec<usize> =
+            (segment.table()..segment.bytes.len()).step_by(8).map(|at| word(at) as usize).collect();
+        table.retain(|at| *at != 0);
+        table.sort_unstable();
+        let mut expected: Vec<usize> = newest.into_values().collect();
+        expected.sort_unstable();
+        assert_eq!(table, expected);
+    }
 }
 
-/// After a power loss whatever the data file's meta pages say, the recorded snapshot counts.
+/// A change that gives the key "plain" another value of as many bytes.
+fn change_of_plain(tree: &reader::Records, text: &str) -> Vec<log::Change> {
+    let is_it =
+        |key: &[u8], value: &[u8]| key[0] == b'e' && value.windows(text.len()).any(|part| part == b"value");
+    let (key, value) = tree.iter().find(|(key, value)| is_it(key, value)).unwrap();
+    let mut value = value.clone();
+    let at = value.len() - text.len();
+    value[at..].copy_from_slice(text.as_bytes());
+    let checksum = reader::checksum(&value[..80], &value[80..]);
+    value[72..80].copy_from_slice(&checksum.to_le_bytes());
+    vec![(key.clone(), Some(value))]
+}
+
+/// The document is enough to go on with a log: a segment that names the end is a part of it, and of two the higher number
+/// wins; what names another point is none.
 #[test]
-fn recovery_puts_the_recorded_snapshot_back_as_documented() {
-    let (dir, path) = copy_of_fixture("plain");
-    let lost = dir.path().join("after the power loss");
+fn a_segment_written_by_the_document_is_read() {
+    let (_dir, path) = copy_of_fixture("v2", "plain");
+    let tree = reader::tree_records(&path);
+    let end = reader::log_of(&path, &tree).end;
+    let store = reader::read(&path, Secret::None).id;
+    let write = |number, previous, texts: &[&str]| {
+        let records: Vec<_> = texts.iter().map(|text| change_of_plain(&tree, text)).collect();
+        let bytes = log::segment(number, previous, store, &records);
+        fs::write(path.join(format!("log-{number:08x}")), bytes).unwrap();
+    };
+    let next = end.segment + 1;
+    write(next, end, &["lower"]);
+    write(next + 5, end, &["first", "wins."]);
+    let used = fs::read(path.join(format!("log-{:08x}", next + 5))).unwrap();
+    let checksum = u64::from_le_bytes(used[64..72].try_into().unwrap());
+    write(next + 7, log::Point { segment: next + 5, offset: 128, checksum }, &["other"]);
+    write(next + 9, log::Point { segment: next, offset: 128, checksum: 1 }, &["other"]);
+    fs::write(path.join(format!("log-{:08x}", next + 11)), [0; 4096]).unwrap();
+    fs::write(path.join(format!("log-{:08x}", next + 12)), "").unwrap();
     let cache = builder(&path, Secret::None).open().unwrap();
-    cache.insert("safe", &"1".to_owned()).unwrap();
-    cache.checkpoint().unwrap();
-    cache.insert("lost", &"2".to_owned()).unwrap();
-    fs::create_dir(&lost).unwrap();
-    for file in ["data.mdb", "checkpoint"] {
-        fs::copy(path.join(file), lost.join(file)).unwrap();
-    }
-    cache.close().unwrap();
+    assert_eq!(cache.get("plain").unwrap().as_deref(), Some("wins."));
+    assert!(cache.verify().unwrap().is_clean());
+    let segments = files(&path).into_iter().filter(|name| name.starts_with("log-")).collect::<Vec<_>>();
+    assert_eq!(segments, [format!("log-{:08x}", next + 5)], "what is no part of the log is removed");
+    cache.insert("new", &"one".to_owned()).unwrap();
+    let log = reader::log_of(&path, &reader::tree_records(&path));
+    assert_eq!(log.parts, [next + 5, next + 13], "above every number there was");
+    close([cache]);
+}
 
-    // In the same boot the page cache would still have everything.
-    let same_boot = dir.path().join("same boot");
-    fs::create_dir(&same_boot).unwrap();
-    for file in ["data.mdb", "checkpoint"] {
-        fs::copy(lost.join(file), same_boot.join(file)).unwrap();
+/// A segment goes only when LMDB has it; so one that goes on from elsewhere where none is belongs to a later data file.
+#[test]
+fn a_log_that_the_data_file_has_not_come_to_is_refused() {
+    let (_dir, path) = copy_of_fixture("v2", "plain");
+    let tree = reader::tree_records(&path);
+    let store = reader::read(&path, Secret::None).id;
+    let end = reader::log_of(&path, &tree).end;
+    let number = end.segment + 3;
+    let name = path.join(format!("log-{number:08x}"));
+    for elsewhere in [
+        log::Point { checksum: end.checksum ^ 1, ..end },
+        log::Point { offset: end.offset + 8, ..end },
+        log::Point { segment: end.segment + 1, ..end },
+    ] {
+        let bytes = log::segment(number, elsewhere, store, &[change_of_plain(&tree, "later")]);
+        fs::write(&name, &bytes).unwrap();
+        let error = builder(&path, Secret::None).open().unwrap_err();
+        assert!(error.is_damaged() && error.to_string().contains("older"), "{error}");
+        assert_eq!(fs::read(&name).unwrap(), bytes);
+        assert_eq!(reader::tree_records(&path), tree);
     }
-    let cache = builder(&same_boot, Secret::None).open().unwrap();
-    assert_eq!(cache.get("lost").unwrap().as_deref(), Some("2"));
-    cache.close().unwrap();
+    // Of before that, it was left over.
+    let before = log::Point { segment: end.segment - 1, ..end };
+    fs::write(&name, log::segment(number, before, store, &[change_of_plain(&tree, "later")])).unwrap();
+    let cache = builder(&path, Secret::None).open().unwrap();
+    assert_eq!(cache.get("plain").unwrap().as_deref(), Some("value"));
+    assert!(!name.exists());
+}
 
-    let (state, sequence, boot, _, _, meta) = newest_slot(&lost);
-    assert_eq!(state, 2);
-    if boot.is_empty() {
-        return;
+/// Where LMDB has the log up to the middle of a segment, what stands before that need not even have reached the disk.
+#[test]
+fn a_segment_that_is_folded_in_part_goes_on_from_there() {
+    let (_dir, path) = copy_of_fixture("v2", "plain");
+    let tree = reader::tree_records(&path);
+    let store = reader::read(&path, Secret::None).id;
+    let end = reader::log_of(&path, &tree).end;
+    let number = end.segment + 1;
+    // Of different lengths, so that the place in the middle is not where a wrong step would lead.
+    let first: Vec<log::Change> = vec![(b"zz".to_vec(), Some(vec![7; 1001])), (b"zy".to_vec(), None)];
+    let records = [first, change_of_plain(&tree, "first"), change_of_plain(&tree, "later")];
+    let bytes = log::segment(number, end, store, &records);
+    let name = path.join(format!("log-{number:08x}"));
+    fs::write(&name, &bytes).unwrap();
+    let middle = reader::log_of(&path, &tree).records[1].1 as usize;
+    let checksum = u64::from_le_bytes(bytes[128..136].try_into().unwrap());
+    let folded = log::Point { segment: number, offset: middle as u32, checksum };
+    reader::change(&path, |records| drop(records.insert(b"f".to_vec(), folded.encode())));
+    for fill in [None, Some(0), Some(0xff), Some(0x18)] {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("store");
+        copy_files(&path, &copy);
+        let mut bytes = bytes.clone();
+        if let Some(fill) = fill {
+            bytes[128..middle].fill(fill);
+        }
+        fs::write(copy.join(format!("log-{number:08x}")), &bytes).unwrap();
+        let cache = builder(&copy, Secret::None).open().unwrap();
+        assert_eq!(cache.get("plain").unwrap().as_deref(), Some("later"), "{fill:?}");
+        let keys: Vec<_> = cache.iter().map(|entry| entry.unwrap()).collect();
+        assert_eq!(keys[0], ("plain".to_owned(), "later".to_owned()));
+        let report = cache.verify().unwrap();
+        assert!(report.is_clean(), "{report:?}");
+        cache.insert("new", &"goes on".to_owned()).unwrap();
+        let log = reader::log_of(&copy, &reader::tree_records(&copy));
+        assert_eq!((log.records.len(), log.parts), (3, vec![number, number + 1]));
+        close([cache]);
+        assert!(files(&copy).iter().all(|name| !name.starts_with("log-")), "all of it was folded");
+        assert_eq!(reader::read(&copy, Secret::None).entries.len(), rows().len() + 1);
     }
-    let mut file = fs::read(lost.join("checkpoint")).unwrap();
-    let slot = &mut file[(sequence % 2) as usize * 4096..][..4096];
-    slot[28] = if slot[28] == b'0' { b'1' } else { b'0' };
+}
+
+/// After a power loss whatever the data file's meta pages say, the snapshot that version 1 recorded counts.
+#[test]
+fn recovery_of_version_1_puts_the_recorded_snapshot_back_as_documented() {
+    let (_dir, path) = copy_of_fixture("v1", "plain");
+    let mut record = fs::read(path.join("checkpoint")).unwrap();
+    let newest = record.chunks(4096).position(|slot| slot.starts_with(b"CACHMCKP")).unwrap();
+    let slot = &mut record[newest * 4096..][..4096];
+    // Open, in another boot.
+    slot[12..16].copy_from_slice(&2u32.to_le_bytes());
+    slot[24..28].copy_from_slice(&4u32.to_le_bytes());
+    slot[28..32].copy_from_slice(b"boot");
     let checksum = twox_hash::XxHash3_64::oneshot(&slot[..4088]);
     slot[4088..].copy_from_slice(&checksum.to_le_bytes());
-    fs::write(lost.join("checkpoint"), &file).unwrap();
-    let cache = builder(&lost, Secret::None).open().unwrap();
-    let data = fs::read(lost.join("data.mdb")).unwrap();
-    for (number, page) in data.chunks(4096).take(2).enumerate() {
-        assert_eq!(page[..8], number.to_ne_bytes());
-        assert_eq!(page[8..16], [0, 0, 8, 0, 0, 0, 0, 0]);
-        assert_eq!(page[16..152], meta[..]);
-        assert!(page[152..].iter().all(|byte| *byte == 0));
-    }
-    assert_eq!(newest_slot(&lost).0, 3);
-    assert_eq!(cache.get("safe").unwrap().as_deref(), Some("1"));
-    assert_eq!(cache.get("lost").unwrap(), None);
+    let meta = slot[108..244].to_vec();
+    fs::write(path.join("checkpoint"), &record).unwrap();
+    // A later transaction, whose root has not reached the disk.
+    let txn = u64::from_ne_bytes(meta[128..].try_into().unwrap()) + 1;
+    let mut data = fs::read(path.join("data.mdb")).unwrap();
+    let page = (txn % 2) as usize * 4096;
+    data[page + 16..page + 152].copy_from_slice(&meta);
+    data[page + 144..page + 152].copy_from_slice(&txn.to_ne_bytes());
+    data[page + 128..page + 136].copy_from_slice(&(1u64 << 40).to_ne_bytes());
+    fs::write(path.join("data.mdb"), data).unwrap();
+
+    let cache = builder(&path, Secret::None).open().unwrap();
     assert!(cache.verify().unwrap().is_clean());
+    close([cache]);
+    assert!(!path.join("checkpoint").exists());
+    check_bytes(&path, Secret::None, 2);
+    let cache = builder(&path, Secret::None).open().unwrap();
+    assert_eq!(cache.get("plain").unwrap().as_deref(), Some("value"));
 }

@@ -23,6 +23,7 @@ fn main() {
         |role, arguments| match role {
             "filler" => filler(arguments),
             "reader" => reader(arguments),
+            "remover" => remover(arguments),
             "crowd" => crowd(arguments),
             "unmade" => unmade(arguments),
             #[cfg(feature = "load")]
@@ -35,6 +36,7 @@ fn main() {
             ("a_full_disk_is_a_clear_error_and_passes_when_encrypted", || on_small_disk("sealed")),
             ("a_limit_on_file_sizes_is_a_clear_error_and_passes", || with_limited_files("checkpoint")),
             ("a_limit_on_file_sizes_is_a_clear_error_and_passes_under_sync", || with_limited_files("sync")),
+            ("what_removes_makes_room_on_a_full_disk", removed_on_full_disk),
             ("a_full_disk_does_not_kill_a_crowd_of_readers", crowd_on_full_disk),
             ("a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later", unmade_on_full_disk),
             #[cfg(feature = "load")]
@@ -173,14 +175,14 @@ fn filler(arguments: &[String]) {
         let report = cache.verify().unwrap();
         assert!(report.is_clean(), "{report:?}");
         ask_reader(&store, kind, there);
-        // Removing makes room by itself, after the next checkpoint.
+        // What only removes needs no room that is not there.
         if round % 2 == 1 {
-            match cache.remove(&key(there - 1)) {
-                Ok(removed) => {
-                    assert!(removed);
-                    there -= 1;
-                }
-                Err(error) => assert!(error.is_disk_full(), "{error:?}"),
+            for _ in 0..20 {
+                let removed = cache
+                    .remove(&key(there - 1))
+                    .unwrap_or_else(|error| panic!("round {round}: {error:?}\n{}", room_in(dir)));
+                assert!(removed);
+                there -= 1;
             }
         }
         // With room again, the same handle writes again.
@@ -254,6 +256,108 @@ fn with_limited_files(kind: &str) {
     let there: usize = peer.expect("full").parse().unwrap();
     assert!(there > 100);
     assert!(peer.finish().success());
+}
+
+/// Arguments: directory on a small disk, how room is made. Nothing but the store is there to make room.
+fn remover(arguments: &[String]) {
+    let [dir, how] = arguments else { panic!("two arguments") };
+    let dir = Path::new(dir);
+    let store = dir.join("store");
+    let open = || ByteCache::builder(&store).open().unwrap();
+    let mut cache = open();
+    // Of which the last are the ones that expire.
+    let mut there = 0;
+    let fill = |cache: &ByteCache, there: &mut usize, ttl: Option<Duration>| {
+        let cache = match ttl {
+            Some(ttl) => ByteCache::builder(&store).time_to_live(ttl).open().unwrap(),
+            None => cache.clone(),
+        };
+        loop {
+            match cache.insert(&key(*there), &value(*there), 0, None) {
+                Ok(()) => *there += 1,
+                Err(error) => break assert!(error.is_disk_full(), "{error:?}"),
+            }
+        }
+    };
+    let insert_some = |cache: &ByteCache, how: &str| {
+        for n in 0..20 {
+            cache.insert(&key(n), &value(n), 0, None).unwrap_or_else(|error| {
+                panic!("{how} made no room: {error:?}\n{}", room_in(dir));
+            });
+        }
+        assert!((0..20).all(|n| is_there(cache, n)));
+    };
+    if how == "sweep" {
+        // A third of it stays.
+        let ballast = dir.join("ballast");
+        std::fs::write(&ballast, vec![1; 16 << 20]).unwrap();
+        fill(&cache, &mut there, None);
+        std::fs::remove_file(&ballast).unwrap();
+        fill(&cache, &mut there, Some(Duration::from_secs(2)));
+        std::thread::sleep(Duration::from_secs(3));
+        cache.sweep().unwrap();
+    } else {
+        fill(&cache, &mut there, None);
+    }
+    assert!(there > 100);
+    match how.as_str() {
+        "sweep" => {}
+        "remove" => {
+            for n in 0..there / 2 {
+                assert!(
+                    cache
+                        .remove(&key(n))
+                        .unwrap_or_else(|error| panic!("{n} of {there}: {error:?}\n{}", room_in(dir)))
+                );
+            }
+            assert!((there / 2..there).all(|n| is_there(&cache, n)));
+        }
+        "clear" => {
+            cache.clear().unwrap();
+            assert_eq!(cache.len().unwrap(), 0);
+            cache.sweep().unwrap();
+        }
+        "reopened" => {
+            cache.close().unwrap_or_else(|error| assert!(error.is_disk_full(), "{error:?}"));
+            fill_disk(&dir.join("ballast"));
+            cache = open();
+            for n in 0..there / 2 {
+                assert!(
+                    cache
+                        .remove(&key(n))
+                        .unwrap_or_else(|error| panic!("{n} of {there}: {error:?}\n{}", room_in(dir)))
+                );
+            }
+            assert!((there / 2..there).all(|n| is_there(&cache, n)));
+        }
+        "compact" => {
+            for n in 0..there / 2 {
+                assert!(cache.remove(&key(n)).unwrap());
+            }
+            fill_disk(&dir.join("ballast"));
+            cache.compact().unwrap();
+            assert!((there / 2..there).all(|n| is_there(&cache, n)));
+        }
+        how => panic!("no such way: {how}"),
+    }
+    insert_some(&cache, how);
+    assert!(cache.verify().unwrap().is_clean());
+    // There may be no room for writing down when everything was read.
+    cache.close().unwrap_or_else(|error| assert!(error.is_disk_full(), "{error:?}"));
+    let cache = open();
+    assert!((0..20).all(|n| is_there(&cache, n)));
+    assert!(cache.verify().unwrap().is_clean());
+    tell("done");
+}
+
+fn removed_on_full_disk() {
+    for how in ["remove", "clear", "sweep", "reopened", "compact"] {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { small_disk: Some((dir.path(), 24 << 10)), ..Place::default() };
+        let mut peer = Peer::start_in(place, "remover", &[dir.path().to_str().unwrap(), how]);
+        peer.expect("done");
+        assert!(peer.finish().success());
+    }
 }
 
 /// LMDB keeps the slots of its readers in a memory map: a page of that which the disk has no room for would kill whoever

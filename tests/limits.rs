@@ -16,15 +16,14 @@ use std::time::{Duration, Instant};
 
 use cachemere::{ByteCache, Error, Maintenance, ScanPosition};
 use damage_support::{Dice, Peer, by_form, main_with, orders, quick_dir, say, tell};
-use heed::EnvOpenOptions;
 
 fn main() {
     main_with(
         |role, arguments| match role {
             "writer" => writer(arguments),
-            "pinner" => pinner(arguments),
             "saver" => saver(arguments),
             "teller" => teller(arguments),
+            "churner" => churner(arguments),
             _ => panic!("no such role: {role}"),
         },
         vec![
@@ -39,6 +38,10 @@ fn main() {
             ("max_bytes_bounds_the_files_while_a_snapshot_is_pinned", while_pinned),
             ("max_bytes_bounds_the_files_during_backups", during_backups),
             ("a_killed_writer_does_not_use_up_the_room", killed_writers),
+            ("any_mixture_of_sizes_is_taken_under_any_limit", any_mixture),
+            ("four_processes_and_an_open_walk_are_never_refused", four_and_a_walk),
+            ("most_of_a_limit_is_values", mostly_values),
+            ("a_full_map_is_a_clear_error_and_what_removes_makes_room", full_map),
             ("max_entries_is_exact_for_small_limits_in_all_processes", exact_entries),
             ("what_any_process_has_read_is_evicted_last", evicted_by_access),
             ("reading_everything_does_not_fill_a_limited_store", read_everything),
@@ -150,36 +153,29 @@ fn start_writers(dir: &Path, count: usize, limit: u64, low: usize, high: usize) 
         .collect()
 }
 
-/// Bytes the files of a directory have, and take on the disk.
-fn size_of(dir: &Path) -> (u64, u64) {
-    let (mut len, mut on_disk) = (0, 0);
+/// Bytes the files of a directory take on the disk. (Free pages of the data file are given back, and its length says
+/// nothing of that.)
+fn size_of(dir: &Path) -> u64 {
+    let mut on_disk = 0;
     for file in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         // A file can be gone again.
         let Ok(found) = file.metadata() else { continue };
-        match found.is_dir() {
-            true => {
-                let inner = size_of(&file.path());
-                len += inner.0;
-                on_disk += inner.1;
-            }
-            false => {
-                len += found.len();
-                on_disk += std::os::unix::fs::MetadataExt::blocks(&found) * 512;
-            }
-        }
+        on_disk += match found.is_dir() {
+            true => size_of(&file.path()),
+            false => std::os::unix::fs::MetadataExt::blocks(&found) * 512,
+        };
     }
-    (len, on_disk)
+    on_disk
 }
 
-/// Measures the store all the time `work` runs; the most bytes its files ever had or took.
+/// Measures the store all the time `work` runs; the most bytes its files ever took.
 fn measured<T>(dir: &Path, work: impl FnOnce() -> T) -> (T, u64) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let meter = scope.spawn(|| {
             let mut most = 0;
             while !over.load(Ordering::Relaxed) {
-                let (len, on_disk) = size_of(dir);
-                most = most.max(len).max(on_disk);
+                most = most.max(size_of(dir));
                 std::thread::sleep(Duration::from_millis(2));
             }
             most
@@ -277,23 +273,26 @@ fn load(dir: &Path, limit: u64, low: usize, high: usize) {
     }
 }
 
-/// Another program, which keeps a snapshot open: the worst that can happen to reuse.
-#[allow(unsafe_code, reason = "heed opens an environment")]
-fn pinner(arguments: &[String]) {
-    let [dir, limit] = arguments else { panic!("two arguments") };
-    let mut options = EnvOpenOptions::new();
-    options.map_size(limit.parse().unwrap()).max_readers(1024);
-    // SAFETY: this process has the store open in no other way.
-    let env = unsafe { options.open(dir) }.unwrap();
-    tell("open");
-    let mut pin = None;
-    for order in orders() {
-        match order.as_str() {
-            "pin" => pin = Some(env.read_txn().unwrap()),
-            "release" => drop(pin.take()),
-            _ => break,
+/// Whether any process reads a snapshot now: the words in the slots of the control file, behind the head of 4096 bytes.
+fn is_pinned(dir: &Path) -> bool {
+    let control = std::fs::read(dir.join("control")).unwrap();
+    let slots = control[4096..].chunks(1024).take(16);
+    slots.flat_map(|slot| &slot[64..64 + 64 * 8]).any(|byte| *byte != 0)
+}
+
+/// Starts a process that makes backups, and stops it in the midst of one: it keeps a snapshot open until it goes on.
+fn stopped_saver(dir: &Path, to: &Path) -> Peer {
+    let mut saver = Peer::start("saver", &[dir.to_str().unwrap(), to.to_str().unwrap()]);
+    saver.expect("open");
+    let since = Instant::now();
+    loop {
+        std::thread::sleep(Duration::from_millis(7));
+        saver.stop();
+        if is_pinned(dir) {
+            return saver;
         }
-        tell("done");
+        saver.resume();
+        assert!(since.elapsed() < Duration::from_secs(60), "no backup was met in its midst");
     }
 }
 
@@ -304,7 +303,7 @@ fn both_went_on(wrote: &[Wrote]) -> bool {
 
 fn while_pinned() {
     let limit: u64 = 16 << 20;
-    let (_root, dir) = store();
+    let (root, dir) = store();
     let mut peers = start_writers(&dir, 2, limit, 1_000, 30_000);
     let ((told, kept), most) = measured(&dir, || {
         let mut write = |time: u64| -> Vec<Wrote> {
@@ -312,17 +311,15 @@ fn while_pinned() {
             peers.iter_mut().map(what_was_written).collect()
         };
         let before = write(1_000);
-        let mut pinner = Peer::start("pinner", &[dir.to_str().unwrap(), &limit.to_string()]);
-        pinner.expect("open");
-        pinner.ask("pin", "done");
-        let mut pinned = write(by_form(5_000, 20_000));
+        let mut saver = stopped_saver(&dir, root.path());
+        let mut pinned = write(by_form(7_000, 20_000));
         // However slow the disk is.
         let since = Instant::now();
         while pinned.iter().all(|wrote| wrote.full == 0) && since.elapsed() < Duration::from_secs(60) {
             pinned.extend(write(2_000));
         }
         let kept = live_bytes(&dir);
-        pinner.ask("release", "done");
+        saver.resume();
         // Right away.
         let mut after = write(2_000);
         // However slow the disk is.
@@ -330,8 +327,8 @@ fn while_pinned() {
         while !both_went_on(&after) && since.elapsed() < Duration::from_secs(60) {
             after.extend(write(2_000));
         }
-        pinner.say("end");
-        assert!(pinner.finish().success());
+        saver.ask("end", "made");
+        assert!(saver.finish().success());
         ((before, pinned, after), kept)
     });
     let (before, pinned, after) = told;
@@ -558,4 +555,249 @@ fn read_everything() {
         cache.clear().unwrap();
         cache.close().unwrap();
     }
+}
+
+/// What is written under a limit.
+#[derive(Clone, Copy)]
+struct Churn {
+    limit: u64,
+    /// Bytes of a value, from and to; each power of two between is as likely.
+    low: usize,
+    high: usize,
+    /// Keys are written again after so many; 0 for never.
+    keys: usize,
+    is_sealed: bool,
+}
+
+/// Arguments: directory, number, `Churn` field by field. Told `write <bytes> <millis>`, it writes until it has written so
+/// much and for so long at most, and tells what came of it.
+fn churner(arguments: &[String]) {
+    let [dir, rest @ ..] = arguments else { panic!("seven arguments") };
+    let numbers: Vec<usize> = rest.iter().map(|number| number.parse().unwrap()).collect();
+    let [number, limit, low, high, keys, is_sealed] = numbers[..] else { panic!("seven arguments") };
+    let mut builder = ByteCache::builder(dir).max_bytes(limit as u64);
+    if is_sealed == 1 {
+        builder = builder.encryption(cachemere::Secret::key([7; 32]));
+    }
+    let cache = builder.open().unwrap();
+    tell("open");
+    let mut dice = Dice::new(number as u64);
+    let mut next = 0;
+    for order in orders() {
+        let Some(order) = order.strip_prefix("write ") else { break };
+        let (most, millis) = order.split_once(' ').unwrap();
+        let (most, millis): (usize, u64) = (most.parse().unwrap(), millis.parse().unwrap());
+        let (since, mut bytes, mut refused, mut times) = (Instant::now(), 0, 0, Vec::new());
+        while bytes < most && since.elapsed() < Duration::from_millis(millis) {
+            let octave = dice.between(low.ilog2() as usize, high.ilog2() as usize);
+            let len = dice.between(1 << octave, (2 << octave) - 1).clamp(low, high);
+            let value = dice.bytes(len);
+            let key = key(number, if keys == 0 { next } else { dice.below(keys) });
+            next += 1;
+            let begun = Instant::now();
+            let inserted = cache.insert(&key, &value, 0, None);
+            times.push(begun.elapsed());
+            match inserted {
+                Ok(()) => bytes += value.len(),
+                Err(error) => {
+                    say(&format!("refused {} bytes: {error}", value.len()));
+                    refused += 1;
+                }
+            }
+            assert!(cache.get(&key).unwrap().is_none_or(|found| found.payload == value));
+        }
+        times.sort_unstable();
+        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_micros();
+        tell(&format!("wrote {} {bytes} {refused} {} {} {}", times.len(), at(0.5), at(0.99), at(1.0)));
+    }
+    cache.close().unwrap();
+    tell("closed");
+}
+
+/// What came of it, and the most bytes that the files took.
+struct Churned {
+    inserts: usize,
+    refused: usize,
+    /// The 99th percentile of a write of the slowest process.
+    p99: Duration,
+    most: u64,
+    live: u64,
+}
+
+fn churn(dir: &Path, churn: Churn, processes: usize, times_the_limit: u64) -> Churned {
+    let Churn { limit, low, high, keys, is_sealed } = churn;
+    let start = |number: usize| {
+        let numbers = [number, limit as usize, low, high, keys, is_sealed.into()].map(|n| n.to_string());
+        let mut arguments = vec![dir.to_str().unwrap()];
+        arguments.extend(numbers.iter().map(String::as_str));
+        let mut peer = Peer::start("churner", &arguments);
+        peer.expect("open");
+        peer
+    };
+    let mut peers: Vec<Peer> = (0..processes).map(start).collect();
+    let bytes = limit * times_the_limit / processes as u64;
+    let since = Instant::now();
+    let (told, most) = measured(dir, || {
+        let order = format!("write {bytes} {}", by_form(2_000, 60_000));
+        peers.iter_mut().for_each(|peer| peer.say(&order));
+        peers.iter_mut().map(|peer| peer.expect("wrote")).collect::<Vec<_>>()
+    });
+    let took = since.elapsed();
+    let told: Vec<Vec<usize>> =
+        told.iter().map(|told| told.split(' ').map(|number| number.parse().unwrap()).collect()).collect();
+    let sum = |of: usize| told.iter().map(|told| told[of]).sum::<usize>();
+    let highest = |of: usize| told.iter().map(|told| told[of]).max().unwrap();
+    let mut builder = ByteCache::builder(dir);
+    if is_sealed {
+        builder = builder.encryption(cachemere::Secret::key([7; 32]));
+    }
+    let cache = builder.open().unwrap();
+    let report = cache.verify().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    let mut live = 0;
+    let mut position = ScanPosition::default();
+    loop {
+        let chunk = cache.scan(&mut position).unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        live += chunk.iter().map(|entry| entry.as_ref().unwrap().payload.len() as u64).sum::<u64>();
+    }
+    let stats = cache.stats().unwrap();
+    let part = |bytes: u64| bytes as f64 * 100.0 / limit as f64;
+    say(&format!(
+        "pages of records {:.1} %, log {:.1} %, free {:.1} %",
+        part(stats.record_bytes),
+        part(stats.log_bytes),
+        part(stats.free_bytes)
+    ));
+    drop(cache);
+    end(peers);
+    let churned = Churned {
+        inserts: sum(0),
+        refused: sum(2),
+        p99: Duration::from_micros(highest(4) as u64),
+        most,
+        live,
+    };
+    say(&format!(
+        "limit {} MiB, values of {low} to {high}, {processes} processes{}{}: {} inserts/s, p50 {} us, p99 {} us, slowest {} ms, \
+         {} refused; at most {:.1} % taken, {:.1} % values of {:.1} times the limit written",
+        limit >> 20,
+        if keys == 0 { "" } else { ", overwriting" },
+        if is_sealed { ", encrypted" } else { "" },
+        churned.inserts * 1_000_000 / took.as_micros() as usize,
+        highest(3),
+        churned.p99.as_micros(),
+        highest(5) / 1000,
+        churned.refused,
+        most as f64 * 100.0 / limit as f64,
+        live as f64 * 100.0 / limit as f64,
+        sum(1) as f64 / limit as f64,
+    ));
+    churned
+}
+
+fn assert_taken(churned: &Churned, Churn { limit, high, .. }: Churn) {
+    assert_eq!(churned.refused, 0, "a write was refused though everything can be evicted");
+    assert_within(churned.most, limit);
+    // Much more than what is promised of a quiet machine; values of megabytes take some milliseconds to copy twice.
+    let most = if high < 1 << 16 { 100 } else { 1_000 };
+    assert!(churned.p99 < Duration::from_millis(most), "{:?}", churned.p99);
+    assert!(churned.inserts > 10);
+}
+
+fn any_mixture() {
+    let limits: &[u64] = by_form(&[4, 8, 32], &[4, 8, 16, 64, 256, 1024]);
+    for limit in limits.iter().map(|mib| mib << 20) {
+        let quarter = limit as usize / 4 - 100;
+        let kinds = [
+            (50, 500, 0),
+            (100, 100, 0),
+            (900, 900, 2_000),
+            (1, quarter, 0),
+            (1, quarter, 50),
+            (quarter, quarter, 0),
+        ];
+        for (n, (low, high, keys)) in kinds.into_iter().enumerate() {
+            let (_root, dir) = store();
+            let kind = Churn { limit, low, high, keys, is_sealed: n % 2 == 1 };
+            assert_taken(&churn(&dir, kind, 1, 3), kind);
+        }
+    }
+}
+
+fn four_and_a_walk() {
+    let limits: &[u64] = by_form(&[4, 16], &[4, 16, 64, 256]);
+    for limit in limits.iter().map(|mib| mib << 20) {
+        let quarter = limit as usize / 4 - 100;
+        for (low, high, keys) in [(1, quarter, 0), (100, 1_000, 10_000), (quarter / 2, quarter, 0)] {
+            let (_root, dir) = store();
+            let cache = ByteCache::builder(&dir).max_bytes(limit).open().unwrap();
+            for n in 0..5_000 {
+                cache.insert(&key(9, n), b"old", 0, None).unwrap();
+            }
+            let mut position = ScanPosition::default();
+            assert!(!cache.scan(&mut position).unwrap().is_empty());
+            let kind = Churn { limit, low, high, keys, is_sealed: false };
+            assert_taken(&churn(&dir, kind, 4, 3), kind);
+            // It goes on, over what is there now.
+            while !cache.scan(&mut position).unwrap().is_empty() {}
+        }
+    }
+}
+
+/// Three values of a bit more than 1 KB find room in a page, if it is full; but pages lose one after the other, and LMDB
+/// joins none that is a quarter full, so that two thirds of that is what stays.
+fn mostly_values() {
+    let limits: &[u64] = by_form(&[8, 16], &[4, 16, 64, 256]);
+    for limit in limits.iter().map(|mib| mib << 20) {
+        let (_root, dir) = store();
+        let kind = Churn { limit, low: 1_024, high: 1_024, keys: 0, is_sealed: false };
+        let churned = churn(&dir, kind, 1, 4);
+        assert_taken(&churned, kind);
+        assert!(churned.live >= limit * 8 / 25, "only {} of {limit} bytes are values", churned.live);
+    }
+}
+
+/// Without a limit nothing is evicted, and the map that the store was opened with is full in the end.
+fn full_map() {
+    let (_root, dir) = store();
+    let map = 8 << 20;
+    let open = || ByteCache::builder(&dir).map_size(map).open().unwrap();
+    let mut cache = open();
+    let there = |cache: &ByteCache, n: usize| {
+        cache.get(&key(0, n)).unwrap().is_some_and(|found| found.payload == value(0, n, 100, 20_000))
+    };
+    let (mut first, mut next) = (0, 0);
+    for round in 0..by_form(4, 20) {
+        let error = loop {
+            match cache.insert(&key(0, next), &value(0, next, 100, 20_000), 0, None) {
+                Ok(()) => next += 1,
+                Err(error) => break error,
+            }
+            assert!(next < 100_000, "the map is never full");
+        };
+        assert!(error.is_store_full() && error.to_string().contains("map_size"), "{error:?}");
+        assert!((first..next).all(|n| there(&cache, n)));
+        if round % 2 == 1 {
+            cache.close().unwrap();
+            cache = open();
+            assert!((first..next).all(|n| there(&cache, n)));
+        }
+        // Whatever removes goes on, and makes room.
+        let half = first + (next - first) / 2;
+        for n in first..half {
+            assert!(cache.remove(&key(0, n)).unwrap());
+        }
+        first = half;
+        for _ in 0..20 {
+            cache.insert(&key(0, next), &value(0, next, 100, 20_000), 0, None).unwrap();
+            next += 1;
+        }
+        assert!((first..next).all(|n| there(&cache, n)));
+        assert!(cache.verify().unwrap().is_clean());
+    }
+    let bytes = size_of(&dir);
+    assert!(bytes <= map as u64 * 3 / 2, "{bytes} bytes taken, with a map of {map}");
 }

@@ -65,6 +65,14 @@ struct Prepared<'a> {
     is_aged: bool,
 }
 
+/// About how many bytes the changes take in the log.
+fn bytes_of(changes: &[Prepared<'_>]) -> u64 {
+    /// Header, and what lists the entry.
+    const BESIDE: usize = 200;
+    let inserted = changes.iter().filter(|change| change.header.is_some());
+    inserted.map(|change| (change.key.key().len() + change.payload.len() + BESIDE) as u64).sum()
+}
+
 /// What all changes of one key come to.
 struct Outcome {
     hash: KeyHash,
@@ -105,7 +113,8 @@ impl Entries {
         }
         let mut changes = self.prepare(changes, live.config.clock.now())?;
         let mut body = Vec::new();
-        live.write(
+        live.write_bytes(
+            bytes_of(&changes),
             |writer| {
                 let limit = self.namespace.limit(writer)?;
                 let outcomes = outcomes(&live, limit.namespace, &mut changes);

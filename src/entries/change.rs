@@ -144,7 +144,8 @@ impl Entries {
             None => header.created,
         };
         out.seal(live, namespace, created)?;
-        live.write(
+        live.write_bytes(
+            out.body.len() as u64,
             |writer| {
                 let limit = self.namespace.limit(writer)?;
                 let namespace = limit.namespace;
@@ -266,7 +267,7 @@ impl Entries {
         match live.max_bytes {
             Some(max) if size > largest_entry(max) => Err(Error::StoreFull {
                 limit: max,
-                detail: format!("an entry may take an eighth of that, and this one has {size} bytes").into(),
+                detail: format!("an entry may take a quarter of that, and this one has {size} bytes").into(),
             }),
             _ => Ok(()),
         }

@@ -88,7 +88,7 @@ impl Entries {
             self.check_limit(&live, sorted)?;
             let write =
                 |writer: &mut Writer<'_>| self.write_loaded(&live, writer, sorted, &template, existing);
-            live.write(write, committed)
+            live.write_whole(write, committed)
         })?;
         let mut summary = sorted.into_summary();
         summary.written = done.written;

@@ -6,7 +6,6 @@ use super::fork::ForkLockGuard;
 use super::live::Live;
 use super::locks::LockFile;
 use super::opening::OPEN_LOCK;
-use super::sync::lock;
 use super::{Shared, sweep};
 use crate::error::{Error, Result};
 
@@ -22,12 +21,8 @@ pub(super) fn abandon(inherited: Arc<Live>) {
 }
 
 /// Waits until no operation of this process uses the environment, which nobody can reach any more.
-///
-/// It stays behind its `Arc`, where its threads know it.
 pub(super) fn drain(live: &Arc<Live>) {
-    // The background thread holds it now and then.
-    let housekeeper = lock(&live.housekeeper).take();
-    drop(housekeeper);
+    super::housekeeper::let_go(live);
     while Arc::strong_count(live) > 1 {
         std::thread::sleep(std::time::Duration::from_micros(50));
     }
@@ -37,7 +32,8 @@ pub(super) fn drain(live: &Arc<Live>) {
 /// nothing that was committed is lost by it.
 pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
     drain(&live);
-    if live.is_read_only() || !may_write {
+    // Nobody will read what is written to a store that does not lie at its path any more.
+    if live.is_read_only() || !may_write || live.check_place().is_err() {
         return Ok(());
     }
     let flushed = sweep::flush_accesses(&live);
@@ -45,20 +41,20 @@ pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
     flushed.and(checkpointed)
 }
 
-/// Makes what this process wrote durable, and marks the store clean if nobody else has it open.
+/// Makes what this process wrote durable. The last one to have the store open leaves nothing in the log.
 fn settle(live: &Live) -> Result<()> {
-    if !live.backend.is_joined() {
-        return Ok(());
+    if let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? {
+        gate.exclusive()?;
+        if live.users.try_exclusive()? {
+            return live.backend.close_alone();
+        }
+        // The try gave up the shared lock, and until this process is done nobody may think to be alone.
+        live.users.shared()?;
     }
-    if live.backend.has_unrecorded_writes() {
-        live.checkpoint()?;
+    match live.backend.has_unsynced_writes() {
+        true => live.checkpoint(),
+        false => Ok(()),
     }
-    let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? else { return Ok(()) };
-    gate.exclusive()?;
-    if live.users.try_exclusive()? {
-        live.backend.mark_clean()?;
-    }
-    Ok(())
 }
 
 /// Proof that this process is the only one that has the store open, and that no other can open it now.

@@ -1,23 +1,18 @@
 //! Backups, and replacing the data file by a compacted or rewritten one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use heed::CompactionOption;
-
-use super::backend::lmdb::boot::BootId;
-use super::backend::lmdb::data_path;
-use super::backend::lmdb::env::{EnvSlot, LmdbSync, Tree, copy_to_file, lmdb_error};
-use super::backend::lmdb::file::meta_of;
-use super::backend::lmdb::record::{Record, RecordFile, State as RecordState};
-use super::backend::{Backend, Lmdb};
+#[cfg(feature = "rocksdb")]
+use super::backend::Backend;
+use super::backend::lmdb::{Rewrite, data_path, fault};
 use super::closing::{self, Exclusive};
 use super::fork::TRANSITIONS;
-use super::layout::STATE_KEY;
 use super::live::Live;
-use super::records::StateRecord;
+use super::transaction::ReadView;
 use super::{Shared, Store};
 use crate::error::{Error, Result};
 
@@ -61,7 +56,11 @@ impl Store {
         if let Backend::Rocks(rocks) = &self.live_for_writing()?.backend {
             return rocks.compact();
         }
-        self.replace("compact.tmp", |live, dir| copy_into(live.lmdb()?, dir))
+        match self.replace("compact.tmp", copy_records) {
+            // There is no room for two of it. What is free in the one can be given back all the same.
+            Err(Error::DiskFull { .. }) => self.live_for_writing()?.backend.make_room(),
+            done => done,
+        }
     }
 
     /// Puts the data file that `make` writes into a directory in place of the present one.
@@ -80,6 +79,7 @@ impl Store {
         match replace_data(&live, &tmp, make) {
             Ok(()) => {
                 drop(live);
+                fault::point("a compacted file is to be put in place");
                 let placed = put_in_place(shared, &tmp);
                 drop(exclusive);
                 shared.reopen_environment()?;
@@ -87,6 +87,8 @@ impl Store {
             }
             Err(error) => {
                 drop(fs::remove_dir_all(&tmp));
+                // The background thread has let go of it.
+                live.is_kept.store(false, Ordering::Release);
                 shared.current.store(Some(live));
                 Err(error)
             }
@@ -94,84 +96,58 @@ impl Store {
     }
 }
 
-/// Makes the new file, and marks the store clean: from here on either file is complete and needs no recovery.
+/// Makes the new file, of all that is in the data file and the log now. It says, as the present one does, up to where it has
+/// the log, so whichever of the two is found after a power loss is complete.
 fn replace_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
     match fs::remove_dir_all(tmp) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("removing an unfinished copy", e)),
         _ => {}
     }
     super::sweep::flush_accesses(live)?;
-    make(live, tmp)?;
     live.writable()?;
-    live.lmdb()?.mark_replaceable()
+    make(live, tmp)
 }
 
 fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
     fs::rename(data_path(tmp), data_path(&shared.dir))
         .map_err(|e| Error::io("putting the new file in place", e))?;
+    fault::point("a compacted file is in place");
     sync_directory(&shared.dir)?;
     fs::remove_dir_all(tmp).map_err(|e| Error::io("removing what is left of the copy", e))
 }
 
 fn copy_backend(live: &Live, dir: &Path) -> Result<()> {
-    match &live.backend {
-        Backend::Lmdb(lmdb) => copy_into(lmdb, dir),
-        #[cfg(feature = "rocksdb")]
-        Backend::Rocks(rocks) => {
-            make_directory(dir)?;
-            rocks.copy_to(dir)?;
-            sync_directory(dir)
-        }
+    #[cfg(feature = "rocksdb")]
+    if let Backend::Rocks(rocks) = &live.backend {
+        make_directory(dir)?;
+        rocks.copy_to(dir)?;
+        return sync_directory(dir);
     }
+    copy_records(live, dir)
 }
 
-/// Writes a compacted copy of the newest snapshot, as a store of its own that is marked clean.
-fn copy_into(from: &Lmdb, dir: &Path) -> Result<()> {
+/// Writes all records of the newest snapshot, in their order, as the data file of a store of its own.
+fn copy_records(live: &Live, dir: &Path) -> Result<()> {
     make_directory(dir)?;
-    let path = data_path(dir);
-    let open = || {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.map_err(|e| Error::io("making the copy", e))
-    };
-    let context = "copying the store";
-    let compacted = copy_to_file(from.env(), &mut open()?, CompactionOption::Enabled);
-    match compacted.map_err(|e| lmdb_error(e, context)) {
-        Ok(()) => {}
-        Err(full @ Error::DiskFull { .. }) => return Err(full),
-        // LMDB refuses to compact a file that has lost track of some pages; a plain copy is as good.
-        Err(_) => {
-            copy_to_file(from.env(), &mut open()?, CompactionOption::Disabled)
-                .map_err(|e| lmdb_error(e, context))?;
+    live.read(|view| {
+        let copy = Rewrite::new(live.lmdb()?, dir)?;
+        let mut batch = copy.batch();
+        for record in view.range(&[0], &[u8::MAX])? {
+            let (key, value) = record?;
+            batch.append(key, value)?;
         }
-    }
-    let newest = from.last_txn();
-    let (env, tree) = EnvSlot::open(dir, from.map_size(), LmdbSync::Never, false)?;
-    // The copy counts transactions anew. Stamps must not repeat.
-    let mut txn = env.write_txn().map_err(|e| lmdb_error(e, context))?;
-    let state = tree.get(&txn, STATE_KEY).map_err(|e| lmdb_error(e, context))?;
-    let state = StateRecord::decode(state.ok_or_else(|| Error::damaged("the state record is missing"))?)?;
-    let state = StateRecord { stamp_base: state.stamp_base.saturating_add(newest + 1), ..state };
-    tree.put(&mut txn, STATE_KEY, &state.encode()).map_err(|e| lmdb_error(e, context))?;
-    txn.commit().map_err(|e| lmdb_error(e, context))?;
-    finish_copy(dir, env, tree)
+        batch.finish(&point_of(view)?)?;
+        copy.sync()
+    })?;
+    sync_directory(dir)
 }
 
-/// Syncs a new environment, closes it, and records it as clean.
-pub(super) fn finish_copy(dir: &Path, env: EnvSlot, _tree: Tree) -> Result<()> {
-    env.force_sync().map_err(|e| lmdb_error(e, "syncing the copy"))?;
-    let newest = env.info().last_txn_id as u64;
-    drop(env);
-    let file = File::open(data_path(dir)).map_err(|e| Error::io("opening the copy", e))?;
-    let meta = meta_of(&file, newest)?;
-    let records =
-        RecordFile::open(dir, true)?.ok_or_else(|| Error::damaged("the copy has no checkpoint file"))?;
-    records.write(&Record { state: RecordState::Clean, boot: BootId::current(), meta })?;
-    match fs::remove_file(dir.join("lock.mdb")) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("finishing the copy", e)),
-        _ => {}
+/// Up to where a snapshot has the log: its copy has all of it.
+pub(super) fn point_of(view: &ReadView<'_>) -> Result<Vec<u8>> {
+    match view.lmdb() {
+        Some(view) => view.log_end(),
+        None => Err(Error::damaged("a store in RocksDB has no log of ours")),
     }
-    sync_directory(dir)
 }
 
 pub(super) fn make_directory(dir: &Path) -> Result<()> {
@@ -182,7 +158,7 @@ pub(super) fn make_directory(dir: &Path) -> Result<()> {
         .map_err(|e| Error::io("making a directory", e))
 }
 
-fn sync_directory(dir: &Path) -> Result<()> {
+pub(super) fn sync_directory(dir: &Path) -> Result<()> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|e| Error::io("syncing a directory", e))
 }

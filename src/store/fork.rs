@@ -12,7 +12,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::backend::lmdb::leaving::{Aside, forget_threads};
+use super::backend::lmdb::control::close_inherited;
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
@@ -32,8 +32,6 @@ pub(crate) struct ForkLock {
 
 impl ForkLock {
     pub(crate) fn lock(&'static self) -> ForkLockGuard {
-        // Whoever has it may be waiting for threads that leave.
-        let _aside = Aside::step();
         let mut wait = Duration::from_micros(20);
         while self.held.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             std::thread::sleep(wait);
@@ -63,7 +61,7 @@ extern "C" fn in_parent() {
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    forget_threads();
+    close_inherited();
     TRANSITIONS.held.store(false, Ordering::Release);
 }
 
@@ -71,7 +69,7 @@ extern "C" fn in_child() {
 pub(crate) fn watch() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // SAFETY: the three handlers only touch atomics and sleep, which is allowed around a fork. They live as long as
+        // SAFETY: the three handlers only touch atomics, sleep and close files, which is allowed around a fork. They live as long as
         // the process. A failure (out of memory) leaves forks unnoticed, as on systems without the call; the process
         // id check before each write still finds them.
         let code = unsafe { libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child)) };

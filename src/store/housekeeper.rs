@@ -1,11 +1,14 @@
-//! The background thread: checkpoints, access times, expired entries, limits.
+//! The background thread of a process, for all stores it has open: checkpoints, access times, expired entries, limits.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::backend::Due;
+use arc_swap::ArcSwapOption;
+
 use super::config::Maintenance;
+use super::fork;
 use super::live::Live;
 use super::sweep;
 use super::sync::{lock, wait_timeout};
@@ -15,74 +18,140 @@ use crate::error::{Error, Result};
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest time between two looks for expired entries. Sweeping late costs disk space only.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The time until the first look.
+const FIRST_SLEEP: Duration = Duration::from_millis(50);
 /// Writers that do the maintenance themselves do it so often at most.
 const INLINE_INTERVAL: Duration = Duration::from_millis(50);
-/// Readers of killed processes keep pages from being reused, so the file grows at the speed of writing: by 1.2 GB within
-/// ten seconds, measured. A look costs a system call for each process that has the store open.
-const STALE_READERS_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(crate) struct Housekeeper {
-    signal: Arc<Signal>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Signal {
-    state: Mutex<SignalState>,
+/// The stores of this process that are looked after, by one thread for all of them.
+struct Process {
+    /// A forked child has none of its parent's threads.
+    forks: u64,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct SignalState {
-    stop: bool,
+struct State {
+    stores: Vec<Kept>,
+    /// The store that has its round.
+    in_round: Option<u64>,
+    /// Whether it was nudged meanwhile.
     nudged: bool,
+    /// Whether it is not to be looked after any more.
+    leaves: bool,
+    /// Whether the thread is there. It ends when there is nothing to look after.
+    runs: bool,
 }
 
-impl Housekeeper {
-    fn start(live: &Arc<Live>) -> Result<Housekeeper> {
-        let signal = Arc::new(Signal::default());
-        let (inner, live) = (signal.clone(), Arc::downgrade(live));
-        let thread = std::thread::Builder::new().name("cachemere".into()).stack_size(512 << 10);
-        let thread =
-            thread.spawn(move || run(&inner, &live)).map_err(|e| Error::io("starting a thread", e))?;
-        Ok(Housekeeper { signal, thread: Some(thread) })
-    }
-
-    pub(crate) fn nudge(&self) {
-        lock(&self.signal.state).nudged = true;
-        self.signal.changed.notify_one();
-    }
+struct Kept {
+    generation: u64,
+    live: Weak<Live>,
+    rounds: Rounds,
+    due: Instant,
 }
 
-impl Drop for Housekeeper {
-    fn drop(&mut self) {
-        lock(&self.signal.state).stop = true;
-        self.signal.changed.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // The thread itself can be the last to hold the store.
-            if thread.thread().id() != std::thread::current().id() {
-                drop(thread.join());
+impl Process {
+    /// That of this very process. One that was inherited is left behind, with what its locks may have been in.
+    fn current() -> Arc<Process> {
+        static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
+        loop {
+            let present = CURRENT.load_full();
+            if let Some(present) = present.as_ref().filter(|present| present.forks == fork::epoch()) {
+                return present.clone();
             }
+            let made =
+                Arc::new(Process { forks: fork::epoch(), state: Mutex::default(), changed: Condvar::new() });
+            // Leaked, since its stores are of another process.
+            std::mem::forget(present.clone());
+            CURRENT.compare_and_swap(&present, Some(made));
+        }
+    }
+
+    fn keep(self: &Arc<Self>, live: &Arc<Live>) -> Result<()> {
+        let mut state = lock(&self.state);
+        let (generation, live) = (live.generation, Arc::downgrade(live));
+        state.stores.push(Kept {
+            generation,
+            live,
+            rounds: Rounds::new(),
+            due: Instant::now() + FIRST_SLEEP,
+        });
+        if !state.runs {
+            let process = self.clone();
+            let thread = std::thread::Builder::new().name("cachemere".into()).stack_size(512 << 10);
+            let started = thread.spawn(move || process.run());
+            if let Err(error) = started {
+                state.stores.retain(|kept| kept.generation != generation);
+                return Err(Error::io("starting a thread", error));
+            }
+            state.runs = true;
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn nudge(&self, generation: u64) {
+        let mut state = lock(&self.state);
+        match state.stores.iter_mut().find(|kept| kept.generation == generation) {
+            Some(kept) => {
+                kept.due = Instant::now();
+                self.changed.notify_all();
+            }
+            None => state.nudged |= state.in_round == Some(generation),
+        }
+    }
+
+    /// Returns when the store is not looked after any more, and will not be.
+    fn let_go(&self, generation: u64) {
+        let mut state = lock(&self.state);
+        state.stores.retain(|kept| kept.generation != generation);
+        while state.in_round == Some(generation) {
+            state.leaves = true;
+            state = wait_timeout(&self.changed, state, LONGEST_SLEEP);
+        }
+    }
+
+    fn run(&self) {
+        let mut state = lock(&self.state);
+        loop {
+            state.stores.retain(|kept| kept.live.strong_count() > 0);
+            let now = Instant::now();
+            let next =
+                (0..).zip(&state.stores).min_by_key(|(_, kept)| kept.due).map(|(at, kept)| (at, kept.due));
+            let Some((at, due)) = next else {
+                state.runs = false;
+                return;
+            };
+            if due > now {
+                state = wait_timeout(&self.changed, state, due - now);
+                continue;
+            }
+            let mut kept = state.stores.swap_remove(at);
+            (state.in_round, state.nudged, state.leaves) = (Some(kept.generation), false, false);
+            drop(state);
+            let pause = std::panic::catch_unwind(AssertUnwindSafe(|| kept.round()));
+            state = lock(&self.state);
+            state.in_round = None;
+            match pause {
+                Ok(Some(pause)) if !state.leaves => {
+                    kept.due = Instant::now() + if state.nudged { Duration::ZERO } else { pause };
+                    state.stores.push(kept);
+                }
+                _ => {}
+            }
+            // Somebody may wait for it to be let go.
+            self.changed.notify_all();
         }
     }
 }
 
-fn run(signal: &Signal, live: &Weak<Live>) {
-    let mut rounds = Rounds::new();
-    let mut sleep = Duration::from_millis(50);
-    loop {
-        let mut state = lock(&signal.state);
-        if !state.stop && !state.nudged {
-            state = wait_timeout(&signal.changed, state, sleep);
-        }
-        if state.stop {
-            return;
-        }
-        state.nudged = false;
-        drop(state);
-        let Some(live) = live.upgrade() else { return };
-        rounds.tick(&live);
-        sleep = rounds.pause(&live);
+impl Kept {
+    /// A round, and the time until the next; `None` if the store was closed.
+    fn round(&mut self) -> Option<Duration> {
+        let live = self.live.upgrade()?;
+        self.rounds.tick(&live);
+        Some(self.rounds.pause(&live))
     }
 }
 
@@ -90,12 +159,11 @@ fn run(signal: &Signal, live: &Weak<Live>) {
 pub(crate) struct Rounds {
     last: Instant,
     flushed: Instant,
-    readers_checked: Instant,
 }
 
 impl Rounds {
     pub(crate) fn new() -> Rounds {
-        Rounds { last: Instant::now(), flushed: Instant::now(), readers_checked: Instant::now() }
+        Rounds { last: Instant::now(), flushed: Instant::now() }
     }
 
     /// A round, unless there has been one just before.
@@ -108,16 +176,15 @@ impl Rounds {
 
     /// Does what is due. Nobody waits for the result, so errors are logged; the next round tries again.
     pub(crate) fn tick(&mut self, live: &Live) {
+        if live.check_place().is_err() {
+            return;
+        }
         let report = |what: &str, result: Result<()>| {
             if let Err(error) = result {
                 tracing::warn!(%error, store = %live.dir.display(), "{what} failed");
             }
         };
-        if self.readers_checked.elapsed() >= STALE_READERS_INTERVAL || live.is_pressed() {
-            self.readers_checked = Instant::now();
-            report("clearing stale readers", live.backend.tidy());
-        }
-        report("a checkpoint", checkpoint_if_due(live));
+        report("upkeep of the log", live.backend.upkeep(live.config.checkpoint_interval));
         if !live.access.is_empty()
             && (self.flushed.elapsed() >= flush_interval(live) || live.access.is_pressing())
         {
@@ -129,12 +196,9 @@ impl Rounds {
 
     /// How long nothing will be due, as far as can be told.
     pub(crate) fn pause(&self, live: &Live) -> Duration {
-        let interval = live.config.checkpoint_interval;
         let mut pause = LONGEST_SLEEP;
-        if live.backend.is_joined() {
-            // Under a limit, old pins of this process must not keep others from reusing pages.
-            pause =
-                pause.min(if live.max_bytes.is_some() { Duration::from_millis(20) } else { interval / 4 });
+        if let Some(rest) = live.backend.rest(live.config.checkpoint_interval) {
+            pause = pause.min(rest);
         }
         if let Some(until) = sweep::time_to_next(live) {
             pause = pause.min(until);
@@ -153,27 +217,31 @@ fn flush_interval(live: &Live) -> Duration {
     }
 }
 
-fn checkpoint_if_due(live: &Live) -> Result<()> {
-    let (soft, _) = live.volume_limits();
-    let pressed = live.backend.volume() >= soft || live.is_in_the_way();
-    match live.backend.checkpoint_due(live.config.checkpoint_interval, pressed) {
-        Due::Nothing => Ok(()),
-        Due::Checkpoint => live.checkpoint(),
-        Due::Leave => {
-            let _gate = live.gate();
-            live.backend.leave()
-        }
-    }
-}
-
-/// Starts the background thread of a store that wants one and has none.
+/// Has a store looked after that wants it and is not yet.
 pub(crate) fn ensure(live: &Arc<Live>) -> Result<()> {
     if live.config.maintenance != Maintenance::Background || live.is_read_only() {
         return Ok(());
     }
-    let mut housekeeper = lock(&live.housekeeper);
-    if housekeeper.is_none() {
-        *housekeeper = Some(Housekeeper::start(live)?);
+    if live.is_kept.load(Ordering::Relaxed) || live.is_kept.swap(true, Ordering::AcqRel) {
+        return Ok(());
     }
-    Ok(())
+    let kept = Process::current().keep(live);
+    if kept.is_err() {
+        live.is_kept.store(false, Ordering::Release);
+    }
+    kept
+}
+
+/// Returns when the background thread does not hold the store any more, and will not.
+pub(crate) fn let_go(live: &Live) {
+    if live.is_kept.load(Ordering::Acquire) {
+        Process::current().let_go(live.generation);
+    }
+}
+
+/// Has a store looked at now, if it is looked after.
+pub(crate) fn nudge(live: &Live) {
+    if live.is_kept.load(Ordering::Acquire) {
+        Process::current().nudge(live.generation);
+    }
 }

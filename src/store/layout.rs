@@ -129,6 +129,7 @@ impl KeyHasher {
 /// First bytes of the tree's keys.
 pub(crate) mod kind {
     pub(crate) const ENTRY: u8 = b'e';
+    pub(crate) const FOLD: u8 = b'f';
     pub(crate) const GRAVE: u8 = b'g';
     pub(crate) const STORE: u8 = b'm';
     pub(crate) const NAMESPACE: u8 = b'n';
@@ -136,7 +137,13 @@ pub(crate) mod kind {
     pub(crate) const RECENCY: u8 = b'r';
     pub(crate) const STATE: u8 = b's';
     pub(crate) const EXPIRY: u8 = b'x';
+
+    /// All of them, in order.
+    pub(crate) const ALL: [u8; 9] = [ENTRY, FOLD, GRAVE, STORE, NAMESPACE, ORDER, RECENCY, STATE, EXPIRY];
 }
+
+/// Says up to where LMDB has the log.
+pub(crate) const FOLD_KEY: &[u8] = &[kind::FOLD];
 
 /// Holds what never changes after creation: [`StoreRecord`](super::records::StoreRecord).
 pub(crate) const STORE_KEY: &[u8] = b"mcachemere";

@@ -1,30 +1,34 @@
 //! Keeping a store within its limits: eviction by least recent access.
 //!
-//! `max_bytes` is the size of LMDB's map, so the data file cannot grow beyond it whatever happens. What has to be
-//! arranged is that there is always room for the next write: entries may take three quarters; the rest is for the copies
-//! that copy-on-write makes until a checkpoint lets LMDB reuse the old pages.
+//! Under `max_bytes` are the data file and the log. What entries take is known as of the last fold, from LMDB's own count
+//! of its pages, and what has been written since is added; the rest of the limit is for the copies that copy-on-write
+//! makes while the log is moved into LMDB. A large entry is for a time both in the log and in LMDB, beside those that
+//! were evicted for it; so room is made for it before it is written, in transactions of their own.
 
-use super::backend::Lmdb;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use super::live::Live;
 use super::records::Recency;
+use super::sync::lock;
 use super::transaction::Writer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Maps have a multiple of this many bytes, the largest page of any system LMDB runs on.
-pub(crate) const MAP_UNIT: u64 = 64 << 10;
-/// The smallest size limit a store works well with: below it, the quarter kept free for copies is used up by a few commits of
-/// several processes before their slowest has synced.
+/// The smallest size limit a store works well with: below it, the segments of the log would be smaller than they can be.
 pub(crate) const MIN_MAX_BYTES: u64 = 4 << 20;
-/// What counts as a page where there are none.
-const PAGE: u64 = 4096;
 /// Expired entries removed on the way before anything is evicted.
 const EXPIRED_FIRST: usize = 64;
+/// Transactions that only make room for a large entry, while others use up what they make.
+const TRIES: u32 = 100;
+/// Entries evicted in one transaction.
+const EVICTED_AT_ONCE: usize = 64;
 /// Records looked at for one eviction, where this process has read entries since their access was written down.
 const LOOKS: usize = 2000;
 
 /// Bytes of entries rewritten in one transaction for new access times: other writers wait meanwhile, and under a limit
-/// there must be room for the copies.
+/// the log must not grow much by it.
 pub(crate) fn most_rewritten(max_bytes: Option<u64>) -> u64 {
     max_bytes.map_or(4 << 20, |max| max / 64)
 }
@@ -39,24 +43,89 @@ pub(crate) struct EntryLimit {
 
 /// The largest entry a store with this limit takes.
 pub(crate) fn largest_entry(max_bytes: u64) -> u64 {
-    max_bytes / 8
+    max_bytes / 4
+}
+
+/// Where each namespace's list begins, as was seen a moment ago. What was evicted before it is gone by the log only until
+/// that is folded, so that whoever looks from the start has to pass over all of it. An entry that is listed before it since
+/// (one that was inserted as one that was read long ago) is found a moment later.
+pub(super) struct Passed(Mutex<Places>);
+
+struct Places {
+    since: Instant,
+    /// The first namespace that has any entries.
+    first: Option<NamespaceId>,
+    of: HashMap<NamespaceId, (u64, KeyHash)>,
+}
+
+/// How long it is believed.
+const MOMENT: Duration = Duration::from_secs(1);
+
+impl Places {
+    fn new() -> Places {
+        Places { since: Instant::now(), first: None, of: HashMap::new() }
+    }
+}
+
+impl Passed {
+    pub(super) fn new() -> Passed {
+        Passed(Mutex::new(Places::new()))
+    }
+
+    fn of(&self, namespace: NamespaceId) -> Option<(u64, KeyHash)> {
+        lock(&self.0).of.get(&namespace).copied()
+    }
+
+    fn first(&self) -> Option<(NamespaceId, u64, KeyHash)> {
+        let mut places = lock(&self.0);
+        if places.since.elapsed() > MOMENT {
+            *places = Places::new();
+        }
+        let first = places.first?;
+        places.of.get(&first).map(|(at, hash)| (first, *at, *hash))
+    }
+
+    fn begin_with(&self, first: NamespaceId) {
+        lock(&self.0).first = Some(first);
+    }
+
+    fn note(&self, namespace: NamespaceId, at: u64, hash: KeyHash) {
+        lock(&self.0).of.insert(namespace, (at, hash));
+    }
+
+    fn forget(&self) {
+        *lock(&self.0) = Places::new();
+    }
 }
 
 impl Live {
-    pub(super) fn page_size(&self) -> u64 {
-        self.backend.lmdb().map_or(PAGE, Lmdb::page_size)
+    /// Bytes that entries and log may take under the limit, if there is one.
+    fn target_bytes(&self) -> Option<u64> {
+        let map = self.backend.lmdb().map_or(u64::MAX, |lmdb| lmdb.map_size() as u64);
+        // What the log and the copies take cannot be made smaller with the limit.
+        let part = |max: u64| if max < 16 << 20 { 85 } else { 90 };
+        self.max_bytes.map(|max| max.min(map)).map(|max| max / 100 * part(max))
     }
 
-    /// Pages that entries may take under the limit, if there is one.
-    fn target_pages(&self) -> Option<u64> {
-        let pages = self.max_bytes? / self.page_size();
-        Some(pages - (pages / 4).max(48).min(pages / 2))
-    }
-
-    /// Whether the file is so near its limit that old snapshots are in the way.
-    pub(crate) fn is_pressed(&self) -> bool {
-        let (Some(target), Some(lmdb)) = (self.target_pages(), self.backend.lmdb()) else { return false };
-        lmdb.last_page() >= target
+    /// Evicts until so many bytes can be written, twice, and moves the log into LMDB. Others may use the room before the
+    /// caller does.
+    #[cold]
+    pub(super) fn make_room(&self, bytes: u64, tries: u32) -> Result<()> {
+        let Some((target, max)) = self.target_bytes().zip(self.max_bytes) else { return Ok(()) };
+        if bytes > target / 2 {
+            let detail =
+                format!("what is written at once may take two fifths of that, and this has {bytes} bytes");
+            return Err(Error::StoreFull { limit: max, detail: detail.into() });
+        }
+        // More at each try, should what is free not be where it is needed.
+        let wanted = target.saturating_sub(2 * bytes + max / 64 * u64::from(tries));
+        if tries == TRIES {
+            let detail = "no room could be made for an entry so large: others write as fast, or a snapshot is kept open; \
+                          try again";
+            return Err(Error::StoreFull { limit: max, detail: detail.into() });
+        }
+        while self.write_quietly(|writer| writer.evict_down_to(wanted))? > 0 {}
+        self.backend.make_room()
     }
 }
 
@@ -64,7 +133,7 @@ impl Writer<'_> {
     /// Evicts what is over the limits, after an insert and in the same transaction.
     pub(crate) fn enforce_limits(&mut self, limit: EntryLimit) -> Result<()> {
         let excess = self.excess_entries(limit)?;
-        let over_size = self.pages_over()?;
+        let over_size = self.bytes_over()?;
         if excess == 0 && over_size == 0 {
             return Ok(());
         }
@@ -82,9 +151,10 @@ impl Writer<'_> {
                 self.evict(limit.namespace, hash, at)?;
             }
         }
-        let over_size = self.pages_over()?;
-        if over_size > 0 {
-            self.evict_pages(over_size + self.live().target_pages().unwrap_or(0) / 64)?;
+        let target = self.live().target_bytes().unwrap_or(u64::MAX);
+        if self.used_bytes()? > target {
+            // Some more, so that this is not done at every insert.
+            self.evict_down_to(target - (target / 256).min(16 << 10))?;
         }
         Ok(())
     }
@@ -96,21 +166,22 @@ impl Writer<'_> {
         Ok(self.view().counters(limit.namespace)?.entries.saturating_sub(limit.max_entries))
     }
 
-    fn pages_over(&self) -> Result<u64> {
-        match self.live().target_pages() {
+    fn bytes_over(&self) -> Result<u64> {
+        match self.live().target_bytes() {
             None => Ok(0),
-            Some(target) => Ok(self.view().used_pages()?.saturating_sub(target)),
+            Some(target) => Ok(self.used_bytes()?.saturating_sub(target)),
         }
     }
 
-    /// Evicts, over all namespaces, until about `pages` pages are free.
-    fn evict_pages(&mut self, pages: u64) -> Result<()> {
-        let before = self.view().used_pages()?;
-        while self.view().used_pages()? + pages > before {
+    /// Evicts, over all namespaces, until about so many bytes are used, or some have been evicted; how many.
+    fn evict_down_to(&mut self, bytes: u64) -> Result<usize> {
+        let mut evicted = 0;
+        while evicted < EVICTED_AT_ONCE && self.used_bytes()? > bytes {
             let Some((namespace, at, hash)) = self.least_recent_of_all()? else { break };
             self.evict(namespace, hash, at)?;
+            evicted += 1;
         }
-        Ok(())
+        Ok(evicted)
     }
 
     fn evict(&mut self, namespace: NamespaceId, hash: KeyHash, accessed: u64) -> Result<()> {
@@ -134,19 +205,37 @@ impl Writer<'_> {
 
     /// The least recently accessed entry of the store. Costs a descent for each namespace.
     fn least_recent_of_all(&self) -> Result<Option<(NamespaceId, u64, KeyHash)>> {
+        let passed = &self.live().passed;
+        let begins = passed.first();
+        let mut from = match begins {
+            Some((namespace, at, hash)) => recency_key(namespace, at, hash).to_vec(),
+            None => vec![kind::RECENCY],
+        };
         let mut oldest: Option<Candidate> = None;
-        let mut from = vec![kind::RECENCY];
+        let mut is_first = true;
         loop {
             let first = self.view().range(&from, &[kind::RECENCY + 1])?.next().transpose()?;
-            let Some((namespace, ..)) = first.and_then(|(key, _)| parse_recency_key(key)) else { break };
+            let Some((namespace, at, hash)) = first.and_then(|(key, _)| parse_recency_key(key)) else {
+                break;
+            };
+            if is_first {
+                passed.begin_with(namespace);
+                is_first = false;
+            }
+            let (at, hash) = passed.of(namespace).filter(|place| *place > (at, hash)).unwrap_or((at, hash));
             let end = recency_key(namespace, u64::MAX, KeyHash([0xff; 16]));
-            if let Some(found) = self.first_to_go(&from, &end)?
-                && oldest.is_none_or(|oldest| found.accessed < oldest.accessed)
-            {
-                oldest = Some(found);
+            if let Some(found) = self.first_to_go(&recency_key(namespace, at, hash), &end)? {
+                passed.note(namespace, found.first.0, found.first.1);
+                if oldest.is_none_or(|oldest| found.accessed < oldest.accessed) {
+                    oldest = Some(found);
+                }
             }
             let Some(next) = namespace.0.checked_add(1) else { break };
             from = recency_key(NamespaceId(next), 0, KeyHash([0; 16])).to_vec();
+        }
+        if oldest.is_none() && begins.is_some() {
+            passed.forget();
+            return self.least_recent_of_all();
         }
         Ok(oldest.map(|oldest| (oldest.namespace, oldest.listed, oldest.hash)))
     }
@@ -157,16 +246,18 @@ impl Writer<'_> {
     /// takes as much room as all those entries do.
     fn first_to_go(&self, from: &[u8], to: &[u8]) -> Result<Option<Candidate>> {
         let mut first: Option<Candidate> = None;
+        let mut begin = None;
         for record in self.view().range(from, to)?.take(LOOKS) {
             let (key, _) = record?;
             let Some((namespace, listed, hash)) = parse_recency_key(key) else { continue };
+            let begin = *begin.get_or_insert((listed, hash));
             // Nothing behind it was accessed earlier than it is listed.
             if first.is_some_and(|first| first.accessed <= listed) {
                 break;
             }
             let accessed = self.live().access.pending(hash).map_or(listed, |pending| pending.0.max(listed));
             if first.is_none_or(|first| accessed < first.accessed) {
-                first = Some(Candidate { namespace, hash, listed, accessed });
+                first = Some(Candidate { namespace, hash, listed, accessed, first: begin });
             }
         }
         Ok(first)
@@ -182,23 +273,11 @@ struct Candidate {
     listed: u64,
     /// Its last access.
     accessed: u64,
+    /// The first entry that is listed.
+    first: (u64, KeyHash),
 }
 
 impl Live {
-    /// Evicts a sixteenth of the store, without making room for it first, if entries take more than so many quarters of
-    /// what they may take.
-    pub(super) fn evict_batch(&self, quarters: u64) -> Result<()> {
-        let most = self.target_pages().unwrap_or(0);
-        let keep = most / 4 * quarters;
-        self.write_once(|writer| {
-            let over = writer.view().used_pages()?.saturating_sub(keep);
-            if over == 0 {
-                return Ok(());
-            }
-            writer.evict_pages(over.min(most / 16))
-        })
-    }
-
     /// Lists the entries that were written before anybody asked for a limit, in batches.
     pub(crate) fn build_recency(&self) -> Result<()> {
         const BATCH: usize = 1000;

@@ -1,21 +1,22 @@
-//! One opened environment and everything that must not be carried over a fork: locks, pins, tables of waiting threads.
+//! One opened environment and everything that must not be carried over a fork: locks, maps, tables of waiting threads.
 
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::access::AccessLog;
-use super::backend::{Backend, BackendKind, Lmdb};
+use super::backend::lmdb::Room;
+use super::backend::{Backend, BackendKind, Lmdb, Size, WriteTxn};
 use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
-use super::housekeeper::{Housekeeper, Rounds};
+use super::housekeeper::{self, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
+use super::limits::Passed;
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
 use super::quiet::{QuietRun, Standing};
 use super::records::{Recency, StateRecord};
-use super::room::{MakeRoom, RoomTurn};
 use super::sync::lock;
 use super::transaction::{ReadView, Writer};
 use crate::clock::Time;
@@ -41,10 +42,11 @@ impl Unlocked {
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) struct Live {
-    // Dropped in this order: the thread, then what it works on, then the proof of use.
-    pub(super) housekeeper: Mutex<Option<Housekeeper>>,
+    // Dropped in this order: what is worked on, then the proof of use.
     pub(super) backend: Backend,
     pub(super) users: LockFile,
+    /// Whether the background thread looks after it.
+    pub(super) is_kept: AtomicBool,
 
     /// Held from before a write transaction until the front knows of its commit.
     gate: Mutex<()>,
@@ -55,7 +57,7 @@ pub(crate) struct Live {
     /// Tells this opened environment from any other in this process.
     pub(crate) generation: u64,
     pid: u32,
-    /// The size limit in force, in bytes: also the size of the map.
+    /// The size limit in force, in bytes.
     pub(crate) max_bytes: Option<u64>,
     /// Mirrors the state record, for reads.
     recency: AtomicU8,
@@ -63,15 +65,17 @@ pub(crate) struct Live {
     stamp_base: u64,
     pub(crate) flights: Arc<Flights>,
     pub(crate) access: AccessLog,
+    pub(super) passed: Passed,
     quiet: QuietRun,
     pub(super) sweeper: Option<ProcessLock>,
-    pub(super) room: RoomTurn,
     /// For `Maintenance::Inline`: held by the thread that is at it.
     inline: Mutex<Rounds>,
     /// Microseconds; `u64::MAX` while no entry that expires by idleness was seen.
     pub(super) shortest_idle: AtomicU64,
     pub(crate) evictions: AtomicU64,
     pub(crate) expirations: AtomicU64,
+    /// Found not to be what lies at its path any more.
+    gone: AtomicBool,
 }
 
 /// The parts a [`Live`] is made of by whoever opens it.
@@ -86,7 +90,6 @@ pub(crate) struct Parts {
 }
 
 impl Live {
-    /// Behind its `Arc` from the start: the threads that hold pins know the environment by its address.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Live>> {
         let Parts { backend, users, unlocked, config, dir, flights, state } = parts;
         let sweeper = match backend.is_read_only() {
@@ -94,9 +97,9 @@ impl Live {
             false => Some(ProcessLock::open(&dir, "sweeper.lock")?),
         };
         Ok(Arc::new(Live {
-            housekeeper: Mutex::new(None),
             backend,
             users,
+            is_kept: AtomicBool::new(false),
             gate: Mutex::new(()),
             unlocked,
             config,
@@ -109,13 +112,14 @@ impl Live {
             stamp_base: state.stamp_base,
             flights,
             access: AccessLog::default(),
+            passed: Passed::new(),
             quiet: QuietRun::default(),
             sweeper,
-            room: RoomTurn::default(),
             inline: Mutex::new(Rounds::new()),
             shortest_idle: AtomicU64::new(u64::MAX),
             evictions: AtomicU64::new(0),
             expirations: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
         }))
     }
 
@@ -146,60 +150,81 @@ impl Live {
 
     /// Opens a read transaction for `look`, which must not run code of the user's: a thread can have one only.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadView<'_>) -> Result<T>) -> Result<T> {
-        self.backend.read(&self.dir, |txn| look(&ReadView::new(txn)))
+        self.backend.read(|txn| look(&ReadView::new(txn)))
     }
 
     /// Runs `work` in a write transaction and commits it, unless `work` changed nothing.
     ///
-    /// `committed` is told what was committed before any other writer of this process goes on. When the map is full,
-    /// room is made and `work` runs again, so it must not have effects of its own.
+    /// `committed` is told what was committed before any other writer of this process goes on.
     pub(crate) fn write<T>(
         &self,
-        work: impl FnMut(&mut Writer<'_>) -> Result<T>,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
-        self.write_in_turn(true, work, committed)
+        self.write_as(Size::Small, 0, work, committed)
     }
 
-    fn write_in_turn<T>(
+    /// [`write`](Self::write) of entries that take so many bytes together: under a limit, room is made for them first.
+    pub(crate) fn write_bytes<T>(
         &self,
-        in_turn: bool,
-        mut work: impl FnMut(&mut Writer<'_>) -> Result<T>,
+        bytes: u64,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<T> {
+        self.write_as(Size::Small, bytes, work, committed)
+    }
+
+    /// [`write`](Self::write) for what may fill a whole store. All others wait until it is on the disk.
+    #[cfg(feature = "load")]
+    pub(crate) fn write_whole<T>(
+        &self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<T> {
+        self.write_as(Size::Whole, 0, work, committed)
+    }
+
+    fn write_as<T>(
+        &self,
+        size: Size,
+        bytes: u64,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
         self.writable()?;
-        let mut committed = Some(committed);
-        let mut room = MakeRoom::new(self, in_turn);
+        self.check_place()?;
+        self.backend.pace()?;
+        let _room = self.backend.room_lock(bytes)?;
+        let (gate, txn) = self.begin(size, bytes)?;
+        let mut writer = Writer::new(txn, self)?;
+        let done = work(&mut writer)?;
+        let Some(commit) = writer.commit()? else { return Ok(done) };
+        let has_begun = self.backend.committed();
+        self.recency.store(recency_code(commit.recency), Ordering::Relaxed);
+        committed(&commit);
+        drop(gate);
+        self.after_commit(&commit, has_begun)?;
+        Ok(done)
+    }
+
+    fn begin(&self, size: Size, bytes: u64) -> Result<(MutexGuard<'_, ()>, WriteTxn<'_>)> {
+        let mut tries = 0;
         loop {
-            room.let_others_first()?;
             let gate = lock(&self.gate);
-            self.watch_pin(self.backend.join()?);
-            let attempt = self.attempt(&mut work);
-            match attempt {
-                Ok((done, None)) => return Ok(done),
-                Ok((done, Some(commit))) => {
-                    let volume = self.backend.committed(commit.pages);
-                    self.recency.store(recency_code(commit.recency), Ordering::Relaxed);
-                    if let Some(committed) = committed.take() {
-                        committed(&commit);
-                    }
-                    drop(gate);
-                    drop(room);
-                    self.after_commit(&commit, volume)?;
-                    return Ok(done);
-                }
-                Err(Error::StoreFull { limit: 0, .. }) => {
-                    drop(gate);
-                    room.make()?;
-                }
-                Err(error) => return Err(error),
+            let txn = self.backend.write_txn(size)?;
+            if txn.has_room_for(bytes)? {
+                return Ok((gate, txn));
             }
+            drop(txn);
+            drop(gate);
+            self.make_room(bytes, tries)?;
+            tries += 1;
         }
     }
 
     /// A commit of access times, which makes no value in memory another's.
-    pub(super) fn write_access_times<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.write_in_turn(false, work, |commit| {
+    pub(super) fn write_access_times<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        self.write(work, |commit| {
             // Under a limit it can have evicted.
             if commit.written.is_empty() {
                 self.quiet.extend(commit.before, commit.token);
@@ -207,39 +232,17 @@ impl Live {
         })
     }
 
-    fn attempt<T>(&self, work: &mut impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<(T, Option<Commit>)> {
-        let mut writer = Writer::new(self.backend.write_txn()?, self)?;
-        let attempt = work(&mut writer).and_then(|done| Ok((done, writer.commit()?)));
-        attempt.map_err(|error| self.backend.explain(error))
+    /// A commit that makes nothing public of itself, of the sweeper and the like.
+    pub(crate) fn write_quietly<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        self.write(work, |_| ())
     }
 
-    /// [`write`](Self::write) without a second try when the map is full.
-    pub(super) fn write_once<T>(&self, mut work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.writable()?;
-        let _gate = lock(&self.gate);
-        self.watch_pin(self.backend.join()?);
-        let (done, commit) = self.attempt(&mut work)?;
-        if let Some(commit) = commit {
-            self.backend.committed(commit.pages);
-        }
-        Ok(done)
-    }
-
-    /// A commit that makes nothing public of itself, of the sweeper and the like. It waits for nobody's turn to find
-    /// room, because the background thread must go on moving this process's pin.
-    pub(crate) fn write_quietly<T>(&self, work: impl FnMut(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.write_in_turn(false, work, |_| ())
-    }
-
-    fn after_commit(&self, commit: &Commit, volume: u64) -> Result<()> {
+    fn after_commit(&self, commit: &Commit, has_begun: bool) -> Result<()> {
         if self.config.durability == Durability::Sync {
-            return self.backend.wait_durable(commit.txn);
+            self.backend.wait_durable(commit.txn)?;
         }
-        let (soft, hard) = self.volume_limits();
-        if volume >= hard {
-            self.checkpoint()?;
-        } else if volume >= soft && volume.saturating_sub(commit.pages) < soft {
-            // Once is enough: the thread stays awake until it has made the checkpoint.
+        if has_begun {
+            // The background thread sleeps for seconds while nothing is to be done.
             self.nudge();
         }
         if self.config.maintenance == Maintenance::Inline {
@@ -251,20 +254,19 @@ impl Live {
         Ok(())
     }
 
-    /// Pages this process may dirty before a checkpoint is asked for, and before writers wait for one: pages freed
-    /// since the checkpoint cannot be reused, so the file would grow.
-    pub(super) fn volume_limits(&self) -> (u64, u64) {
-        match self.max_bytes {
-            None => (16 << 10, 128 << 10),
-            Some(max) => {
-                let pages = max / self.page_size();
-                ((pages / 16).max(16), (pages / 8).max(32))
-            }
-        }
+    /// Whether the store was found not to be what lies at its path any more.
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn gate(&self) -> std::sync::MutexGuard<'_, ()> {
-        lock(&self.gate)
+    /// Looks whether the store is still what lies at its path; from then on nothing is read from one that is not.
+    pub(super) fn check_place(&self) -> Result<()> {
+        let checked = self.backend.place().check();
+        if checked.is_err() {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        checked
     }
 
     /// The error for a process that cannot write, if this is one.
@@ -294,16 +296,7 @@ impl Live {
 
     /// Brings everything committed so far safely to the disk.
     pub(crate) fn checkpoint(&self) -> Result<()> {
-        self.watch_pin(self.backend.checkpoint()?);
-        Ok(())
-    }
-
-    /// Wakes the background thread where there is a pin again: it sleeps for seconds when there is none, while other
-    /// processes wait for the pages.
-    fn watch_pin(&self, is_new: bool) {
-        if is_new {
-            self.nudge();
-        }
+        self.backend.checkpoint()
     }
 
     /// The time to note for an access: exact only where entries are put in the order of their accesses.
@@ -332,11 +325,14 @@ impl Live {
         self.backend.file_bytes()
     }
 
+    /// How that is divided.
+    pub(crate) fn room(&self) -> Result<Room> {
+        self.backend.room()
+    }
+
     /// Wakes the background thread, if there is one.
     pub(crate) fn nudge(&self) {
-        if let Some(housekeeper) = &*lock(&self.housekeeper) {
-            housekeeper.nudge();
-        }
+        housekeeper::nudge(self);
     }
 
     /// For what only LMDB can do.
@@ -356,9 +352,6 @@ impl Live {
     /// `self` is of the parent process, and nobody uses or will use it in this one.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn abandon(&self) {
-        if let Ok(mut housekeeper) = self.housekeeper.try_lock() {
-            std::mem::forget(housekeeper.take());
-        }
         let mut inherited = vec![self.users.as_raw_fd()];
         inherited.extend(self.sweeper.as_ref().map(|lock| lock.file.as_raw_fd()));
         inherited.extend(self.flights.as_raw_fd());
@@ -382,8 +375,6 @@ pub(crate) struct Commit {
     pub(crate) found: u64,
     /// The entries inserted, replaced or removed, whoever asked for it.
     pub(crate) written: Vec<KeyHash>,
-    /// Estimated pages dirtied.
-    pub(crate) pages: u64,
     pub(crate) recency: Recency,
 }
 

@@ -4,12 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::backend::lmdb::byte_lock;
 use crate::error::{Error, Result};
+
+/// The byte that marked openings have locked together.
+const MARK: u64 = 1 << 40;
 
 /// A file that exists only to be locked with `flock`.
 ///
@@ -22,7 +27,14 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct LockFile {
     file: File,
+    path: PathBuf,
 }
+
+/// How long another process may keep a lock: it opens, closes or replaces the store's files meanwhile, and each of that
+/// takes seconds at most, but for the rewriting of a large store.
+const LIMIT: Duration = Duration::from_secs(120);
+/// When the log tells of it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl LockFile {
     /// Opens the lock file `name` in `dir`, unlocked. `None` when there is none and `create` is false.
@@ -51,7 +63,7 @@ impl LockFile {
             opened => opened,
         };
         match opened {
-            Ok(file) => Ok(Some(LockFile { file })),
+            Ok(file) => Ok(Some(LockFile { file, path })),
             Err(error) if !create && error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("opening a lock file of the store", error)),
         }
@@ -59,7 +71,7 @@ impl LockFile {
 
     /// Takes the lock together with other shared holders; waits for an exclusive one.
     pub(crate) fn shared(&self) -> Result<()> {
-        self.lock(FlockOperation::LockShared).map(drop)
+        self.wait(FlockOperation::NonBlockingLockShared)
     }
 
     /// Takes the lock together with other shared holders; `false` when it is held exclusively.
@@ -70,7 +82,7 @@ impl LockFile {
 
     /// Takes the lock alone; waits for all other holders.
     pub(crate) fn exclusive(&self) -> Result<()> {
-        self.lock(FlockOperation::LockExclusive).map(drop)
+        self.wait(FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock alone; `false` when somebody else holds it.
@@ -78,9 +90,39 @@ impl LockFile {
         self.lock(FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// Marks this opening as that of a process that shares more than the lock. Returns whether no other one is marked.
+    pub(crate) fn mark(&self) -> Result<bool> {
+        let first = byte_lock::try_lock(&self.file, MARK)?;
+        match byte_lock::try_share(&self.file, MARK)? {
+            true => Ok(first),
+            false => Err(Error::io("locking the store", ErrorKind::WouldBlock)),
+        }
+    }
+
     /// Gives the lock back, also for descriptors that a forked child inherited.
     fn unlock(&self) -> Result<()> {
         self.lock(FlockOperation::Unlock).map(drop)
+    }
+
+    /// Tries again and again, since a wait in the kernel has no limit, and hears of no Ctrl-C that another thread is told of.
+    fn wait(&self, operation: FlockOperation) -> Result<()> {
+        let (since, mut nap, mut told) = (Instant::now(), Duration::from_micros(100), false);
+        while !self.lock(operation)? {
+            crate::waiting::go_on_waiting()?;
+            if since.elapsed() > LIMIT {
+                let detail = "another process has been opening, closing or rewriting it for two minutes; it may be \
+                              stopped: let it go on, or end it";
+                let store = self.path.parent().unwrap_or(&self.path);
+                return Err(Error::Busy { path: store.to_owned(), detail: detail.into() });
+            }
+            if !told && since.elapsed() > PATIENCE {
+                told = true;
+                tracing::warn!(lock = %self.path.display(), "waiting for a process that opens, closes or rewrites the store");
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn lock(&self, operation: FlockOperation) -> Result<bool> {
@@ -104,6 +146,7 @@ impl AsRawFd for LockFile {
 /// Closing the descriptor alone would not do: a forked child that never used it still holds a copy, and with it the lock.
 impl Drop for LockFile {
     fn drop(&mut self) {
+        byte_lock::unlock(&self.file, MARK);
         if let Err(error) = self.unlock() {
             tracing::warn!(%error, "cannot release a lock");
         }
@@ -182,7 +225,8 @@ mod tests {
         assert!(reader.try_exclusive().unwrap());
         assert!(!a.try_shared().unwrap());
         // As a superuser would, who is never refused.
-        let reader = LockFile { file: File::open(dir.path().join("lock")).unwrap() };
+        let path = dir.path().join("lock");
+        let reader = LockFile { file: File::open(&path).unwrap(), path };
         assert!(!reader.try_shared().unwrap());
     }
 }

@@ -25,11 +25,11 @@ mod live;
 mod locks;
 mod namespace;
 mod opening;
+mod place;
 mod process_lock;
 mod quiet;
 mod records;
 mod rekey;
-mod room;
 mod sweep;
 mod sync;
 mod transaction;
@@ -91,6 +91,8 @@ pub(crate) struct Shared {
     flights: Mutex<Option<Arc<Flights>>>,
     handles: AtomicUsize,
     closed: AtomicBool,
+    /// It does not lie at its path any more, and was closed for that.
+    gone: AtomicBool,
     /// Something can expire or has a limit, so an environment that is opened anew needs its thread at once.
     needs_maintenance: AtomicBool,
     /// Some handle of this process may write. Else nothing does, not even access times at close.
@@ -136,9 +138,7 @@ impl Store {
         let dir = opening::prepare_directory(request)?;
         let transition = TRANSITIONS.lock();
         let mut open = lock(&OPEN);
-        open.retain(|_, shared| shared.strong_count() > 0);
-        let known = open.get(&dir).and_then(Weak::upgrade).filter(|shared| !shared.is_closed());
-        let shared = match known {
+        let shared = match find_open(&mut open, &dir, &transition) {
             Some(shared) => {
                 shared.revive(&transition)?;
                 opening::check_shared(&shared, request)?;
@@ -165,9 +165,17 @@ impl Store {
             return Err(Error::Closed);
         }
         match LiveRef::wrap(self.shared.current.load()) {
-            Some(live) if live.forks == fork::epoch() => Ok(live),
+            Some(live) if live.forks == fork::epoch() && !live.is_gone() => Ok(live),
+            Some(live) if live.is_gone() => Err(Error::Gone { path: self.shared.dir.clone() }),
             _ => self.shared.reopen(),
         }
+    }
+
+    /// The open environment, for who is about to compute what is to be kept in it: not in vain, as far as can be told.
+    pub(crate) fn live_for_loading(&self) -> Result<LiveRef> {
+        let live = self.live()?;
+        live.check_place()?;
+        Ok(live)
     }
 
     /// The open environment, for writing.
@@ -209,12 +217,15 @@ impl Store {
             drop(transition);
             let live = LiveRef::wrap(self.shared.current.load()).filter(|live| live.forks == fork::epoch());
             return match live {
-                Some(live) if live.backend.has_unrecorded_writes() => live.checkpoint(),
+                Some(live) if live.backend.has_unsynced_writes() => live.checkpoint(),
                 _ => Ok(()),
             };
         }
         self.shared.closed.store(true, Ordering::Release);
-        lock(&OPEN).remove(&self.shared.dir);
+        // Now and not when the last handle is dropped, which would let go of the locks of one that was opened since.
+        *self.shared.fresh_flights() = None;
+        // Another one may lie at the path by now.
+        lock(&OPEN).retain(|_, shared| shared.as_ptr() != Arc::as_ptr(&self.shared));
         let Some(live) = self.shared.current.swap(None) else { return Ok(()) };
         if live.forks != fork::epoch() {
             closing::abandon(live);
@@ -222,6 +233,33 @@ impl Store {
         }
         closing::shut(live, self.shared.may_write.load(Ordering::Relaxed))
     }
+}
+
+/// The store that lies in a directory now, if this process has it open. What was opened there before and does not lie there
+/// any more is closed on the way: its handles say so from then on.
+fn find_open(
+    open: &mut HashMap<PathBuf, Weak<Shared>>,
+    dir: &Path,
+    transition: &fork::ForkLockGuard,
+) -> Option<Arc<Shared>> {
+    let here = BackendKind::identity_at(dir);
+    let mut found = None;
+    open.retain(|path, shared| {
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.is_closed()) else { return false };
+        let (identity, is_current) = match &*shared.current.load() {
+            Some(live) => (Some(live.backend.place().identity()), live.check_place().is_ok()),
+            None => (None, true),
+        };
+        if !is_current && (path == dir || identity == here) {
+            shared.vanish(transition);
+            return false;
+        }
+        if path == dir || (identity.is_some() && identity == here) {
+            found = Some(shared);
+        }
+        true
+    });
+    found
 }
 
 impl Drop for Store {
@@ -245,10 +283,24 @@ impl Shared {
         LiveRef::wrap(self.current.load()).ok_or(Error::Closed)
     }
 
+    /// Closes the environment of a store that does not lie at its path any more. There is nothing to be kept of it.
+    fn vanish(&self, _transition: &fork::ForkLockGuard) {
+        self.gone.store(true, Ordering::Release);
+        *self.fresh_flights() = None;
+        let Some(live) = self.current.swap(None) else { return };
+        match live.forks == fork::epoch() {
+            true => closing::drain(&live),
+            false => closing::abandon(live),
+        }
+    }
+
     /// Opens the environment anew if it is not open in this very process.
     fn revive(&self, _transition: &fork::ForkLockGuard) -> Result<()> {
         if self.is_closed() {
             return Err(Error::Closed);
+        }
+        if self.gone.load(Ordering::Acquire) {
+            return Err(Error::Gone { path: self.dir.clone() });
         }
         if let Some(live) = &*self.current.load()
             && live.forks == fork::epoch()

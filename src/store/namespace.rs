@@ -1,6 +1,6 @@
 //! Namespaces: independent mappings inside a store, each with its own pipeline.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Store;
 use super::layout::{MAX_NAMESPACE_NAME, NamespaceId, kind, namespace_key};
@@ -34,9 +34,8 @@ pub(crate) fn check_namespace_name(name: &str) -> Result<()> {
 /// A namespace as one handle knows it.
 pub(crate) struct Namespace {
     key: Vec<u8>,
-    /// The present id in the low half; the snapshot it was last seen in, cut to 32 bits, in the high half. A clear
-    /// gives the namespace a new id, so the id must be looked up again in every other snapshot.
-    seen: AtomicU64,
+    /// A clear gives the namespace a new id, so the id must be looked up again in every other snapshot.
+    seen: Seen,
     record: NamespaceRecord,
 }
 
@@ -75,7 +74,7 @@ impl Namespace {
         if record.max_entries != 0 && !store.is_read_only() {
             store.live_for_writing()?.build_recency()?;
         }
-        Ok(Namespace { key, seen: AtomicU64::new(record.id.0.into()), record })
+        Ok(Namespace { key, seen: Seen::new(record.id), record })
     }
 
     /// The name of the compressor the namespace was made with; empty for none.
@@ -89,19 +88,17 @@ impl Namespace {
 
     /// The id as last seen, which may have changed since.
     pub(crate) fn last_id(&self) -> NamespaceId {
-        NamespaceId(self.seen.load(Ordering::Acquire) as u32)
+        self.seen.id()
     }
 
     /// The id in this snapshot. Costs a lookup if this handle has not looked at the same snapshot before.
     pub(crate) fn id(&self, live: &Live, view: &ReadView<'_>) -> Result<NamespaceId> {
-        let seen = self.seen.load(Ordering::Acquire);
-        // Not LMDB's own number, which could be that of another snapshot before a compaction.
-        let snapshot = live.token_of(view.id()) << 32;
-        if seen & !u64::from(u32::MAX) == snapshot {
-            return Ok(NamespaceId(seen as u32));
+        let snapshot = live.token_of(view.id());
+        if let Some(id) = self.seen.in_snapshot(snapshot) {
+            return Ok(id);
         }
         let id = self.look_up(view)?;
-        self.seen.store(snapshot | u64::from(id.0), Ordering::Release);
+        self.seen.set(snapshot, id);
         Ok(id)
     }
 
@@ -128,6 +125,49 @@ impl Namespace {
         let id = writer.new_namespace_id()?;
         writer.put(&self.key, &NamespaceRecord { id, ..record.clone() }.encode())?;
         writer.bury(record.id)
+    }
+}
+
+/// A namespace's id as it was seen last, with the snapshot in which that was.
+struct Seen {
+    /// Odd while it is being changed.
+    version: AtomicU64,
+    snapshot: AtomicU64,
+    id: AtomicU32,
+}
+
+impl Seen {
+    fn new(id: NamespaceId) -> Seen {
+        // No snapshot has the number 0 in which there is a namespace.
+        Seen { version: AtomicU64::new(0), snapshot: AtomicU64::new(0), id: AtomicU32::new(id.0) }
+    }
+
+    fn id(&self) -> NamespaceId {
+        NamespaceId(self.id.load(Ordering::Relaxed))
+    }
+
+    fn in_snapshot(&self, snapshot: u64) -> Option<NamespaceId> {
+        let version = self.version.load(Ordering::Acquire);
+        let (seen, id) = (self.snapshot.load(Ordering::Relaxed), self.id());
+        fence(Ordering::Acquire);
+        let whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
+        (whole && seen == snapshot).then_some(id)
+    }
+
+    /// Another thread that is at it at this moment knows as well.
+    fn set(&self, snapshot: u64, id: NamespaceId) {
+        let version = self.version.load(Ordering::Relaxed);
+        let begun = version.is_multiple_of(2)
+            && self
+                .version
+                .compare_exchange(version, version + 1, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        if begun {
+            fence(Ordering::Release);
+            self.snapshot.store(snapshot, Ordering::Relaxed);
+            self.id.store(id.0, Ordering::Relaxed);
+            self.version.store(version + 2, Ordering::Release);
+        }
     }
 }
 

@@ -11,21 +11,22 @@ use arc_swap::ArcSwapOption;
 
 #[cfg(feature = "rocksdb")]
 use super::backend::Rocks;
-use super::backend::lmdb::boot::BootId;
-use super::backend::lmdb::env::LmdbSync;
 use super::backend::lmdb::file::DataFile;
-use super::backend::lmdb::recovery::{check_data, complete, recover, refuse_foreign, refuse_unrecovered};
-use super::backend::lmdb::{Lmdb, data_path};
+use super::backend::lmdb::{
+    Lmdb, Part, check_data, complete, data_path, has_control, make_data, refuse_foreign, refuse_lone_log,
+    version_1,
+};
 use super::backend::{Backend, BackendKind, rocks_path};
 use super::config::{Config, Request};
+use super::copy::sync_directory;
 use super::filesystem::{check_file_system, check_owner};
 use super::flight::Flights;
 use super::layout::{STATE_KEY, STORE_KEY};
-use super::limits::{MAP_UNIT, MIN_MAX_BYTES};
+use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts, Unlocked};
 use super::locks::LockFile;
 use super::process_lock::ProcessLock;
-use super::records::{STORE_VERSION, StateRecord, StoreRecord};
+use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::{Shared, Store, sweep};
@@ -39,6 +40,8 @@ pub(super) const OPEN_LOCK: &str = "open.lock";
 const USERS_LOCK: &str = "users.lock";
 /// A new store's smallest sensible map.
 const MIN_MAP_SIZE: usize = 1 << 20;
+/// Maps have a multiple of this many bytes, the largest page of any system LMDB runs on.
+const MAP_UNIT: usize = 64 << 10;
 
 /// Checks the path and makes the directory if the request may.
 pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
@@ -63,7 +66,8 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound && !request.read_only => {
             use std::os::unix::fs::DirBuilderExt;
-            check_file_system(nearest_existing(path), request.allow_unsupported_file_system)?;
+            let above = nearest_existing(path).to_owned();
+            check_file_system(&above, request.allow_unsupported_file_system)?;
             let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(|e| match e.kind() {
                 ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
@@ -71,6 +75,7 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
                 }
                 _ => Error::io("making the store's directory", e),
             })?;
+            sync_names(path, &above);
         }
         Err(e) if e.kind() == ErrorKind::NotFound => return Err(Error::NotFound { path: path.clone() }),
         Err(e) if e.kind() == ErrorKind::NotADirectory => {
@@ -84,6 +89,19 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
         check_owner(data, request.allow_foreign_owner)?;
     }
     path.canonicalize().map_err(|e| Error::io("resolving the store's path", e))
+}
+
+/// So that a power loss does not take a new directory away. Whoever may not look into one above it has to go without.
+fn sync_names(path: &Path, above: &Path) {
+    for parent in path.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        if let Err(error) = sync_directory(parent) {
+            tracing::debug!(%error, directory = %parent.display(), "a new directory may not survive a power loss");
+        }
+        if parent == above {
+            break;
+        }
+    }
 }
 
 fn nearest_existing(path: &Path) -> &Path {
@@ -136,7 +154,7 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         durability: request.durability.unwrap_or_default(),
         maintenance: request.maintenance.unwrap_or_default(),
         checkpoint_interval: request.checkpoint_interval.unwrap_or(Request::CHECKPOINT_INTERVAL),
-        map_size: request.map_size.unwrap_or(Request::MAP_SIZE).next_multiple_of(MAP_UNIT as usize),
+        map_size: request.map_size.unwrap_or(Request::MAP_SIZE).next_multiple_of(MAP_UNIT),
         clock: request.clock.clone().unwrap_or_default(),
         cipher: request.cipher.clone().unwrap_or_else(|| Arc::new(XChaCha20Poly1305)),
     });
@@ -160,6 +178,7 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         flights: Mutex::new(Some(flights)),
         handles: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
         needs_maintenance: AtomicBool::new(false),
         may_write: AtomicBool::new(false),
     })
@@ -322,7 +341,7 @@ impl Opening {
     }
 
     fn lmdb(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
-        refuse_foreign(dir)?;
+        refuse_foreign(dir, config.map_size)?;
         if read_only && fs::metadata(data_path(dir)).map_or(0, |file| file.len()) == 0 {
             // LMDB would make a database of an empty file.
             return Err(Error::NotFound { path: dir.to_owned() });
@@ -350,23 +369,35 @@ impl Opening {
                 alone
             }
         };
-        if alone && !lock_free {
-            recover(dir, read_only)?;
+        if !alone && !lock_free && version_1::has_left(dir) && !has_control(dir) {
+            let detail = "a program of an older version of this library has it open; close it there first";
+            return Err(Error::Busy { path: dir.to_owned(), detail: detail.into() });
+        }
+        let was_version_1 = alone && !lock_free && version_1::has_left(dir);
+        if was_version_1 {
+            version_1::settle(dir)?;
         } else if lock_free {
-            refuse_unrecovered(dir)?;
+            version_1::refuse_unsettled(dir)?;
         }
         let is_new = !data_path(dir).exists();
         if is_new && read_only {
             return Err(Error::NotFound { path: dir.to_owned() });
         }
-        if !is_new {
-            let found = check_data(dir)?;
-            if let (true, false, DataFile::Lmdb { newest }) = (alone, read_only || lock_free, found) {
-                complete(dir, &newest);
-            }
+        let found = if is_new { DataFile::Empty } else { check_data(dir)? };
+        if matches!(found, DataFile::Empty) {
+            refuse_lone_log(dir)?;
+        }
+        match (alone && !read_only && !lock_free, found) {
+            (true, DataFile::Empty) => make_data(dir, config.map_size)?,
+            (true, DataFile::Lmdb { newest }) => complete(dir, &newest),
+            (false, _) => {}
         }
         users.shared()?;
-        let backend = Backend::Lmdb(Lmdb::open(dir, config.map_size, lmdb_sync(), lock_free)?);
+        let part = if lock_free { Part::Detached } else { Part::find(dir, &users)? };
+        let backend = Backend::Lmdb(Lmdb::open(dir, config.map_size, part)?);
+        if was_version_1 {
+            version_1::forget(dir)?;
+        }
         Opening::with(dir, config, read_only, gate, users, alone, backend)
     }
 
@@ -379,7 +410,7 @@ impl Opening {
         alone: bool,
         backend: Backend,
     ) -> Result<Opening> {
-        let found = backend.read(dir, |txn| {
+        let found = backend.read(|txn| {
             let view = ReadView::new(txn);
             match view.get(STORE_KEY)? {
                 Some(bytes) => Ok(Some((StoreRecord::decode(bytes)?, read_state(&view)?))),
@@ -392,7 +423,10 @@ impl Opening {
             None if read_only => return Err(Error::NotFound { path: dir.to_owned() }),
             None => (
                 StoreRecord {
-                    version: STORE_VERSION,
+                    version: match backend.kind() {
+                        BackendKind::Lmdb => LMDB_VERSION,
+                        BackendKind::RocksDb => ROCKS_VERSION,
+                    },
                     id: random()?,
                     created: config.clock.now(),
                     cipher: String::new(),
@@ -423,14 +457,13 @@ impl Opening {
         request: Option<&Request>,
     ) -> Result<Arc<Live>> {
         let limit = self.settle_limit(request)?;
-        let wanted_map = limit.map(|max| (max / MAP_UNIT * MAP_UNIT) as usize);
-        let has_map = self.backend.lmdb().map(Lmdb::map_size);
-        if let Some(map) = wanted_map.filter(|map| has_map.is_some_and(|has| has != *map)) {
-            drop(self.backend);
-            self.backend = Backend::Lmdb(Lmdb::open(&self.dir, map, lmdb_sync(), self.gate.is_none())?);
-        }
+        self.backend.set_limit(limit)?;
         let state_changes = limit.unwrap_or(0) != self.state.max_bytes;
         self.state.max_bytes = limit.unwrap_or(0);
+        if self.is_new {
+            self.backend.create(&self.record, &self.state)?;
+        }
+        let state = self.state;
         let live = Live::new(Parts {
             backend: self.backend,
             users: self.users,
@@ -438,16 +471,9 @@ impl Opening {
             config: self.config,
             dir: self.dir,
             flights,
-            state: self.state,
+            state,
         })?;
-        let (is_new, record, state) = (self.is_new, self.record, self.state);
-        if is_new {
-            live.write_quietly(|writer| {
-                writer.put(STORE_KEY, &record.encode())?;
-                writer.set_state(state)
-            })?;
-            live.checkpoint()?;
-        } else if state_changes {
+        if state_changes && !self.is_new {
             live.write_quietly(|writer| {
                 writer.set_state(StateRecord { max_bytes: state.max_bytes, ..writer.state() })
             })?;
@@ -505,14 +531,6 @@ fn random<const N: usize>() -> Result<[u8; N]> {
         source: std::io::Error::other(e),
     })?;
     Ok(bytes)
-}
-
-/// How LMDB syncs by itself: not at all where a power loss can be recognised.
-fn lmdb_sync() -> LmdbSync {
-    match BootId::current() {
-        Some(_) => LmdbSync::Never,
-        None => LmdbSync::Data,
-    }
 }
 
 enum Locks {

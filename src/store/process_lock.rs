@@ -61,16 +61,6 @@ impl ProcessLock {
         }
     }
 
-    /// Whether another process has the lock on the byte at `offset`.
-    pub(crate) fn is_locked_elsewhere(&self, offset: u64) -> Result<bool> {
-        let mut range = range(libc::F_WRLCK, offset);
-        // SAFETY: as in `set`; the kernel writes to `range` what is in the way.
-        match unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLK, &mut range) } {
-            -1 => Err(Error::io("looking at a lock", io::Error::last_os_error())),
-            _ => Ok(range.l_type != libc::F_UNLCK as libc::c_short),
-        }
-    }
-
     pub(crate) fn unlock(&self, offset: u64) {
         // Cannot fail on an open file with a valid range.
         if let Err(error) = self.set(libc::F_SETLK, libc::F_UNLCK, offset) {

@@ -6,8 +6,10 @@ use super::layout::NamespaceId;
 use crate::clock::Time;
 use crate::error::{Error, Result};
 
-/// The store format this version writes, and the newest it reads.
-pub(crate) const STORE_VERSION: u32 = 1;
+/// The store format this version writes in LMDB, and the newest it reads: from 2 on, writes go to a log.
+pub(crate) const LMDB_VERSION: u32 = 2;
+/// The store format this version writes in RocksDB.
+pub(crate) const ROCKS_VERSION: u32 = 1;
 const STORE_MAGIC: &[u8; 8] = b"CACHMERE";
 
 /// What was fixed when the store was made, but for `envelope`, which changes with the secret.
@@ -35,14 +37,19 @@ impl StoreRecord {
         out
     }
 
+    /// The id alone, whatever the version.
+    pub(crate) fn peek_id(bytes: &[u8]) -> Option<[u8; 16]> {
+        bytes.get(12..28)?.try_into().ok()
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<StoreRecord> {
         let mut fields = Fields::new(bytes, "store record");
         if fields.array::<8>()? != *STORE_MAGIC {
             return Err(Error::damaged("the store record does not start with its magic"));
         }
         let version = fields.u32()?;
-        if version > STORE_VERSION {
-            return Err(Error::NewerFormat { found: version, supported: STORE_VERSION });
+        if version > LMDB_VERSION {
+            return Err(Error::NewerFormat { found: version, supported: LMDB_VERSION });
         }
         Ok(StoreRecord {
             version,
@@ -245,7 +252,7 @@ mod tests {
 
     fn store() -> StoreRecord {
         StoreRecord {
-            version: STORE_VERSION,
+            version: LMDB_VERSION,
             id: [9; 16],
             created: Time(5),
             cipher: "c".into(),
@@ -277,7 +284,7 @@ mod tests {
     #[test]
     fn a_newer_store_is_told_from_a_damaged_one() {
         let mut bytes = store().encode();
-        bytes[8] = STORE_VERSION as u8 + 1;
+        bytes[8] = LMDB_VERSION as u8 + 1;
         assert!(matches!(StoreRecord::decode(&bytes), Err(Error::NewerFormat { .. })));
         bytes[0] = 0;
         assert!(StoreRecord::decode(&bytes).unwrap_err().is_damaged());

@@ -1,10 +1,9 @@
 //! Changing the secret of a store, and the data key under it.
 
 use super::Store;
-use super::backend::ReadTxn;
-use super::backend::lmdb::env::{EnvSlot, LmdbSync, lmdb_error, snapshot};
+use super::backend::lmdb::Rewrite;
 use super::body;
-use super::copy::{finish_copy, make_directory};
+use super::copy::{make_directory, point_of, sync_directory};
 use super::header::{Header, checksum};
 use super::layout::{
     KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, kind, order_key, parse_hash,
@@ -17,9 +16,6 @@ use super::sync::lock;
 use super::transaction::{Found, ReadView};
 use crate::error::{Error, Result};
 use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
-
-/// Entries rewritten in one transaction.
-const BATCH: usize = 1000;
 
 impl Store {
     /// Wraps the same data key with another secret. Entries stay as they are, and so do other processes' handles.
@@ -65,20 +61,22 @@ fn with_envelope(record: StoreRecord, secret: &Secret, data_key: &DataKey) -> Re
 
 /// Writes the whole store, decrypted with its present keys and encrypted with new ones, into a new directory.
 fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &Unlocked) -> Result<()> {
-    let context = "writing the store anew";
     make_directory(dir)?;
-    let source = live.lmdb()?;
-    let (env, tree) = EnvSlot::open(dir, source.map_size(), LmdbSync::Never, false)?;
-    let put = |txn: &mut heed::RwTxn<'_>, key: &[u8], value: &[u8]| {
-        tree.put(txn, key, value).map_err(|e| lmdb_error(e, context))
-    };
-    let begin = || env.write_txn().map_err(|e| lmdb_error(e, context));
-    let from = snapshot(source.env()).map_err(|e| lmdb_error(e, context))?;
-    let from = ReadView::new(ReadTxn::Lmdb { txn: &from, tree: source.tree() });
+    live.read(|view| rewrite_view(live, view, dir, record, unlocked))?;
+    sync_directory(dir)
+}
+
+fn rewrite_view(
+    live: &Live,
+    from: &ReadView<'_>,
+    dir: &std::path::Path,
+    record: &StoreRecord,
+    unlocked: &Unlocked,
+) -> Result<()> {
+    let copy = Rewrite::new(live.lmdb()?, dir)?;
+    let mut batch = copy.batch();
     let state = from.get(STATE_KEY)?.map(StateRecord::decode).transpose()?.unwrap_or(StateRecord::NEW);
     let (mut key, mut plain, mut sealed) = (KeyBuffer::default(), Vec::new(), Vec::new());
-    let mut txn = begin()?;
-    let mut in_batch = 0;
     for item in from.range(&[0], &[u8::MAX])? {
         let (name, value) = item?;
         match name.first() {
@@ -95,35 +93,28 @@ fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &
                 body::seal(unlocked, &*live.config.cipher, &mut header, hash, old_key, payload, &mut sealed)?;
                 let mut entry = header.encode(checksum(&sealed)).to_vec();
                 entry.extend_from_slice(&sealed);
-                put(&mut txn, &entry_key(hash), &entry)?;
-                put(&mut txn, &order_key(header.namespace, header.number), &hash.0)?;
+                batch.put(&entry_key(hash), &entry)?;
+                batch.put(&order_key(header.namespace, header.number), &hash.0)?;
                 if let Some(due) = header.due() {
-                    put(&mut txn, &expiry_key(due.0, hash), &header.namespace.0.to_le_bytes())?;
+                    batch.put(&expiry_key(due.0, hash), &header.namespace.0.to_le_bytes())?;
                 }
                 if state.recency != Recency::Off {
-                    put(&mut txn, &recency_key(header.namespace, header.accessed.0, hash), &[])?;
+                    batch.put(&recency_key(header.namespace, header.accessed.0, hash), &[])?;
                 }
             }
             Some(&kind::ORDER) => {
                 if let Some((namespace, _)) =
                     parse_order_key(name).filter(|(ns, _)| counters_key(*ns) == name)
                 {
-                    put(&mut txn, &counters_key(namespace), value)?;
+                    batch.put(&counters_key(namespace), value)?;
                 }
             }
-            Some(&(kind::NAMESPACE | kind::GRAVE)) => put(&mut txn, name, value)?,
+            Some(&(kind::NAMESPACE | kind::GRAVE)) => batch.put(name, value)?,
             _ => {}
         }
-        in_batch += 1;
-        if in_batch == BATCH {
-            in_batch = 0;
-            txn.commit().map_err(|e| lmdb_error(e, context))?;
-            txn = begin()?;
-        }
     }
-    put(&mut txn, STORE_KEY, &record.encode())?;
-    let state = StateRecord { stamp_base: state.stamp_base.saturating_add(live.last_txn() + 1), ..state };
-    put(&mut txn, STATE_KEY, &state.encode())?;
-    txn.commit().map_err(|e| lmdb_error(e, context))?;
-    finish_copy(dir, env, tree)
+    batch.put(STORE_KEY, &record.encode())?;
+    batch.put(STATE_KEY, &state.encode())?;
+    batch.finish(&point_of(from)?)?;
+    copy.sync()
 }

@@ -1,7 +1,8 @@
 //! Reading and writing records in one transaction, with the indexes kept in step.
 
+use super::backend::lmdb::View as Lmdb;
 use super::backend::{ReadTxn, Records, WriteTxn};
-use super::header::{HEADER_SIZE, Header, Stamp, due};
+use super::header::{Header, Stamp, due};
 use super::layout::{
     DueEntry, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key,
     grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
@@ -93,9 +94,8 @@ impl<'t> ReadView<'t> {
         }
     }
 
-    /// Pages the tree takes, not counting free ones.
-    pub(crate) fn used_pages(&self) -> Result<u64> {
-        self.txn.used_pages()
+    pub(crate) fn lmdb(&self) -> Option<&Lmdb<'t>> {
+        self.txn.lmdb()
     }
 }
 
@@ -126,7 +126,6 @@ pub(crate) struct Writer<'a> {
     live: &'a Live,
     state: StateRecord,
     dirty: bool,
-    pages: u64,
     now: Time,
     written: Vec<KeyHash>,
     pub(crate) expired: u64,
@@ -141,17 +140,7 @@ impl<'a> Writer<'a> {
             None => StateRecord::NEW,
         };
         let now = live.config.clock.now();
-        Ok(Writer {
-            txn,
-            live,
-            state,
-            dirty: false,
-            pages: 0,
-            now,
-            written: Vec::new(),
-            expired: 0,
-            evicted: 0,
-        })
+        Ok(Writer { txn, live, state, dirty: false, now, written: Vec::new(), expired: 0, evicted: 0 })
     }
 
     pub(crate) fn view(&self) -> ReadView<'_> {
@@ -180,25 +169,27 @@ impl<'a> Writer<'a> {
         self.state.recency != Recency::Off
     }
 
+    /// Bytes that the records take, over all, where the store has a limit.
+    pub(crate) fn used_bytes(&self) -> Result<u64> {
+        self.txn.used_bytes()
+    }
+
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp(self.state.stamp_base.saturating_add(self.txn.id()))
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.touched(value.len());
+        self.dirty = true;
         self.txn.put(key, value, &[])
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         let was_there = self.txn.delete(key)?;
-        if was_there {
-            self.touched(0);
-        }
+        self.dirty |= was_there;
         Ok(was_there)
     }
 
-    /// Empties the tree. Its few pages do not count, nor do those that are appended: they are new, so none that a
-    /// checkpoint still needs is given up for them.
+    /// Empties the tree, to be filled anew.
     #[cfg(feature = "load")]
     pub(super) fn clear_tree(&mut self) -> Result<()> {
         self.dirty = true;
@@ -210,12 +201,6 @@ impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn put_behind(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.txn.append(key, value)
-    }
-
-    /// Counts about how many pages the change dirties: half a path, since changes of one commit share most of it.
-    fn touched(&mut self, bytes: usize) {
-        self.dirty = true;
-        self.pages += 3 + (bytes as u64) / 4096;
     }
 
     /// Commits, unless nothing changed.
@@ -234,7 +219,6 @@ impl<'a> Writer<'a> {
             before,
             found,
             written: self.written,
-            pages: self.pages,
             recency: self.state.recency,
         };
         live.expirations.fetch_add(expired, std::sync::atomic::Ordering::Relaxed);
@@ -324,7 +308,7 @@ impl<'a> Writer<'a> {
 
     fn put_entry(&mut self, hash: KeyHash, header: &Header, body: &[u8], body_checksum: u64) -> Result<()> {
         self.written.push(hash);
-        self.touched(HEADER_SIZE + body.len());
+        self.dirty = true;
         let head = header.encode(body_checksum);
         self.txn.put(&entry_key(hash), &head, body)
     }

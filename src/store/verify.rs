@@ -51,7 +51,7 @@ impl Store {
         let mut findings = Findings::default();
         live.read(|view| {
             // The snapshot pins the pages that are about to be walked.
-            match live.backend.lmdb().map_or(Ok(()), |lmdb| lmdb.check_pages(view.id())) {
+            match live.check_pages(view) {
                 Ok(()) => verify_view(&live, view, &mut findings),
                 Err(Error::Damaged { detail }) => {
                     findings.problem(|| detail.into_owned());
@@ -61,6 +61,16 @@ impl Store {
             }
         })?;
         Ok(findings)
+    }
+}
+
+impl Live {
+    /// Looks at what the backend of a snapshot would trust.
+    fn check_pages(&self, view: &ReadView<'_>) -> Result<()> {
+        match (self.backend.lmdb(), view.lmdb()) {
+            (Some(lmdb), Some(view)) => lmdb.check(view),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -200,7 +210,7 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
             Some(&kind::GRAVE) => {
                 known.extend(key.last_chunk::<4>().map(|id| NamespaceId(u32::from_be_bytes(*id))));
             }
-            Some(&(kind::STORE | kind::STATE)) => {}
+            Some(&(kind::STORE | kind::STATE | kind::FOLD)) => {}
             _ => findings.problem(|| "a record of an unknown kind".into()),
         }
         Ok(())

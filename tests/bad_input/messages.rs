@@ -41,7 +41,8 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::DiskFull { context: "writing" }, "free some space"),
         (Error::Closed, "open the store again"),
         (Error::ReadOnly { path: path() }, "open it writable"),
-        (Error::ReadersFull { slots: 3 }, "end some threads or processes"),
+        (Error::Gone { path: path() }, "open it again"),
+        (Error::Interrupted, "nothing was changed"),
     ]);
     all
 }

@@ -114,7 +114,7 @@ fn given_times_are_kept() {
         let text = "text ".repeat(100);
         cache.insert("replaced", &"old".to_owned()).unwrap();
         cache.insert("second", &"old".to_owned()).unwrap();
-        let soon = ago(Duration::ZERO) + Duration::from_millis(300);
+        let soon = ago(Duration::ZERO) + Duration::from_millis(1_000);
         let mut batch = Batch::new();
         let all = [
             ("replaced", aged(30, 2, None)),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Names the part a child plays. Its arguments follow on the command line.
-const ROLE: &str = "CACHEMERE_TEST_ROLE";
+pub(crate) const ROLE: &str = "CACHEMERE_TEST_ROLE";
 /// A child that says nothing for so long hangs.
 pub(crate) const HANG: Duration = Duration::from_secs(90);
 
@@ -104,7 +104,13 @@ impl Peer {
                 command
             }
         };
-        command.args(arguments).env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments).env(ROLE, role);
+        Peer::of(command, &format!("{role} {arguments:?}"))
+    }
+
+    /// Starts what is a child of this test binary.
+    pub(crate) fn of(mut command: Command, name: &str) -> Peer {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("starting {command:?}: {e}"));
         let to = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -117,7 +123,7 @@ impl Peer {
                 }
             }
         });
-        Peer { child, to, from, name: format!("{role} {arguments:?}") }
+        Peer { child, to, from, name: name.to_owned() }
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -9,6 +9,8 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
 use twox_hash::XxHash3_64;
 
+use crate::log::{self, Log, Point};
+
 pub(crate) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A secret as the user has it.
@@ -22,6 +24,7 @@ pub(crate) enum Secret {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) version: u32,
+    pub(crate) id: [u8; 16],
     pub(crate) created: u64,
     pub(crate) cipher: String,
     pub(crate) keys: Option<Keys>,
@@ -81,26 +84,56 @@ fn tree(env: &Env) -> Database<'static, Bytes, Bytes> {
     opened.unwrap().commit().flatten().unwrap()
 }
 
-/// All records of the data file, which nobody else has open.
+/// All records of a store: those of the data file, with what the log behind it has changed.
 pub(crate) fn records(dir: &Path) -> Records {
+    let mut records = tree_records(dir);
+    for (key, value) in log_of(dir, &records).records.into_iter().flat_map(|(.., changes)| changes) {
+        match value {
+            Some(value) => drop(records.insert(key, value)),
+            None => drop(records.remove(&key)),
+        }
+    }
+    records
+}
+
+/// What the log has behind the data file. There is none in a store of version 1.
+pub(crate) fn log_of(dir: &Path, tree: &Records) -> Log {
+    match tree.get(&b"f"[..]) {
+        Some(folded) => {
+            let store: [u8; 16] = tree[&b"mcachemere"[..]][12..28].try_into().unwrap();
+            log::read(dir, Point::decode(folded), store)
+        }
+        None => {
+            Log { records: Vec::new(), end: Point { segment: 0, offset: 0, checksum: 0 }, parts: Vec::new() }
+        }
+    }
+}
+
+/// All records of the data file, which nobody writes to now.
+pub(crate) fn tree_records(dir: &Path) -> Records {
+    // A process can open a file once only, and the cache may have it open.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.join("data.mdb"), copy.path().join("data.mdb")).unwrap();
     let mut options = EnvOpenOptions::new();
-    // SAFETY: the file is a copy of the test's own, which nobody writes to.
+    // SAFETY: the file is a copy that nobody knows of.
     unsafe { options.map_size(1 << 30).flags(EnvFlags::READ_ONLY | EnvFlags::NO_LOCK) };
     // SAFETY: as above.
-    let env = unsafe { options.open(dir) }.unwrap();
+    let env = unsafe { options.open(copy.path()) }.unwrap();
     let tree = tree(&env);
     let txn = env.read_txn().unwrap();
     tree.iter(&txn).unwrap().map(|record| record.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).collect()
 }
 
-/// Changes records of the data file, which nobody else has open, and removes the checkpoint of what was there before.
+/// Changes records of the data file, which nobody else has open, and removes what version 1 had recorded of it.
 pub(crate) fn change(dir: &Path, change: impl FnOnce(&mut Records)) {
-    let before = records(dir);
+    let before = tree_records(dir);
     let mut after = before.clone();
     change(&mut after);
     let mut options = EnvOpenOptions::new();
     options.map_size(1 << 30);
     // SAFETY: the file is a copy of the test's own, which nobody else has open.
+    unsafe { options.flags(EnvFlags::NO_LOCK) };
+    // SAFETY: as above.
     let env = unsafe { options.open(dir) }.unwrap();
     let tree = tree(&env);
     let mut txn = env.write_txn().unwrap();
@@ -111,7 +144,7 @@ pub(crate) fn change(dir: &Path, change: impl FnOnce(&mut Records)) {
         tree.put(&mut txn, key, value).unwrap();
     }
     txn.commit().unwrap();
-    std::fs::remove_file(dir.join("checkpoint")).unwrap();
+    drop(std::fs::remove_file(dir.join("checkpoint")));
 }
 
 /// Reads everything, and checks what must agree.
@@ -175,7 +208,7 @@ pub(crate) fn read(dir: &Path, secret: Secret) -> Store {
                 assert!(used.max().is_none_or(|used| used < next));
             }
             b'o' | b'x' | b'r' => assert_eq!(indexes.remove(name).as_ref(), Some(record), "{name:?}"),
-            b'm' | b's' | b'n' | b'e' | b'g' => {}
+            b'm' | b's' | b'n' | b'e' | b'g' | b'f' => {}
             other => panic!("a record of kind {other}"),
         }
     }
@@ -198,13 +231,14 @@ fn store_record(record: &[u8], secret: Secret) -> Store {
     let mut fields = Fields(record);
     assert_eq!(fields.array(), *b"CACHMERE");
     let version = fields.u32();
-    let _id: [u8; 16] = fields.array();
+    let id = fields.array();
     let created = fields.u64();
     let cipher = fields.text();
     let keys = (!cipher.is_empty()).then(|| unlock(fields.0, secret));
     assert!(keys.is_some() || fields.0.is_empty());
     Store {
         version,
+        id,
         created,
         cipher,
         keys,
@@ -336,6 +370,12 @@ impl Fields<'_> {
 
     pub(crate) fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.array())
+    }
+
+    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
+        let (field, rest) = self.0.split_at(len);
+        self.0 = rest;
+        field.to_vec()
     }
 
     fn text(&mut self) -> String {

@@ -73,7 +73,24 @@ pub(crate) struct Role {
 
 impl Role {
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Role {
+        Role::run(Command::new(std::env::current_exe().unwrap()), name, arguments)
+    }
+
+    /// One that is killed, or with `stop:` in front stopped, at a named place: `NAME:N`.
+    pub(crate) fn start_with_fault(fault: &str, name: &str, arguments: &[&str]) -> Role {
         let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env("CACHEMERE_FAULT", fault);
+        Role::run(command, name, arguments)
+    }
+
+    /// One that another program starts, which takes program and arguments behind its own.
+    pub(crate) fn start_under(program: &[&str], name: &str, arguments: &[&str]) -> Role {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(std::env::current_exe().unwrap());
+        Role::run(command, name, arguments)
+    }
+
+    fn run(mut command: Command, name: &str, arguments: &[&str]) -> Role {
         command.arg(ROLE).arg(name).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -141,6 +158,48 @@ impl Role {
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Waits for the child to end, by itself or because it was killed.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.wait()
+    }
+
+    /// How the child has ended, if it has.
+    pub(crate) fn ended_by_now(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().unwrap()
+    }
+
+    /// Waits until the child is stopped; `false` if it has ended instead.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        let since = Instant::now();
+        loop {
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if self.is_stopped_now() {
+                return true;
+            }
+            assert!(since.elapsed() < STUCK, "process {} was not stopped", self.pid());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn is_stopped_now(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Behind the name in parentheses.
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('T'))
+    }
+
+    /// Lets a child that is stopped go on.
+    pub(crate) fn go_on(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    }
+
+    /// The next line, if one comes in time.
+    pub(crate) fn line_within(&self, time: Duration) -> Option<String> {
+        self.lines.recv_timeout(time).ok()
     }
 
     /// Waits for the child to end by itself, and asserts that it ended well.

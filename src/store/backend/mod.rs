@@ -3,22 +3,25 @@
 //! This is the seam at which a store can be of another engine. Above it are entries, indexes, limits and sweeping, all
 //! made of records; below it are files, locks between processes and what makes commits durable.
 
+mod changes;
 pub(crate) mod lmdb;
+mod merged;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod rocks;
 
-use std::ops::Bound;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heed::types::Bytes;
-use heed::{RoRange, RoRevRange, RoTxn, RwTxn};
-
 pub(crate) use self::lmdb::Lmdb;
-use self::lmdb::env::{Tree, lmdb_error};
+use self::merged::Direction;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::rocks::Rocks;
+use super::layout::STATE_KEY;
+#[cfg(feature = "rocksdb")]
+use super::layout::STORE_KEY;
+use super::place::{Identity, Place};
+use super::records::{StateRecord, StoreRecord};
 use crate::error::{Error, Result};
 
 /// The engine that keeps a store's records. Chosen when the store is made.
@@ -47,6 +50,17 @@ impl BackendKind {
         rocks_path(dir).exists().then_some(BackendKind::RocksDb)
     }
 
+    /// What tells the store in a directory from all others; `None` if there is none.
+    pub(crate) fn identity_at(dir: &Path) -> Option<Identity> {
+        let rocks = || {
+            #[cfg(feature = "rocksdb")]
+            return Identity::at(&rocks::token_path(dir));
+            #[cfg(not(feature = "rocksdb"))]
+            None
+        };
+        Identity::at(&lmdb::data_path(dir)).or_else(rocks)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             BackendKind::Lmdb => "LMDB",
@@ -60,13 +74,13 @@ pub(crate) fn rocks_path(dir: &Path) -> PathBuf {
     dir.join("rocksdb")
 }
 
-/// What the background thread does next about checkpoints.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Due {
-    Nothing,
-    /// This process has not written since its last checkpoint: its pin only keeps pages from being reused.
-    Leave,
-    Checkpoint,
+/// How much a write transaction is going to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Size {
+    /// What fits into memory.
+    Small,
+    /// Most of a store: LMDB is written directly, and everybody else waits until that is on the disk.
+    Whole,
 }
 
 pub(crate) enum Backend {
@@ -76,6 +90,15 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
+    /// Where the store was found.
+    pub(crate) fn place(&self) -> &Place {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.place(),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(rocks) => rocks.place(),
+        }
+    }
+
     /// The last committed transaction, of any process.
     pub(crate) fn last_txn(&self) -> u64 {
         match self {
@@ -85,29 +108,23 @@ impl Backend {
         }
     }
 
-    /// Opens a snapshot for `look`. A thread can have one only.
-    pub(crate) fn read<T>(&self, dir: &Path, look: impl FnOnce(ReadTxn<'_>) -> Result<T>) -> Result<T> {
+    /// Opens a snapshot for `look`.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(ReadTxn<'_>) -> Result<T>) -> Result<T> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.read(dir, look),
+            Backend::Lmdb(lmdb) => lmdb.read(look),
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => rocks.read(look),
         }
     }
 
-    pub(crate) fn write_txn(&self) -> Result<WriteTxn<'_>> {
+    pub(crate) fn write_txn(&self, size: Size) -> Result<WriteTxn<'_>> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.write_txn(),
+            Backend::Lmdb(lmdb) => match size {
+                Size::Small => lmdb.begin_append().map(WriteTxn::Append),
+                Size::Whole => lmdb.begin_whole().map(WriteTxn::Whole),
+            },
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => rocks.write_txn(),
-        }
-    }
-
-    /// Tells what an error of a write transaction is really about.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        match self {
-            Backend::Lmdb(lmdb) => lmdb.explain(error),
-            #[cfg(feature = "rocksdb")]
-            Backend::Rocks(_) => error,
         }
     }
 
@@ -120,24 +137,45 @@ impl Backend {
         }
     }
 
-    /// To be called before each write transaction. Returns whether maintenance is needed from now on that was not.
-    pub(crate) fn join(&self) -> Result<bool> {
+    /// Writes the first records of a new store. The caller is the only process that has it open.
+    pub(crate) fn create(&self, record: &StoreRecord, state: &StateRecord) -> Result<()> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.join(),
+            Backend::Lmdb(lmdb) => lmdb.create(record, &[(STATE_KEY, state.encode())]),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => Ok(rocks.join()),
+            Backend::Rocks(rocks) => {
+                let mut txn = rocks.write_txn()?;
+                txn.put(STORE_KEY, &record.encode(), &[])?;
+                txn.put(STATE_KEY, &state.encode(), &[])?;
+                txn.commit()?;
+                rocks.sync()
+            }
         }
     }
 
-    /// To be called after each commit, with an estimate of how many pages it dirtied; returns how many are not safe yet.
-    pub(crate) fn committed(&self, pages: u64) -> u64 {
+    /// Tells of the limit in bytes that is in force. To be called once, before anything is written.
+    pub(crate) fn set_limit(&self, max_bytes: Option<u64>) -> Result<()> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.committed(pages),
+            Backend::Lmdb(lmdb) => lmdb.set_limit(max_bytes),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => {
-                rocks.committed();
-                0
-            }
+            Backend::Rocks(_) => Ok(()),
+        }
+    }
+
+    /// Holds up a writer that is ahead of what can be done behind it. To be called before each write transaction.
+    pub(crate) fn pace(&self) -> Result<()> {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.pace(),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(_) => Ok(()),
+        }
+    }
+
+    /// To be called after each commit. Returns whether there was nothing to be done behind the writers before it.
+    pub(crate) fn committed(&self) -> bool {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.committed(),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(rocks) => rocks.committed(),
         }
     }
 
@@ -150,65 +188,66 @@ impl Backend {
         }
     }
 
-    /// Makes all that is committed safe from a power loss. Returns as [`join`](Self::join) does.
-    pub(crate) fn checkpoint(&self) -> Result<bool> {
+    /// Makes all that is committed safe from a power loss.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
         match self {
             Backend::Lmdb(lmdb) => lmdb.checkpoint(),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => rocks.sync().map(|()| false),
+            Backend::Rocks(rocks) => rocks.sync(),
         }
     }
 
-    pub(crate) fn checkpoint_due(&self, interval: Duration, pressed: bool) -> Due {
+    /// Does what is due behind the writers, a checkpoint if the last one is so long ago.
+    pub(crate) fn upkeep(&self, interval: Duration) -> Result<()> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.checkpoint_due(interval, pressed),
+            Backend::Lmdb(lmdb) => lmdb.upkeep(interval),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => rocks.sync_due(interval),
+            Backend::Rocks(rocks) => rocks.upkeep(interval),
         }
     }
 
-    /// Ends what [`join`](Self::join) began, if nothing was written since. The caller holds the write gate.
-    pub(crate) fn leave(&self) -> Result<()> {
+    /// How soon something may be due; `None` if nothing will be before the next commit.
+    pub(crate) fn rest(&self, interval: Duration) -> Option<Duration> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.leave(),
+            Backend::Lmdb(lmdb) => lmdb.rest(interval),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(rocks) => rocks.has_unsynced_writes().then_some(interval / 4),
+        }
+    }
+
+    /// To be held by who writes so many bytes, from before room is made for them until they are written.
+    pub(crate) fn room_lock(&self, bytes: u64) -> Result<Option<lmdb::SharedGuard<'_>>> {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.room_lock(bytes),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(_) => Ok(None),
+        }
+    }
+
+    /// Moves what is behind the writers to where it takes the least room, and gives back what is free.
+    pub(crate) fn make_room(&self) -> Result<()> {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.make_room(),
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(_) => Ok(()),
         }
     }
 
-    /// Estimated pages dirtied by this process since its last checkpoint began.
-    pub(crate) fn volume(&self) -> u64 {
+    /// Whether this process committed anything that may not be safe from a power loss.
+    pub(crate) fn has_unsynced_writes(&self) -> bool {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.volume(),
-            #[cfg(feature = "rocksdb")]
-            Backend::Rocks(_) => 0,
-        }
-    }
-
-    /// Whether checkpoints are to be made from time to time.
-    pub(crate) fn is_joined(&self) -> bool {
-        match self {
-            Backend::Lmdb(lmdb) => lmdb.is_joined(),
+            Backend::Lmdb(lmdb) => lmdb.has_unsynced_writes(),
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => rocks.has_unsynced_writes(),
         }
     }
 
-    /// Whether this process committed anything that no checkpoint has.
-    pub(crate) fn has_unrecorded_writes(&self) -> bool {
+    /// Leaves the files as they are best kept. The caller is the only process that has the store open.
+    pub(crate) fn close_alone(&self) -> Result<()> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.has_unrecorded_writes(),
+            Backend::Lmdb(lmdb) => lmdb.close_alone(),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => rocks.has_unsynced_writes(),
-        }
-    }
-
-    /// Records that the store was closed. The caller is the only process that has it open.
-    pub(crate) fn mark_clean(&self) -> Result<()> {
-        match self {
-            Backend::Lmdb(lmdb) => lmdb.mark_clean(),
-            #[cfg(feature = "rocksdb")]
-            Backend::Rocks(_) => Ok(()),
+            Backend::Rocks(rocks) => rocks.sync(),
         }
     }
 
@@ -221,12 +260,12 @@ impl Backend {
         }
     }
 
-    /// The regular look at what killed processes left behind.
-    pub(crate) fn tidy(&self) -> Result<()> {
+    /// How they are divided, where that can be told.
+    pub(crate) fn room(&self) -> Result<lmdb::Room> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.clear_stale_readers(),
+            Backend::Lmdb(lmdb) => lmdb.room(),
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(_) => Ok(()),
+            Backend::Rocks(_) => Ok(lmdb::Room::default()),
         }
     }
 
@@ -275,10 +314,7 @@ impl Backend {
 /// A snapshot of the records.
 #[derive(Clone, Copy)]
 pub(crate) enum ReadTxn<'t> {
-    Lmdb {
-        txn: &'t RoTxn<'t>,
-        tree: Tree,
-    },
+    Lmdb(lmdb::View<'t>),
     #[cfg(feature = "rocksdb")]
     Rocks(rocks::View<'t>),
 }
@@ -287,15 +323,16 @@ impl<'t> ReadTxn<'t> {
     /// The last transaction that the snapshot contains.
     pub(crate) fn id(&self) -> u64 {
         match self {
-            ReadTxn::Lmdb { txn, .. } => txn.id() as u64,
+            ReadTxn::Lmdb(view) => view.id(),
             #[cfg(feature = "rocksdb")]
             ReadTxn::Rocks(view) => view.id(),
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
         match self {
-            ReadTxn::Lmdb { txn, tree } => tree.get(txn, key).map_err(|e| lmdb_error(e, "reading")),
+            ReadTxn::Lmdb(view) => view.get(key),
             #[cfg(feature = "rocksdb")]
             ReadTxn::Rocks(view) => view.get(key),
         }
@@ -303,27 +340,19 @@ impl<'t> ReadTxn<'t> {
 
     /// Records from `from` on upwards, up to but without `to`.
     pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
-        match self {
-            ReadTxn::Lmdb { txn, tree } => {
-                let bounds = (Bound::Included(from), Bound::Excluded(to));
-                let records = tree.range(txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
-                Ok(Records::Lmdb(records))
-            }
-            #[cfg(feature = "rocksdb")]
-            ReadTxn::Rocks(view) => Ok(Records::Rocks(view.range(from, to, rocks::Direction::Up))),
-        }
+        self.records(from, to, Direction::Up)
     }
 
     /// Records from just below `to` on downwards, down to and with `from`.
     pub(crate) fn range_back(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
+        self.records(from, to, Direction::Down)
+    }
+
+    fn records(&self, from: &[u8], to: &[u8], direction: Direction) -> Result<Records<'t>> {
         match self {
-            ReadTxn::Lmdb { txn, tree } => {
-                let bounds = (Bound::Included(from), Bound::Excluded(to));
-                let records = tree.rev_range(txn, &bounds).map_err(|e| lmdb_error(e, "reading"))?;
-                Ok(Records::LmdbBack(records))
-            }
+            ReadTxn::Lmdb(view) => view.range(from, to, direction).map(Records::Lmdb),
             #[cfg(feature = "rocksdb")]
-            ReadTxn::Rocks(view) => Ok(Records::Rocks(view.range(from, to, rocks::Direction::Down))),
+            ReadTxn::Rocks(view) => Ok(Records::Rocks(view.range(from, to, direction))),
         }
     }
 
@@ -331,29 +360,24 @@ impl<'t> ReadTxn<'t> {
     /// all of a store is read: RocksDB's values are copies.
     pub(crate) fn nested<T>(&self, look: impl FnOnce(ReadTxn<'_>) -> T) -> T {
         match self {
-            ReadTxn::Lmdb { .. } => look(*self),
+            ReadTxn::Lmdb(_) => look(*self),
             #[cfg(feature = "rocksdb")]
             ReadTxn::Rocks(view) => view.nested(|view| look(ReadTxn::Rocks(view))),
         }
     }
 
-    /// Pages the records take, not counting free ones; 0 where that is not limited.
-    pub(crate) fn used_pages(&self) -> Result<u64> {
+    pub(crate) fn lmdb(&self) -> Option<&lmdb::View<'t>> {
         match self {
-            ReadTxn::Lmdb { txn, tree } => {
-                let stat = tree.stat(txn).map_err(|e| lmdb_error(e, "reading"))?;
-                Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64)
-            }
+            ReadTxn::Lmdb(view) => Some(view),
             #[cfg(feature = "rocksdb")]
-            ReadTxn::Rocks(_) => Ok(0),
+            ReadTxn::Rocks(_) => None,
         }
     }
 }
 
 /// Records on the way through a range.
 pub(crate) enum Records<'t> {
-    Lmdb(RoRange<'t, Bytes, Bytes>),
-    LmdbBack(RoRevRange<'t, Bytes, Bytes>),
+    Lmdb(lmdb::Records<'t>),
     #[cfg(feature = "rocksdb")]
     Rocks(rocks::Records<'t>),
 }
@@ -362,22 +386,18 @@ impl<'t> Iterator for Records<'t> {
     type Item = Result<(&'t [u8], &'t [u8])>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let record = match self {
+        match self {
             Records::Lmdb(records) => records.next(),
-            Records::LmdbBack(records) => records.next(),
             #[cfg(feature = "rocksdb")]
-            Records::Rocks(records) => return records.next(),
-        };
-        record.map(|record| record.map_err(|e| lmdb_error(e, "reading")))
+            Records::Rocks(records) => records.next(),
+        }
     }
 }
 
 /// A transaction that sees what it has written itself. Dropped without a commit, it changes nothing.
 pub(crate) enum WriteTxn<'a> {
-    Lmdb {
-        txn: RwTxn<'a>,
-        tree: Tree,
-    },
+    Append(lmdb::Append<'a>),
+    Whole(lmdb::Whole<'a>),
     #[cfg(feature = "rocksdb")]
     Rocks(rocks::Batch<'a>),
 }
@@ -385,43 +405,52 @@ pub(crate) enum WriteTxn<'a> {
 impl WriteTxn<'_> {
     /// A number that no committed transaction has, and none before did.
     pub(crate) fn id(&self) -> u64 {
-        match self {
-            WriteTxn::Lmdb { txn, .. } => txn.id() as u64,
-            #[cfg(feature = "rocksdb")]
-            WriteTxn::Rocks(batch) => batch.base().saturating_add(1),
-        }
+        self.base().saturating_add(1)
     }
 
     /// The last committed transaction before this one.
     pub(crate) fn base(&self) -> u64 {
         match self {
-            WriteTxn::Lmdb { txn, .. } => (txn.id() as u64).saturating_sub(1),
+            WriteTxn::Append(append) => append.base(),
+            WriteTxn::Whole(whole) => whole.base(),
             #[cfg(feature = "rocksdb")]
             WriteTxn::Rocks(batch) => batch.base(),
         }
     }
 
+    #[inline]
     pub(crate) fn view(&self) -> ReadTxn<'_> {
         match self {
-            WriteTxn::Lmdb { txn, tree } => ReadTxn::Lmdb { txn, tree: *tree },
+            WriteTxn::Append(append) => ReadTxn::Lmdb(append.view()),
+            WriteTxn::Whole(whole) => ReadTxn::Lmdb(whole.view()),
             #[cfg(feature = "rocksdb")]
             WriteTxn::Rocks(batch) => ReadTxn::Rocks(batch.view()),
+        }
+    }
+
+    /// Bytes of the tree that the records take, over all, if that is counted.
+    pub(crate) fn used_bytes(&self) -> Result<u64> {
+        match self {
+            WriteTxn::Append(append) => append.used_bytes(),
+            WriteTxn::Whole(whole) => whole.used_bytes(),
+            #[cfg(feature = "rocksdb")]
+            WriteTxn::Rocks(_) => Ok(0),
+        }
+    }
+
+    /// Whether the limit leaves room for an entry of so many bytes.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> Result<bool> {
+        match self {
+            WriteTxn::Append(append) => append.has_room_for(bytes),
+            _ => Ok(true),
         }
     }
 
     /// Writes a record whose value is `head` and `body`, one behind the other.
     pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         match self {
-            WriteTxn::Lmdb { txn, tree } => {
-                let put = match body {
-                    [] => tree.put(txn, key, head),
-                    body => tree.put_reserved(txn, key, head.len() + body.len(), |space| {
-                        std::io::Write::write_all(space, head)?;
-                        std::io::Write::write_all(space, body)
-                    }),
-                };
-                put.map_err(|e| lmdb_error(e, "writing"))
-            }
+            WriteTxn::Append(append) => append.put(key, head, body),
+            WriteTxn::Whole(whole) => whole.put(key, head, body),
             #[cfg(feature = "rocksdb")]
             WriteTxn::Rocks(batch) => {
                 batch.put(key, head, body);
@@ -430,34 +459,31 @@ impl WriteTxn<'_> {
         }
     }
 
-    /// Removes all records.
+    /// Removes all records. In a transaction for a whole store only.
     #[cfg(feature = "load")]
     pub(crate) fn clear(&mut self) -> Result<()> {
         match self {
-            WriteTxn::Lmdb { txn, tree } => tree.clear(txn).map_err(|e| lmdb_error(e, "writing")),
-            #[cfg(feature = "rocksdb")]
-            WriteTxn::Rocks(_) => Err(not_in_rocks()),
+            WriteTxn::Whole(whole) => whole.clear(),
+            _ => Err(not_in_rocks()),
         }
     }
 
-    /// Writes a record that sorts behind all others, without searching for its place.
+    /// Writes a record that sorts behind all others, without searching for its place. In a transaction for a whole store
+    /// only.
     #[cfg(feature = "load")]
     #[inline]
     pub(crate) fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         match self {
-            WriteTxn::Lmdb { txn, tree } => {
-                let put = tree.put_with_flags(txn, heed::PutFlags::APPEND, key, value);
-                put.map_err(|e| lmdb_error(e, "writing"))
-            }
-            #[cfg(feature = "rocksdb")]
-            WriteTxn::Rocks(_) => Err(not_in_rocks()),
+            WriteTxn::Whole(whole) => whole.append(key, value),
+            _ => Err(not_in_rocks()),
         }
     }
 
     /// Removes a record; whether it was there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         match self {
-            WriteTxn::Lmdb { txn, tree } => tree.delete(txn, key).map_err(|e| lmdb_error(e, "writing")),
+            WriteTxn::Append(append) => append.delete(key),
+            WriteTxn::Whole(whole) => whole.delete(key),
             #[cfg(feature = "rocksdb")]
             WriteTxn::Rocks(batch) => batch.delete(key),
         }
@@ -466,11 +492,8 @@ impl WriteTxn<'_> {
     /// Commits; returns what [`Backend::last_txn`] is from now on.
     pub(crate) fn commit(self) -> Result<u64> {
         match self {
-            WriteTxn::Lmdb { txn, .. } => {
-                let id = txn.id() as u64;
-                txn.commit().map_err(|e| lmdb_error(e, "committing"))?;
-                Ok(id)
-            }
+            WriteTxn::Append(append) => append.commit(),
+            WriteTxn::Whole(whole) => whole.commit(),
             #[cfg(feature = "rocksdb")]
             WriteTxn::Rocks(batch) => batch.commit(),
         }

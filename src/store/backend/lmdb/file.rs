@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::tree::check_trees;
+pub(crate) use self::tree::{check_trees, free_pages};
 use crate::error::{Error, Result};
 
 /// The first word of a meta body.
@@ -85,6 +85,7 @@ impl MetaBody {
         MetaBody(bytes)
     }
 
+    #[cfg(test)]
     pub(crate) fn as_bytes(&self) -> &[u8; META_BODY] {
         &self.0
     }

@@ -1,77 +1,418 @@
-//! LMDB as the backend: many processes write, and checkpoints make them safe from a power loss.
+//! LMDB as the backend: many processes write to a log they share, which is moved into LMDB in the background.
+//!
+//! ```text
+//! append -> log (segments, mapped by all) -> fold -> LMDB
+//! view   <- changes of the transaction, log, LMDB
+//! ```
+//!
+//! | file | concept |
+//! |---|---|
+//! | `append`, `whole` | the two kinds of transactions: one record in the log, or one commit of LMDB |
+//! | `snapshot`, `view`, `gaps` | what a reader sees, and how nobody disturbs it |
+//! | `fold`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
+//! | `room`, `reclaim`, `reserve` | what of the disk each part may take, and giving back what is free |
+//! | `segments`, `segment`, `segment_file`, `store_dir`, `position`, `replay` | the log: its files, its records, and finding its end |
+//! | `control`, `shared_lock`, `byte_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
+//! | `env`, `file` | LMDB itself, and what must be known of its format |
+//! | `new_data`, `rewrite` | data files that are made beside the present one, and then put in place |
+//! | `version_1` | what stores of the first format version are brought from |
 
-pub(in crate::store) mod boot;
-pub(in crate::store) mod checkpoint;
+mod append;
+pub(in crate::store) mod byte_lock;
+pub(in crate::store) mod control;
+mod durable;
 pub(in crate::store) mod env;
+pub(in crate::store) mod fault;
 pub(in crate::store) mod file;
-mod keeper;
-pub(in crate::store) mod leaving;
-pub(in crate::store) mod record;
-pub(in crate::store) mod recovery;
+mod fold;
+mod gaps;
+mod map;
+mod new_data;
+mod position;
+mod reclaim;
+mod replay;
+mod reserve;
+mod rewrite;
+mod room;
+mod segment;
+mod segment_file;
+mod segments;
+mod shared_lock;
+mod snapshot;
+mod store_dir;
+mod upkeep;
+pub(in crate::store) mod version_1;
+mod view;
+mod whole;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use heed::{RoTxn, WithTls};
+use arc_swap::ArcSwap;
 
-use self::checkpoint::{Checkpoints, Target};
-use self::env::{EnvSlot, LmdbSync, Tree, explain_short_write, lmdb_error, snapshot};
-use super::{Due, ReadTxn, WriteTxn};
+pub(crate) use self::append::Append;
+use self::control::{Control, ControlView};
+use self::env::{EnvSlot, Tree, Use, lmdb_error};
+use self::file::DataFile;
+use self::fold::Folded;
+use self::gaps::Gaps;
+use self::map::Mode;
+pub(in crate::store) use self::new_data::make_data;
+use self::position::{Point, Position};
+use self::replay::{Replayed, replay};
+pub(crate) use self::rewrite::Rewrite;
+pub(crate) use self::room::Room;
+use self::segments::Segments;
+pub(crate) use self::shared_lock::SharedGuard;
+use self::shared_lock::{SharedLock, Which};
+use self::store_dir::StoreDir;
+use self::upkeep::Upkeep;
+pub(crate) use self::view::{Records, View};
+pub(crate) use self::whole::Whole;
+use super::ReadTxn;
 use crate::error::{Error, Result};
+use crate::store::layout::{FOLD_KEY, STORE_KEY};
+use crate::store::locks::LockFile;
+use crate::store::place::Place;
+use crate::store::records::{LMDB_VERSION, StoreRecord};
+
+const DATA_NAME: &str = "data.mdb";
+/// Numbers of segments that nobody comes to: even without a pause it takes centuries.
+const LAST_NUMBER: u32 = 0xffff_0000;
 
 pub(crate) struct Lmdb {
-    // Dropped in this order: the pins, then the environment they are of.
-    checkpoints: Option<Checkpoints>,
     env: EnvSlot,
     tree: Tree,
     data: File,
-    /// Set when this process cannot write to the directory: then LMDB's lock file is not used, and any commit of
-    /// another process since the open makes reading unsafe.
-    lock_free: Option<u64>,
+    dir: StoreDir,
+    place: Place,
     page_size: u64,
+    access: Access,
+    /// What of the log this process has mapped. Replaced under `mapping`.
+    segments: ArcSwap<Segments>,
+    mapping: Mutex<()>,
+    gaps: Gaps,
+    /// Held by the thread that syncs the log.
+    syncing: Mutex<()>,
+    upkeep: Mutex<Upkeep>,
+    /// Whether this process has written anything since it last synced the log.
+    written: AtomicBool,
+    /// A transaction of LMDB that was found complete before whoever committed it said so.
+    unpublished: AtomicU64,
+    /// Whether something was written since the last look found nothing to do.
+    awake: AtomicBool,
+    /// The limit in bytes, 0 for none.
+    limit: OnceLock<u64>,
+    /// What the parts of the store are measured by, 0 for nothing.
+    measure: OnceLock<u64>,
+    /// Bytes of the data file that writers may fill.
+    map_size: u64,
+    /// Whether this process found out what was left.
+    is_first: bool,
+    /// Whether the file system cannot make holes in files.
+    no_holes: AtomicBool,
+    store_id: OnceLock<[u8; 16]>,
 }
 
+enum Access {
+    Shared(Box<Shared>),
+    Detached(Detached),
+}
+
+/// Taking part in what the processes share.
+struct Shared {
+    control: Control,
+    append: SharedLock,
+    gate: SharedLock,
+    room: SharedLock,
+}
+
+/// Reading a directory that this process cannot write to, while nobody else does.
+struct Detached {
+    control: Option<ControlView>,
+    token: u64,
+    /// The last transaction of LMDB.
+    txn: u64,
+    tail: Position,
+}
+
+/// How a process takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// As the only one, but for those that cannot write to the directory: it finds out what was left.
+    First,
+    Joining,
+    /// It cannot write to the directory.
+    Detached,
+}
+
+impl Part {
+    /// What part a process has that can write to the directory. The caller holds the lock under which stores are opened.
+    ///
+    /// `users` is marked by those who take part, which is not all that have the store open: who cannot write to the
+    /// directory keeps no control file alive, and what lies there can be from before a power loss. Nor must one be joined
+    /// that was put there while the others use another.
+    pub(in crate::store) fn find(dir: &Path, users: &LockFile) -> Result<Part> {
+        for look in 0.. {
+            match users.mark()? {
+                true => return Ok(Part::First),
+                // A process that ends lets go of its locks one after the other.
+                false if look < LOOKS && !control::is_in_use(dir)? => std::thread::sleep(BETWEEN_LOOKS),
+                false if look < LOOKS => return Ok(Part::Joining),
+                false => break,
+            }
+        }
+        Err(control::lost(dir))
+    }
+}
+
+/// Looks at whether a control file is in use, and the time between them.
+const LOOKS: u32 = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
 impl Lmdb {
-    /// Opens the environment in `dir`, whose data file was checked before.
-    pub(crate) fn open(dir: &Path, map_size: usize, sync: LmdbSync, lock_free: bool) -> Result<Lmdb> {
-        let (env, tree) = EnvSlot::open(dir, map_size, sync, lock_free)?;
-        let data = File::open(data_path(dir)).map_err(|e| Error::io("opening the data file", e))?;
-        let checkpoints = match lock_free {
-            true => None,
-            false => Some(Checkpoints::open(dir)?),
+    /// Opens the environment in `dir`, whose data file was checked before. The caller holds the lock under which stores are
+    /// opened.
+    pub(crate) fn open(dir: &Path, map_size: usize, part: Part) -> Result<Lmdb> {
+        let store_dir = StoreDir::open(dir)?;
+        let (access, (env, tree)) = match part {
+            Part::Detached => {
+                let opened = EnvSlot::open(dir, map_size, Use::ReadOnly)?;
+                let control = ControlView::open(&store_dir)?;
+                let token = control.as_ref().map_or(0, ControlView::token);
+                let tail = Position { segment: 0, offset: 0 };
+                let txn = opened.0.info().last_txn_id as u64;
+                (Access::Detached(Detached { control, token, txn, tail }), opened)
+            }
+            Part::First | Part::Joining => {
+                let control = Control::attach(&store_dir, part == Part::First)?;
+                let shared = Shared {
+                    control,
+                    append: SharedLock::new(Which::Append),
+                    gate: SharedLock::new(Which::Gate),
+                    room: SharedLock::new(Which::Room),
+                };
+                // The first to open it may write its meta pages, those who join do not: so nobody who joins has to wait
+                // for a fold.
+                let opened = EnvSlot::open(dir, map_size, Use::Shared)?;
+                (Access::Shared(Box::new(shared)), opened)
+            }
         };
-        Ok(Lmdb {
-            checkpoints,
-            lock_free: lock_free.then(|| env.info().last_txn_id as u64),
+        let data = fs::OpenOptions::new().read(true).write(part != Part::Detached).open(data_path(dir));
+        let data = data.map_err(|e| Error::io("opening the data file", e))?;
+        let nothing = Point { at: Position { segment: 0, offset: 0 }, checksum: 0 };
+        let mut lmdb = Lmdb {
             page_size: u64::from(env.unnamed_database_stat().page_size).max(1),
             env,
             tree,
+            place: Place::new(data_path(dir), &data)?,
             data,
-        })
+            dir: store_dir,
+            access,
+            // Of no transaction, so that the first snapshot looks.
+            segments: ArcSwap::from_pointee(Segments::new(0, nothing, Vec::new())),
+            mapping: Mutex::new(()),
+            gaps: Gaps::default(),
+            syncing: Mutex::new(()),
+            upkeep: Mutex::new(Upkeep::new()),
+            written: AtomicBool::new(false),
+            unpublished: AtomicU64::new(0),
+            awake: AtomicBool::new(false),
+            limit: OnceLock::new(),
+            measure: OnceLock::new(),
+            map_size: map_size as u64,
+            is_first: part == Part::First,
+            no_holes: AtomicBool::new(false),
+            store_id: OnceLock::new(),
+        };
+        match part {
+            Part::First => lmdb.begin()?,
+            Part::Joining => lmdb.learn_id(None)?,
+            Part::Detached => lmdb.look()?,
+        }
+        Ok(lmdb)
     }
 
-    pub(crate) fn env(&self) -> &EnvSlot {
-        &self.env
+    /// Finds the end of the log, and tells it to those who will join.
+    fn begin(&self) -> Result<()> {
+        let shared = self.shared()?;
+        let control = &shared.control;
+        let gate = shared.gate.lock(control)?;
+        fault::point("an opening begins alone");
+        control.newest().store(self.env.info().last_txn_id as u64, Ordering::SeqCst);
+        let folded = match self.recorded()? {
+            (Some(folded), _) => folded,
+            (None, store) => {
+                // One of version 1: from here on it is of this version, which programs of that one refuse.
+                let folded = Point::origin(self.env.info().last_txn_id as u64);
+                let store = store.map(|record| StoreRecord { version: LMDB_VERSION, ..record });
+                let mut records = vec![(FOLD_KEY, folded.encode().to_vec())];
+                records.extend(store.map(|record| (STORE_KEY, record.encode())));
+                self.commit_alone(control, &records)?;
+                folded
+            }
+        };
+        self.learn_id(None)?;
+        let found = match self.store_id.get() {
+            Some(id) => replay(&self.dir, folded, id, Mode::Shared)?,
+            // Not even made yet: whatever lies there is not its log.
+            None => Replayed::nothing(&self.dir, folded)?,
+        };
+        // The last commit to LMDB may not be on the disk, if its writer was killed. What is not needed any more according
+        // to it goes only once it is; who finds nothing like that need not wait.
+        if found.has_what_is_folded(folded.at) && !fault::breaks("what is open is settled") {
+            self.settle(control)?;
+        }
+        drop(gate);
+        fault::point("an opening has found the log");
+        for part in &found.parts {
+            part.segment.list_anew(part.end)?;
+        }
+        fault::point("an opening has listed the log");
+        let next = found.highest.max(found.end.at.segment).saturating_add(1);
+        if next > LAST_NUMBER {
+            return Err(Error::damaged("the numbers of the log are used up, as they never should be"));
+        }
+        // The last first, each for good: one that came back after a power loss would seem to go on from what is missing.
+        for number in found.others.iter().rev() {
+            segment_file::remove(&self.dir, *number)?;
+            let synced = self.dir.sync();
+            synced.map_err(|e| Error::io("syncing the store's directory", e))?;
+        }
+        let next = match fault::breaks("numbers are new") {
+            true => found.end.at.segment + u32::from(!found.parts.is_empty()),
+            false => next,
+        };
+        control.next_number().store(next, Ordering::SeqCst);
+        control.set_tail(found.end.at);
+        control.checksum().store(found.end.checksum, Ordering::SeqCst);
+        control.folded().store(folded.at.to_word(), Ordering::SeqCst);
+        // After a kill without a power loss what was found may not be on the disk.
+        let synced = if fault::breaks("what is found is not synced") { found.end.at } else { folded.at };
+        control.synced().store(synced.to_word(), Ordering::SeqCst);
+        control.logged().store(found.bytes, Ordering::SeqCst);
+        control.last_barrier().store(0, Ordering::SeqCst);
+        self.written.store(found.bytes > 0, Ordering::SeqCst);
+        if fault::breaks("what is found is not appended to") && !found.parts.is_empty() {
+            control.open_segment().store(found.end.at.segment, Ordering::SeqCst);
+        }
+        let txn = self.env.read_txn().map_err(|e| lmdb_error(e, "opening the store"))?;
+        self.note_tree(control, &self.tree.stat(&txn).map_err(|e| lmdb_error(e, "opening the store"))?);
+        let txn = txn.id() as u64;
+        self.segments.store(Arc::new(Segments::new(txn, folded, found.parts)));
+        fault::point("an opening has told of the log");
+        control.set_ready();
+        Ok(())
     }
 
-    pub(crate) fn tree(&self) -> Tree {
-        self.tree
+    /// Makes a list of what is in the log for this process alone.
+    fn look(&mut self) -> Result<()> {
+        let (folded, _) = self.recorded()?;
+        let txn = self.env.info().last_txn_id as u64;
+        let folded = folded.unwrap_or_else(|| Point::origin(txn));
+        self.learn_id(None)?;
+        let found = match self.store_id.get() {
+            Some(id) => replay(&self.dir, folded, id, Mode::Private)?,
+            None => Replayed::nothing(&self.dir, folded)?,
+        };
+        for part in &found.parts {
+            part.segment.list_anew(part.end)?;
+        }
+        if let Access::Detached(detached) = &mut self.access {
+            detached.tail = found.end.at;
+        }
+        self.segments.store(Arc::new(Segments::new(txn, folded, found.parts)));
+        Ok(())
     }
 
+    /// Up to where LMDB has the log, and its record of the store, while nobody writes.
+    fn recorded(&self) -> Result<(Option<Point>, Option<StoreRecord>)> {
+        let failed = |e| lmdb_error(e, "opening the store");
+        let txn = self.env.read_txn().map_err(failed)?;
+        let folded = self.tree.get(&txn, FOLD_KEY).map_err(failed)?.map(Point::decode).transpose()?;
+        let store = self.tree.get(&txn, STORE_KEY).map_err(failed)?.map(StoreRecord::decode).transpose()?;
+        Ok((folded, store))
+    }
+
+    fn learn_id(&self, made: Option<[u8; 16]>) -> Result<()> {
+        let id = match made {
+            Some(id) => Some(id),
+            None => match &self.access {
+                Access::Shared(shared) if self.store_id.get().is_none() => {
+                    // The record is written before anybody else can open the store, and its id never changes; so whatever
+                    // transaction is the newest has it.
+                    let pinned = self.pin(&shared.control)?;
+                    let record = self.tree.get(pinned.txn(), STORE_KEY);
+                    record.map_err(|e| lmdb_error(e, "opening the store"))?.and_then(StoreRecord::peek_id)
+                }
+                _ => self.recorded()?.1.map(|record| record.id),
+            },
+        };
+        if let Some(id) = id {
+            self.store_id.get_or_init(|| id);
+        }
+        Ok(())
+    }
+
+    fn store_id(&self) -> Result<&[u8; 16]> {
+        self.store_id.get().ok_or_else(|| Error::damaged("the store record is missing"))
+    }
+
+    /// Writes the first records of a new store. The caller is the only process, and holds the lock under which stores are
+    /// opened.
+    pub(crate) fn create(&self, record: &StoreRecord, others: &[(&[u8], Vec<u8>)]) -> Result<()> {
+        let control = &self.shared()?.control;
+        let mut records = vec![(STORE_KEY, record.encode())];
+        records.extend_from_slice(others);
+        fault::point("a new store is to be written");
+        self.commit_alone(control, &records)?;
+        fault::point("a new store is written");
+        self.learn_id(Some(record.id))
+    }
+
+    fn commit_alone(&self, control: &Control, records: &[(&[u8], Vec<u8>)]) -> Result<()> {
+        let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
+        for (key, value) in records {
+            self.tree.put(&mut txn, key, value).map_err(|e| lmdb_error(e, "writing"))?;
+        }
+        let id = txn.id() as u64;
+        let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
+        committed.map_err(|e| env::explain_short_write(e, &self.data))?;
+        self.publish(control, id)
+    }
+
+    /// To be called after each commit; whether there was nothing in the log before it.
+    pub(super) fn committed(&self) -> bool {
+        !self.awake.swap(true, Ordering::AcqRel)
+    }
+
+    fn shared(&self) -> Result<&Shared> {
+        match &self.access {
+            Access::Shared(shared) => Ok(shared),
+            Access::Detached(_) => Err(Error::ReadOnly { path: self.dir.path().to_owned() }),
+        }
+    }
+
+    /// The end of the log.
+    #[inline]
     pub(crate) fn last_txn(&self) -> u64 {
-        self.env.info().last_txn_id as u64
+        match &self.access {
+            Access::Shared(shared) => shared.control.token(),
+            Access::Detached(detached) => detached.tail.to_word(),
+        }
     }
 
-    pub(super) fn read<T>(&self, dir: &Path, look: impl FnOnce(ReadTxn<'_>) -> Result<T>) -> Result<T> {
-        let txn: RoTxn<'_, WithTls> =
-            snapshot(&self.env).map_err(|e| lmdb_error(e, "opening a read transaction"))?;
-        let result = look(ReadTxn::Lmdb { txn: &txn, tree: self.tree });
-        drop(txn);
-        match self.lock_free {
-            Some(opened_at) if opened_at != self.last_txn() => Err(Error::Busy {
-                path: dir.to_owned(),
+    pub(super) fn read<T>(&self, look: impl FnOnce(ReadTxn<'_>) -> Result<T>) -> Result<T> {
+        let snapshot = self.snapshot()?;
+        let result = look(ReadTxn::Lmdb(snapshot.view()));
+        drop(snapshot);
+        match &self.access {
+            Access::Detached(detached) if detached.is_disturbed(&self.env) => Err(Error::Busy {
+                path: self.dir.path().to_owned(),
                 detail: "it was written to while read without locks, from a directory this process cannot write to; \
                          open it again when the writers have closed it"
                     .into(),
@@ -80,111 +421,72 @@ impl Lmdb {
         }
     }
 
-    pub(super) fn write_txn(&self) -> Result<WriteTxn<'_>> {
-        let txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
-        Ok(WriteTxn::Lmdb { txn, tree: self.tree })
-    }
-
-    pub(super) fn explain(&self, error: Error) -> Error {
-        explain_short_write(error, &self.data)
-    }
-
-    fn target(&self) -> Target<'_> {
-        Target { env: &self.env, data: &self.data }
-    }
-
-    /// The checkpoints, unless this process can only read.
-    fn checkpoints(&self) -> Option<(&Checkpoints, Target<'_>)> {
-        Some((self.checkpoints.as_ref()?, self.target()))
+    /// Where the data file was found.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn is_read_only(&self) -> bool {
-        self.checkpoints.is_none()
+        matches!(self.access, Access::Detached(_))
     }
 
-    pub(super) fn join(&self) -> Result<bool> {
-        self.checkpoints().map_or(Ok(false), |(all, target)| all.join(target))
+    /// Whether this process has written anything that it has not synced.
+    pub(super) fn has_unsynced_writes(&self) -> bool {
+        self.written.load(Ordering::Acquire)
     }
 
-    pub(super) fn committed(&self, pages: u64) -> u64 {
-        self.checkpoints().map_or(0, |(all, _)| all.committed(pages))
-    }
-
+    /// Returns when a committed transaction is safe from a power loss.
     pub(super) fn wait_durable(&self, txn: u64) -> Result<()> {
-        self.checkpoints().map_or(Ok(()), |(all, target)| all.wait_durable(target, txn))
+        self.sync_up_to(Position::from_word(txn))
     }
 
-    pub(super) fn checkpoint(&self) -> Result<bool> {
-        self.checkpoints().map_or(Ok(false), |(all, target)| all.checkpoint(target))
-    }
-
-    pub(super) fn checkpoint_due(&self, interval: Duration, pressed: bool) -> Due {
-        self.checkpoints().map_or(Due::Nothing, |(all, target)| all.due(target, interval, pressed))
-    }
-
-    pub(super) fn leave(&self) -> Result<()> {
-        self.checkpoints().map_or(Ok(()), |(all, _)| all.leave())
-    }
-
-    pub(super) fn volume(&self) -> u64 {
-        self.checkpoints().map_or(0, |(all, _)| all.volume())
-    }
-
-    /// How far behind the newest snapshot this process's pin is, in transactions; 0 without a pin.
-    pub(crate) fn lag(&self) -> u64 {
-        self.checkpoints().map_or(0, |(all, target)| all.lag(target))
-    }
-
-    pub(super) fn is_joined(&self) -> bool {
-        self.checkpoints().is_some_and(|(all, _)| all.is_joined())
-    }
-
-    pub(super) fn has_unrecorded_writes(&self) -> bool {
-        self.checkpoints().is_some_and(|(all, _)| all.has_unrecorded_writes())
-    }
-
-    pub(super) fn mark_clean(&self) -> Result<()> {
-        self.checkpoints().map_or(Ok(()), |(all, target)| all.mark_clean(target))
-    }
-
-    /// As [`mark_clean`](Self::mark_clean), for a data file that is about to be replaced.
-    pub(crate) fn mark_replaceable(&self) -> Result<()> {
-        self.checkpoints().map_or(Ok(()), |(all, target)| all.mark_replaceable(target))
-    }
-
-    pub(super) fn file_bytes(&self) -> Result<u64> {
-        Ok(self.data.metadata().map_err(|e| Error::io("looking at the data file", e))?.len())
-    }
-
-    /// Gives back the reader slots of killed processes, whose snapshots keep pages from being reused.
-    pub(crate) fn clear_stale_readers(&self) -> Result<()> {
-        self.env.clear_stale_readers().map(drop).map_err(|e| lmdb_error(e, "checking readers"))
-    }
-
-    pub(crate) fn page_size(&self) -> u64 {
-        self.page_size
-    }
-
-    /// The number of the last page of the file that was ever used.
-    pub(crate) fn last_page(&self) -> u64 {
-        self.env.info().last_page_number as u64
-    }
-
-    pub(crate) fn map_size(&self) -> usize {
-        self.env.info().map_size
-    }
-
-    pub(crate) fn reader_slots(&self) -> u32 {
-        self.env.info().number_of_readers
-    }
-
-    /// Looks at all pages that the snapshot can reach, before LMDB is trusted with them.
-    pub(crate) fn check_pages(&self, snapshot: u64) -> Result<()> {
-        match file::meta_of(&self.data, snapshot)? {
-            Some(meta) => file::check_trees(&self.data, &meta),
-            // Two commits since the snapshot was opened: its meta page is gone, its pages are not.
-            None => Ok(()),
+    /// Returns when all that is committed is safe from a power loss.
+    pub(super) fn checkpoint(&self) -> Result<()> {
+        match &self.access {
+            Access::Shared(_) => self.sync(),
+            Access::Detached(_) => Ok(()),
         }
+    }
+
+    /// Moves the whole log into LMDB, so that nothing else has to be looked at. The caller is the only process, under the
+    /// lock under which stores are opened.
+    pub(super) fn close_alone(&self) -> Result<()> {
+        let shared = self.shared()?;
+        fault::point("the last to close begins");
+        let folded = self.fold_all();
+        match folded {
+            Ok(Folded::PutOff) => return self.sync(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, store = %self.dir.path().display(), "the log stays beside the data file");
+                return self.sync();
+            }
+        }
+        let control = &shared.control;
+        if control.tail().to_word() <= control.folded().load(Ordering::SeqCst) {
+            control.open_segment().store(0, Ordering::SeqCst);
+            fault::point("the last to close has folded");
+            for number in segment_file::list(&self.dir)? {
+                segment_file::remove(&self.dir, number)?;
+            }
+        }
+        self.keep_reserve(control)?;
+        self.written.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Bytes of the data file that writers may fill.
+    pub(crate) fn map_size(&self) -> usize {
+        self.map_size as usize
+    }
+
+    /// Looks at all that a snapshot can reach: the pages, before LMDB is trusted with them, and the records of the log.
+    pub(crate) fn check(&self, view: &View<'_>) -> Result<()> {
+        if let Some(meta) = file::meta_of(&self.data, view.lmdb_txn())? {
+            file::check_trees(&self.data, &meta)?;
+        }
+        // Else there were two commits since the snapshot was opened: its meta page is gone, its pages are not.
+        view.check_log()
     }
 
     /// Takes what was inherited over a fork out of use; the descriptors that are to be closed.
@@ -194,15 +496,85 @@ impl Lmdb {
     /// As of [`EnvSlot::abandon`].
     #[allow(unsafe_code)]
     pub(super) unsafe fn abandon(&self) -> Vec<RawFd> {
-        let mut inherited = vec![self.data.as_raw_fd()];
-        inherited.extend(self.checkpoints.as_ref().map(Checkpoints::abandon).unwrap_or_default());
+        // That of the control file was closed when the process was forked.
         // SAFETY: passed on to the caller.
         unsafe { self.env.abandon() };
-        inherited
+        vec![self.data.as_raw_fd(), self.dir.as_raw_fd()]
+    }
+}
+
+impl Detached {
+    /// Whether somebody has begun to write since.
+    fn is_disturbed(&self, env: &EnvSlot) -> bool {
+        env.info().last_txn_id as u64 != self.txn
+            || self.control.as_ref().is_some_and(|control| control.token() != self.token)
+    }
+}
+
+/// Refuses a directory with somebody else's LMDB file, before anything is made in it.
+pub(in crate::store) fn refuse_foreign(dir: &Path, map_size: usize) -> Result<()> {
+    if !data_path(dir).exists() || has_control(dir) || version_1::has_left(dir) {
+        return Ok(());
+    }
+    // This one could be a copy of ours without its side files.
+    match check_data(dir)? {
+        DataFile::Empty => Ok(()),
+        DataFile::Lmdb { .. } => {
+            let failed = |e| lmdb_error(e, "opening a read transaction");
+            let (env, tree) = EnvSlot::open(dir, map_size, Use::ReadOnly)?;
+            let txn = env.read_txn().map_err(failed)?;
+            // One that was being made when the power failed has but the second.
+            let is_ours =
+                [STORE_KEY, FOLD_KEY].into_iter().map(|key| tree.get(&txn, key).map(|found| found.is_some()));
+            match is_ours.collect::<heed::Result<Vec<bool>>>().map_err(failed)?.contains(&true) {
+                true => Ok(()),
+                false => Err(Error::Foreign {
+                    path: dir.to_owned(),
+                    detail: "an LMDB database of another program".into(),
+                }),
+            }
+        }
+    }
+}
+
+/// Whether there is a file by which processes of this version tell each other what they do.
+pub(in crate::store) fn has_control(dir: &Path) -> bool {
+    dir.join(control::NAME).exists()
+}
+
+/// Refuses a log whose data file is not there, or empty: what it goes on from is lost, and it must not be, too.
+pub(in crate::store) fn refuse_lone_log(dir: &Path) -> Result<()> {
+    match segment_file::list(&StoreDir::open(dir)?)?.first() {
+        Some(number) => Err(Error::damaged(format!(
+            "the data file is missing or empty, but not its log; put it back, or remove the files \"log-*\" (the first is \
+             {:?}) to begin anew",
+            segment_file::name(*number)
+        ))),
+        None => Ok(()),
+    }
+}
+
+pub(in crate::store) fn check_data(dir: &Path) -> Result<DataFile> {
+    let path = data_path(dir);
+    let failed = |e| Error::io("opening the data file", e);
+    // Opening a pipe would wait for somebody at the other end.
+    if !fs::metadata(&path).map_err(failed)?.is_file() {
+        return Err(Error::damaged("the data file is not a file"));
+    }
+    let file = File::open(&path).map_err(failed)?;
+    file::check(&path, &file)
+}
+
+/// Spares the next open a look at all pages of a file that is shorter than its last page. The caller is alone.
+pub(in crate::store) fn complete(dir: &Path, newest: &file::MetaBody) {
+    let file = fs::OpenOptions::new().write(true).open(data_path(dir));
+    let done = file.map_err(|e| Error::io("opening the data file", e));
+    if let Err(error) = done.and_then(|file| file::complete(&file, newest)) {
+        tracing::debug!(%error, "the data file stays shorter than its last page");
     }
 }
 
 /// The path of the data file in a store's directory.
 pub(crate) fn data_path(dir: &Path) -> PathBuf {
-    dir.join("data.mdb")
+    dir.join(DATA_NAME)
 }

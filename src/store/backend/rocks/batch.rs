@@ -1,16 +1,12 @@
 //! A write transaction: changes are kept in memory, where the transaction sees them, and written as one batch.
 
-use std::collections::BTreeMap;
-
 use bumpalo::Bump;
 use rocksdb::{Snapshot, WriteBatch};
 
 use super::records::View;
 use super::{Rocks, rocks_error};
 use crate::error::Result;
-
-/// What a transaction has written (`Some`) and removed (`None`).
-pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+use crate::store::backend::changes::Changes;
 
 pub(crate) struct Batch<'a> {
     rocks: &'a Rocks,
@@ -23,7 +19,7 @@ impl<'a> Batch<'a> {
     /// Begins a transaction. The caller sees to it that there is only one.
     pub(super) fn new(rocks: &'a Rocks) -> Batch<'a> {
         let snapshot = Snapshot::new(&rocks.db);
-        Batch { rocks, snapshot, changes: Changes::new(), arena: Bump::new() }
+        Batch { rocks, snapshot, changes: Changes::default(), arena: Bump::new() }
     }
 
     /// The last commit before this one.
@@ -36,13 +32,13 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) {
-        self.changes.insert(key.to_vec(), Some([head, body].concat()));
+        self.changes.put(key, head, body);
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         let was_there = self.view().get(key)?.is_some();
         if was_there {
-            self.changes.insert(key.to_vec(), None);
+            self.changes.delete(key);
         }
         Ok(was_there)
     }
@@ -50,7 +46,7 @@ impl<'a> Batch<'a> {
     /// Appends the changes to the log and makes them seen. A killed process loses nothing of it from then on.
     pub(crate) fn commit(self) -> Result<u64> {
         let mut batch = WriteBatch::default();
-        for (key, value) in &self.changes {
+        for (key, value) in self.changes.iter() {
             match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),

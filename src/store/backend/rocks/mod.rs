@@ -20,14 +20,15 @@ use bumpalo::Bump;
 use rocksdb::{DB, Snapshot};
 
 pub(crate) use self::batch::Batch;
-pub(crate) use self::records::{Direction, Records, View};
+pub(crate) use self::records::{Records, View};
 use self::token::Token;
-use super::Due;
+pub(crate) use self::token::path as token_path;
 use super::{ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::store::forked_exit;
 use crate::store::locks::LockFile;
+use crate::store::place::Place;
 use crate::store::sync::lock;
 
 /// Held exclusively by the process that writes.
@@ -149,18 +150,20 @@ impl Rocks {
         }
     }
 
+    /// Where the store was found.
+    pub(super) fn place(&self) -> &Place {
+        self.token.place()
+    }
+
     pub(super) fn is_read_only(&self) -> bool {
         matches!(self.role, Role::Secondary { .. })
     }
 
-    /// Whether there is something to sync from now on that was not before.
-    pub(super) fn join(&self) -> bool {
-        !self.has_unsynced_writes()
-    }
-
-    pub(super) fn committed(&self) {
-        if let Role::Primary { written, .. } = &self.role {
-            written.store(true, Ordering::Release);
+    /// Returns whether there is something to sync from now on that was not before.
+    pub(super) fn committed(&self) -> bool {
+        match &self.role {
+            Role::Primary { written, .. } => !written.swap(true, Ordering::AcqRel),
+            Role::Secondary { .. } => false,
         }
     }
 
@@ -180,14 +183,15 @@ impl Rocks {
         }
     }
 
-    pub(super) fn sync_due(&self, interval: Duration) -> Due {
+    /// Syncs the log if that was long enough ago.
+    pub(super) fn upkeep(&self, interval: Duration) -> Result<()> {
         match &self.role {
             Role::Primary { synced, .. }
                 if self.has_unsynced_writes() && lock(synced).elapsed() >= interval =>
             {
-                Due::Checkpoint
+                self.sync()
             }
-            _ => Due::Nothing,
+            _ => Ok(()),
         }
     }
 

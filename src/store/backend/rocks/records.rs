@@ -3,9 +3,10 @@
 use bumpalo::Bump;
 use rocksdb::{DB, DBRawIterator, ReadOptions, Snapshot};
 
-use super::batch::Changes;
 use super::rocks_error;
 use crate::error::Result;
+use crate::store::backend::changes::{self, Changes};
+use crate::store::backend::merged::{Direction, Merged};
 
 /// What a transaction sees.
 ///
@@ -43,7 +44,7 @@ impl<'t> View<'t> {
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<&'t [u8]>> {
         if let Some(changed) = self.changes.and_then(|changes| changes.get(key)) {
-            return Ok(changed.as_deref());
+            return Ok(changed);
         }
         let found = match self.snapshot {
             Some(snapshot) => snapshot.get_pinned(key),
@@ -66,97 +67,65 @@ impl<'t> View<'t> {
             Direction::Up => stored.seek_to_first(),
             Direction::Down => stored.seek_to_last(),
         }
-        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
-        let changed = match self.changes {
-            // An empty range, or one that is none, is an error to a map.
-            Some(changes) if from < to => Some(changes.range::<[u8], _>(bounds)),
-            _ => None,
-        };
-        Records { stored, changed, next_change: None, direction, arena: self.arena, failed: false }.primed()
+        let changed = Changed { changes: self.changes.map(|changes| changes.range(from, to)), direction };
+        let stored = Stored { stored, direction, arena: self.arena, failed: false };
+        Records(Merged::new(stored, changed, direction))
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Up,
-    Down,
 }
 
 /// Records on the way through a range: those of the database and those changed since, merged.
-pub(crate) struct Records<'t> {
-    stored: DBRawIterator<'t>,
-    changed: Option<std::collections::btree_map::Range<'t, Vec<u8>, Option<Vec<u8>>>>,
-    next_change: Option<(&'t [u8], Option<&'t [u8]>)>,
-    direction: Direction,
-    arena: &'t Bump,
-    failed: bool,
-}
-
-impl<'t> Records<'t> {
-    fn primed(mut self) -> Records<'t> {
-        self.next_change = self.pull_change();
-        self
-    }
-
-    fn pull_change(&mut self) -> Option<(&'t [u8], Option<&'t [u8]>)> {
-        let changed = self.changed.as_mut()?;
-        let next = match self.direction {
-            Direction::Up => changed.next(),
-            Direction::Down => changed.next_back(),
-        };
-        next.map(|(key, value)| (key.as_slice(), value.as_deref()))
-    }
-
-    fn step(&mut self) {
-        match self.direction {
-            Direction::Up => self.stored.next(),
-            Direction::Down => self.stored.prev(),
-        }
-    }
-}
+pub(crate) struct Records<'t>(Merged<'t, Stored<'t>, Changed<'t>>);
 
 impl<'t> Iterator for Records<'t> {
     type Item = Result<(&'t [u8], &'t [u8])>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let stored = self.stored.key();
-            let (stored_first, same) = match (stored, self.next_change) {
-                (None, None) => {
-                    let ended = self.stored.status();
-                    return match ended {
-                        Err(error) if !self.failed => {
-                            self.failed = true;
-                            Some(Err(rocks_error(error, "reading")))
-                        }
-                        _ => None,
-                    };
-                }
-                (Some(_), None) => (true, false),
-                (None, Some(_)) => (false, false),
-                (Some(stored), Some((changed, _))) => {
-                    let before = match self.direction {
-                        Direction::Up => stored < changed,
-                        Direction::Down => stored > changed,
-                    };
-                    (before, stored == changed)
-                }
-            };
-            if stored_first {
-                let key = &*self.arena.alloc_slice_copy(stored.unwrap_or_default());
-                let value = &*self.arena.alloc_slice_copy(self.stored.value().unwrap_or_default());
-                self.step();
-                return Some(Ok((key, value)));
-            }
-            // A change stands in the place of the record it is of.
-            if same {
-                self.step();
-            }
-            let change = self.next_change.take();
-            self.next_change = self.pull_change();
-            if let Some((key, Some(value))) = change {
-                return Some(Ok((key, value)));
-            }
+        self.0.next()
+    }
+}
+
+struct Changed<'t> {
+    changes: Option<changes::Changed<'t>>,
+    direction: Direction,
+}
+
+impl<'t> Iterator for Changed<'t> {
+    type Item = (&'t [u8], Option<&'t [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let changes = self.changes.as_mut()?;
+        match self.direction {
+            Direction::Up => changes.next(),
+            Direction::Down => changes.next_back(),
         }
+    }
+}
+
+struct Stored<'t> {
+    stored: DBRawIterator<'t>,
+    direction: Direction,
+    arena: &'t Bump,
+    failed: bool,
+}
+
+impl<'t> Iterator for Stored<'t> {
+    type Item = Result<(&'t [u8], &'t [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some((key, value)) = self.stored.item() else {
+            return match self.stored.status() {
+                Err(error) if !self.failed => {
+                    self.failed = true;
+                    Some(Err(rocks_error(error, "reading")))
+                }
+                _ => None,
+            };
+        };
+        let record = (&*self.arena.alloc_slice_copy(key), &*self.arena.alloc_slice_copy(value));
+        match self.direction {
+            Direction::Up => self.stored.next(),
+            Direction::Down => self.stored.prev(),
+        }
+        Some(Ok(record))
     }
 }

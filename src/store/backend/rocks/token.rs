@@ -4,15 +4,21 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::store::place::Place;
 
 const NAME: &str = "token";
 
 /// Eight bytes, little endian, in a file of their own. Read and written whole, which the kernel does not tear apart.
 pub(super) struct Token {
     file: File,
+    place: Place,
+}
+
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
 }
 
 impl Token {
@@ -26,7 +32,7 @@ impl Token {
             }
             _ => Error::io("opening the file \"token\"", e),
         })?;
-        Ok(Token { file })
+        Ok(Token { place: Place::new(path(dir), &file)?, file })
     }
 
     pub(super) fn read(&self) -> Result<u64> {
@@ -38,6 +44,10 @@ impl Token {
     pub(super) fn write(&self, token: u64) -> Result<()> {
         let written = self.file.write_all_at(&token.to_le_bytes(), 0);
         written.map_err(|e| Error::io("writing the file \"token\"", e))
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn as_raw_fd(&self) -> RawFd {

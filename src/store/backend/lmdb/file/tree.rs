@@ -29,23 +29,22 @@ const WORD: usize = 8;
 ///
 /// [`Error::Damaged`], naming the first page found wrong.
 pub(crate) fn check_trees(file: &File, meta: &MetaBody) -> Result<()> {
-    check_snapshot(file, meta)?;
-    let page_size = meta.page_size();
-    let len = file.metadata().map_err(|e| Error::io("looking up the size of the data file", e))?.len();
-    // Not from the meta page alone: a damaged one must not make us allocate.
-    let pages = (len / u64::from(page_size)).min(meta.last_page() + 1);
-    let mut walk = Walk {
-        file,
-        meta,
-        page_size,
-        pages,
-        used: vec![0; (pages / 64 + 1) as usize],
-        free_beyond_file: HashSet::new(),
-        free: Vec::new(),
-    };
+    let mut walk = Walk::new(file, meta)?;
     walk.tree(Tree::Free, &meta.free())?;
     walk.tree(Tree::Main, &meta.main())?;
     walk.free_pages()
+}
+
+/// The pages that this snapshot does not use and lists as free. The caller keeps the snapshot's pages from being reused
+/// meanwhile. Reads the tree of free pages alone.
+///
+/// # Errors
+///
+/// [`Error::Damaged`].
+pub(crate) fn free_pages(file: &File, meta: &MetaBody) -> Result<Vec<u64>> {
+    let mut walk = Walk::new(file, meta)?;
+    walk.tree(Tree::Free, &meta.free())?;
+    Ok(walk.free)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,7 +119,24 @@ struct Count {
     entries: u64,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(file: &'a File, meta: &'a MetaBody) -> Result<Walk<'a>> {
+        check_snapshot(file, meta)?;
+        let page_size = meta.page_size();
+        let len = file.metadata().map_err(|e| Error::io("looking up the size of the data file", e))?.len();
+        // Not from the meta page alone: a damaged one must not make us allocate.
+        let pages = (len / u64::from(page_size)).min(meta.last_page() + 1);
+        Ok(Walk {
+            file,
+            meta,
+            page_size,
+            pages,
+            used: vec![0; (pages / 64 + 1) as usize],
+            free_beyond_file: HashSet::new(),
+            free: Vec::new(),
+        })
+    }
+
     fn tree(&mut self, tree: Tree, db: &Db) -> Result<()> {
         let mut count = Count::default();
         let mut last_key: Option<Vec<u8>> = None;

@@ -1,0 +1,87 @@
+//! What a transaction has changed so far, kept in memory until it commits.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::{Bound, Range};
+
+use smallvec::SmallVec;
+
+/// All keys but names of namespaces are that short, so a change of one allocates nothing of its own.
+type Key = SmallVec<[u8; 32]>;
+
+/// Changes by key: a value that was written, or `None` for a record that was removed.
+#[derive(Default)]
+pub(crate) struct Changes {
+    by_key: BTreeMap<Key, Option<Range<usize>>>,
+    values: Vec<u8>,
+}
+
+/// Changes in the order of their keys.
+pub(crate) struct Changed<'t> {
+    range: Option<btree_map::Range<'t, Key, Option<Range<usize>>>>,
+    values: &'t [u8],
+}
+
+impl Changes {
+    /// What became of a record; `None` if nothing has.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        self.by_key.get(key).map(|value| self.value(value))
+    }
+
+    /// Writes a record whose value is `head` and `body`, one behind the other.
+    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) {
+        let start = self.values.len();
+        self.values.reserve(head.len() + body.len());
+        self.values.extend_from_slice(head);
+        self.values.extend_from_slice(body);
+        self.by_key.insert(Key::from_slice(key), Some(start..self.values.len()));
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.by_key.insert(Key::from_slice(key), None);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        self.by_key.iter().map(|(key, value)| (key.as_slice(), self.value(value)))
+    }
+
+    /// Changes from `from` up to but without `to`.
+    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Changed<'_> {
+        // An empty range, or one that is none, is an error to a map.
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        let range = (from < to).then(|| self.by_key.range::<[u8], _>(bounds));
+        Changed { range, values: &self.values }
+    }
+
+    fn value(&self, range: &Option<Range<usize>>) -> Option<&[u8]> {
+        range.clone().map(|range| self.values.get(range).unwrap_or_default())
+    }
+}
+
+impl<'t> Changed<'t> {
+    fn shown(&self, change: (&'t Key, &'t Option<Range<usize>>)) -> (&'t [u8], Option<&'t [u8]>) {
+        let (key, value) = change;
+        (key.as_slice(), value.clone().map(|range| self.values.get(range).unwrap_or_default()))
+    }
+}
+
+impl<'t> Iterator for Changed<'t> {
+    type Item = (&'t [u8], Option<&'t [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let change = self.range.as_mut()?.next()?;
+        Some(self.shown(change))
+    }
+}
+
+impl DoubleEndedIterator for Changed<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let change = self.range.as_mut()?.next_back()?;
+        Some(self.shown(change))
+    }
+}

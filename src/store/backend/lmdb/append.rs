@@ -1,0 +1,459 @@
+//! A write: a transaction whose changes are appended to the log as one record.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::control::Control;
+use super::map::Mode;
+use super::position::{Point, Position};
+use super::replay::replay;
+use super::room::{DISK, MAP, backlog};
+use super::segment::{Change, HEADER, Segment, Shape, record_len};
+use super::segment_file;
+use super::shared_lock::SharedGuard;
+use super::snapshot::Snapshot;
+use super::view::View;
+use super::{Lmdb, Shared, reserve};
+use crate::error::{Error, Result};
+use crate::store::backend::changes::Changes;
+use crate::store::layout::kind;
+use crate::store::sync::lock;
+
+/// The size of a segment after a quiet time, and the factor by which they grow while much is written.
+const FIRST_SEGMENT: u32 = 256 << 10;
+const GROWTH: u32 = 4;
+/// Room on the disk that is left for folding what only removes.
+const ROOM_TO_FOLD: u64 = 256 << 10;
+
+pub(crate) struct Append<'a> {
+    // Ended in this order: the snapshot, then the lock.
+    snapshot: Snapshot<'a>,
+    _lock: SharedGuard<'a>,
+    lmdb: &'a Lmdb,
+    shared: &'a Shared,
+    changes: Changes,
+    /// Bytes by which the changes let the tree grow. Counted in stores with a limit only.
+    grown: i64,
+    /// Whether it writes any entries.
+    adds: bool,
+}
+
+impl<'a> Append<'a> {
+    /// The last commit before this one.
+    pub(crate) fn base(&self) -> u64 {
+        self.snapshot.tail().to_word()
+    }
+
+    pub(crate) fn view(&self) -> View<'_> {
+        self.snapshot.view().with(&self.changes)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
+        if self.lmdb.is_counted() {
+            let old = self.view().get(key)?.map_or(0, |old| room_in_tree(key, old.len()));
+            self.grown += room_in_tree(key, head.len() + body.len()) - old;
+        }
+        self.adds |= key.first() == Some(&kind::ENTRY);
+        self.changes.put(key, head, body);
+        Ok(())
+    }
+
+    /// Removes a record; whether it was there.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let Some(old) = self.view().get(key)?.map(<[u8]>::len) else { return Ok(false) };
+        self.grown -= room_in_tree(key, old);
+        self.changes.delete(key);
+        Ok(true)
+    }
+
+    /// Bytes that the store takes, where that is counted: the tree as of the last fold, what it will grow by, and the log.
+    pub(crate) fn used_bytes(&self) -> Result<u64> {
+        if !self.lmdb.is_counted() {
+            return Ok(0);
+        }
+        let control = &self.shared.control;
+        let tree = self.snapshot.view().used_pages()? * self.lmdb.page_size;
+        let pending = control
+            .grown()
+            .load(Ordering::Relaxed)
+            .wrapping_sub(control.folded_grown().load(Ordering::Relaxed));
+        Ok(tree.saturating_add_signed(pending as i64 + self.grown) + backlog(control))
+    }
+
+    /// Whether the limit leaves room for so many bytes in the log, and in the data file while they are still in the log.
+    pub(crate) fn has_room_for(&self, bytes: u64) -> Result<bool> {
+        let Some(limit) = self.lmdb.limit().filter(|_| self.lmdb.is_large(bytes)) else { return Ok(true) };
+        // With the lock held nobody else can take it. What is in the log already will take as much in the data file.
+        let twice = 2 * (bytes + LARGE_BESIDE) + backlog(&self.shared.control);
+        Ok(self.lmdb.file_bytes()?.saturating_add(twice) <= limit)
+    }
+
+    /// Appends the changes. A killed process loses nothing of it from then on. Returns the new end of the log.
+    pub(crate) fn commit(self) -> Result<u64> {
+        self.check_map()?;
+        let Append { snapshot, _lock, lmdb, shared, changes, grown, adds } = self;
+        let tail = snapshot.tail();
+        let append = || {
+            let changes_of = changes.iter().map(|(key, value)| Change { key, value });
+            let at = lmdb.append(shared, tail, changes_of, changes.len(), adds)?;
+            if grown != 0 {
+                shared.control.grown().fetch_add(grown as u64, Ordering::Relaxed);
+            }
+            lmdb.written.store(true, Ordering::Release);
+            Ok(at.to_word())
+        };
+        match append() {
+            Err(Error::DiskFull { .. }) => {}
+            done => {
+                drop(snapshot);
+                return done;
+            }
+        }
+        // Folding frees room, and is not to be waited for with the lock held.
+        drop(snapshot);
+        drop(_lock);
+        lmdb.make_room_on_disk(shared)?;
+        let _lock = shared.append.lock(&shared.control)?;
+        lmdb.mend(shared)?;
+        let snapshot = lmdb.snapshot()?;
+        match snapshot.tail() == tail {
+            true => append(),
+            // Somebody was faster, and what the transaction has read may not be so any more.
+            false => Err(Error::DiskFull { context: "making room in the log" }),
+        }
+    }
+
+    /// Refuses what would fill the map, before there is no room left to fold.
+    fn check_map(&self) -> Result<()> {
+        let map = self.lmdb.map_size;
+        if !self.adds
+            || self.grown <= 0
+            || self.lmdb.measure().is_none()
+            || self.used_bytes()? < map / 100 * 95
+        {
+            return Ok(());
+        }
+        Err(map_full(map))
+    }
+}
+
+/// What a large record takes beside its value.
+const LARGE_BESIDE: u64 = 16 << 10;
+
+pub(super) fn map_full(map_size: u64) -> Error {
+    Error::StoreFull {
+        limit: map_size,
+        detail: "its data file has reached map_size; remove entries, or open it with a larger map_size"
+            .into(),
+    }
+}
+
+/// By about how many bytes a change lets the tree grow, of a record that had a value of some length.
+pub(super) fn growth(change: &Change<'_>, old: Option<usize>) -> i64 {
+    let room = |value: Option<usize>| value.map_or(0, |len| room_in_tree(change.key, len));
+    room(change.value.map(<[u8]>::len)) - room(old)
+}
+
+/// About how many bytes a record takes in LMDB's tree, with the room that is free in its leaf, or the pages of its own that
+/// a large one gets.
+fn room_in_tree(key: &[u8], value: usize) -> i64 {
+    const PAGE: usize = 4096;
+    const NODE: usize = 10;
+    let bytes = NODE + key.len() + value;
+    let room = match bytes > PAGE / 2 {
+        true => NODE + key.len() + 8 + (value + 16).next_multiple_of(PAGE),
+        false => bytes + bytes / 2,
+    };
+    room as i64
+}
+
+impl Lmdb {
+    /// Begins a transaction: the only one, in all processes, until it ends.
+    pub(in crate::store::backend) fn begin_append(&self) -> Result<Append<'_>> {
+        let shared = self.shared()?;
+        let guard = shared.append.lock(&shared.control)?;
+        super::fault::point("the lock for writing is held");
+        self.mend(shared)?;
+        let snapshot = self.snapshot()?;
+        let changes = Changes::default();
+        Ok(Append { snapshot, _lock: guard, lmdb: self, shared, changes, grown: 0, adds: false })
+    }
+
+    /// Makes good what a holder of the append lock left that did not come to its end. The caller holds the lock.
+    pub(super) fn mend(&self, shared: &Shared) -> Result<()> {
+        shared.control.check_poison()?;
+        match shared.control.appending().load(Ordering::Acquire) {
+            0 => Ok(()),
+            _ => self.resume(shared),
+        }
+    }
+
+    /// Rolls the log forward over a record that was complete, and goes on in a new segment, so that nothing is written over
+    /// what the former holder may have begun.
+    #[cold]
+    fn resume(&self, shared: &Shared) -> Result<()> {
+        let control = &shared.control;
+        let tail = control.tail();
+        let (from, folded) = {
+            let snapshot = self.snapshot()?;
+            let segments = snapshot.segments();
+            let ended = segments.view(tail).parts().find(|(segment, ..)| segment.number == tail.segment);
+            let checksum = match ended {
+                Some((segment, ..)) => segment.checksum_at(tail.offset),
+                None => (segments.folded.at == tail).then_some(segments.folded.checksum),
+            };
+            let checksum =
+                checksum.ok_or_else(|| Error::damaged("the end of the log is not where it should be"))?;
+            (Point { at: tail, checksum }, segments.folded.at)
+        };
+        let found = replay(&self.dir, from, self.store_id()?, Mode::Shared)?;
+        super::fault::point("what a killed writer left is found");
+        tracing::info!(store = %self.dir.path().display(), bytes = found.bytes, "a writer was killed; its last record is complete or left out");
+        control.next_number().fetch_max(found.highest.saturating_add(1), Ordering::SeqCst);
+        control.checksum().store(found.end.checksum, Ordering::SeqCst);
+        control.logged().fetch_add(found.bytes, Ordering::SeqCst);
+        control.open_segment().store(0, Ordering::SeqCst);
+        if !control.is_in_barrier() {
+            control.set_tail(found.end.at);
+            super::fault::point("what a killed writer left is taken in");
+            control.appending().store(0, Ordering::SeqCst);
+            return Ok(());
+        }
+        control.move_barrier(found.end.at);
+        super::fault::point("what a killed writer left is taken in");
+        // A transaction may have been committed to LMDB directly, or may not: no snapshot from before may pass for one
+        // from after it.
+        if folded == tail {
+            control.last_barrier().store(folded.to_word(), Ordering::SeqCst);
+        }
+        // It may not be on the disk, and what follows builds on it.
+        self.sync_data(control)?;
+        // So that all there is of the log is mapped.
+        let tail = self.snapshot()?.tail();
+        self.append(shared, tail, std::iter::empty(), 0, false).map(drop)
+    }
+
+    /// Appends a record, and moves the tail behind it. The caller holds the append lock and has looked at the log up to the
+    /// tail.
+    pub(super) fn append<'c>(
+        &self,
+        shared: &Shared,
+        tail: Position,
+        changes: impl Iterator<Item = Change<'c>> + Clone,
+        count: usize,
+        adds: bool,
+    ) -> Result<Position> {
+        let control = &shared.control;
+        let too_large = || Error::invalid("transaction", "one transaction can write two gigabytes at most");
+        let len = record_len(changes.clone()).ok_or_else(too_large)?;
+        let before = control.appending().swap(1, Ordering::SeqCst);
+        let (segment, from) = match self.room_for(shared, tail, len, count, adds) {
+            Ok(room) => room,
+            Err(error) => {
+                // Nothing was begun.
+                control.appending().store(before, Ordering::SeqCst);
+                return Err(error);
+            }
+        };
+        super::fault::point("there is room for a record");
+        let checksum = segment.append(from.at.offset, len, from.checksum, changes);
+        let end = Position { segment: segment.number, offset: from.at.offset + len };
+        control.checksum().store(checksum, Ordering::Release);
+        control.logged().fetch_add(len.into(), Ordering::Relaxed);
+        super::fault::point("the tail is to be moved");
+        control.set_tail(end);
+        super::fault::point("the tail is moved");
+        control.appending().store(0, Ordering::Release);
+        Ok(end)
+    }
+
+    /// The segment that a record goes into, and where. What it costs to begin a new one is little if it was made ahead.
+    pub(super) fn room_for(
+        &self,
+        shared: &Shared,
+        tail: Position,
+        len: u32,
+        changes: usize,
+        adds: bool,
+    ) -> Result<(Arc<Segment>, Point)> {
+        let control = &shared.control;
+        let checksum = control.checksum().load(Ordering::Acquire);
+        let previous = Point { at: tail, checksum };
+        let number = control.open_segment().load(Ordering::Acquire);
+        let open = self.segments.load().newest().filter(|segment| segment.number == number).cloned();
+        if let Some(segment) = open {
+            let from = match tail.segment == number {
+                true => previous,
+                false => {
+                    let at = Position { segment: number, offset: HEADER };
+                    Point { at, checksum: segment.seed() }
+                }
+            };
+            if segment.has_room(from.at.offset, len, changes) {
+                return Ok((segment, from));
+            }
+        }
+        let segment = Arc::new(self.begin_segment(shared, previous, (len, changes), adds)?);
+        let _mapping = lock(&self.mapping);
+        self.segments.store(Arc::new(self.segments.load().with(segment.clone())));
+        control.open_segment().store(segment.number, Ordering::SeqCst);
+        super::fault::point("a segment is begun");
+        let at = Position { segment: segment.number, offset: HEADER };
+        let seed = segment.seed();
+        Ok((segment, Point { at, checksum: seed }))
+    }
+
+    fn begin_segment(
+        &self,
+        shared: &Shared,
+        previous: Point,
+        (len, changes): (u32, usize),
+        adds: bool,
+    ) -> Result<Segment> {
+        let control = &shared.control;
+        match control.full().load(Ordering::Relaxed) {
+            // What room there is is needed to remove something.
+            DISK if adds => return Err(Error::DiskFull { context: "moving the log into the data file" }),
+            MAP if adds => return Err(map_full(self.map_size)),
+            _ => {}
+        }
+        let shape = self.next_shape(control);
+        let bigger = shape.size.saturating_mul(GROWTH).min(self.largest_segment());
+        let prepared = control.prepared().swap(0, Ordering::AcqRel);
+        let fits = |shape: Shape| shape.takes(len, changes);
+        if prepared != 0 {
+            let found = segment_file::open(&self.dir, prepared, Mode::Shared).and_then(|file| {
+                let size = file.metadata().map_err(|e| Error::io("looking at the log", e))?.len();
+                Ok((file, Shape::of_size(size as u32)))
+            });
+            match found {
+                // One with a lower number than another that was begun, and maybe given up, would not be found again.
+                Ok((file, shape)) if prepared > control.begun().load(Ordering::Relaxed) && fits(shape) => {
+                    control.begun().store(prepared, Ordering::SeqCst);
+                    control.segment_size().store(bigger, Ordering::Relaxed);
+                    return Segment::begin(&file, prepared, shape, previous, self.store_id()?);
+                }
+                _ => segment_file::remove(&self.dir, prepared)?,
+            }
+        }
+        let shape = match fits(shape) {
+            true => shape,
+            false => Shape::for_record(len, changes).ok_or_else(|| {
+                Error::invalid("transaction", "one transaction can write two gigabytes at most")
+            })?,
+        };
+        let (file, number, shape) = self.create_segment(control, shape, fits, adds)?;
+        super::fault::point("a segment is made");
+        control.begun().fetch_max(number, Ordering::SeqCst);
+        control.segment_size().store(bigger, Ordering::Relaxed);
+        Segment::begin(&file, number, shape, previous, self.store_id()?)
+    }
+
+    /// Makes a file for the next segment, on a disk that is nearly full a smaller one that takes the record as well.
+    fn create_segment(
+        &self,
+        control: &Control,
+        mut shape: Shape,
+        fits: impl Fn(Shape) -> bool,
+        adds: bool,
+    ) -> Result<(File, u32, Shape)> {
+        if adds {
+            self.keep_reserve(control)?;
+        }
+        loop {
+            // What is in the log needs room in the data file before that of the log is free. What removes can be folded
+            // with little.
+            let smaller = Shape::of_size(shape.size / GROWTH);
+            let can_be_smaller = smaller.size < shape.size && fits(smaller);
+            let to_fold = match adds {
+                true => (backlog(control) + u64::from(shape.size)) * 3 / 2 + 2 * ROOM_TO_FOLD,
+                false if can_be_smaller => ROOM_TO_FOLD,
+                false => 0,
+            };
+            if self.dir.free_bytes() >= to_fold + u64::from(shape.size) {
+                let number = control.next_number().fetch_add(1, Ordering::SeqCst);
+                match segment_file::create(&self.dir, number, shape.size) {
+                    Err(Error::DiskFull { .. }) => {}
+                    made => return Ok((made?, number, shape)),
+                }
+            }
+            if can_be_smaller {
+                shape = smaller;
+            } else if adds || !reserve::give(&self.dir, shape.size, self.reserve_size())? {
+                return Err(Error::DiskFull { context: "making room in the log" });
+            }
+        }
+    }
+
+    fn next_shape(&self, control: &Control) -> Shape {
+        let size = control.segment_size().load(Ordering::Relaxed);
+        Shape::of_size(size.max(FIRST_SEGMENT).min(self.largest_segment()))
+    }
+
+    /// Makes the next segment ahead, so that no writer has to wait for it, if the present one is half full.
+    pub(super) fn prepare_segment(&self, control: &Control) -> Result<()> {
+        let segments = self.segments.load();
+        let tail = control.tail();
+        let number = control.open_segment().load(Ordering::Acquire);
+        let half_full = segments.newest().is_some_and(|segment| {
+            segment.number == number && tail.segment == number && segment.is_half_full(tail.offset)
+        });
+        if !half_full || control.prepared().load(Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        let shape = self.next_shape(control);
+        if control.full().load(Ordering::Relaxed) != 0 || !segment_file::is_affordable(&self.dir, shape.size)
+        {
+            return Ok(());
+        }
+        let number = control.next_number().fetch_add(1, Ordering::SeqCst);
+        segment_file::create(&self.dir, number, shape.size)?;
+        super::fault::point("a segment is made ahead");
+        let kept = control.prepared().compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);
+        match kept {
+            Ok(_) => Ok(()),
+            Err(_) => segment_file::remove(&self.dir, number),
+        }
+    }
+
+    /// Ends the present segment, if it is larger than the first one after a quiet time is to be.
+    pub(super) fn seal_if_large(&self, shared: &Shared, tail: Position) -> Result<()> {
+        let control = &shared.control;
+        control.segment_size().store(FIRST_SEGMENT, Ordering::Relaxed);
+        self.seal_if_above(shared, tail, FIRST_SEGMENT.min(self.largest_segment()))
+    }
+
+    /// Ends the present segment, if it is larger than it may be and nothing was written since `tail`.
+    pub(super) fn seal_if_above(&self, shared: &Shared, tail: Position, most: u32) -> Result<()> {
+        let control = &shared.control;
+        let open = control.open_segment().load(Ordering::Acquire);
+        let is_large = self
+            .segments
+            .load()
+            .newest()
+            .is_some_and(|segment| segment.number == open && segment.size() > most);
+        let is_ahead = control.prepared().load(Ordering::Acquire) != 0;
+        if !is_large && !is_ahead {
+            return Ok(());
+        }
+        let Some(_lock) = shared.append.try_lock(control)? else { return Ok(()) };
+        self.mend(shared)?;
+        if control.tail() == tail {
+            if is_large {
+                control.open_segment().store(0, Ordering::SeqCst);
+                super::fault::point("a segment is ended");
+            }
+            self.drop_prepared(control)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the segment that was made ahead.
+    pub(super) fn drop_prepared(&self, control: &Control) -> Result<()> {
+        match control.prepared().swap(0, Ordering::AcqRel) {
+            0 => Ok(()),
+            number => segment_file::remove(&self.dir, number),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Making the data file of a new store: it gets its name when all of it is on the disk. LMDB would write its first pages
+//! under that name, and of these a power loss can leave any part, which nothing could tell from damage.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::data_path;
+use super::position::Point;
+use super::rewrite::Rewrite;
+use super::store_dir::StoreDir;
+use crate::error::{Error, Result};
+
+/// Where the file is made.
+const MAKING: &str = "create.tmp";
+
+/// Puts a data file into a directory that says nothing but where the log begins. The caller is the only process.
+pub(in crate::store) fn make_data(dir: &Path, map_size: usize) -> Result<()> {
+    let making = dir.join(MAKING);
+    forget(&making)?;
+    let made = make(dir, &making, map_size);
+    let forgotten = forget(&making);
+    made.and(forgotten)
+}
+
+fn make(dir: &Path, making: &Path, map_size: usize) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let failed = |e| Error::io("making the data file", e);
+    fs::DirBuilder::new().mode(0o700).create(making).map_err(failed)?;
+    let new = Rewrite::with_map_size(making, map_size)?;
+    new.batch().finish(&Point::origin(0).encode())?;
+    new.sync()?;
+    fs::rename(data_path(making), data_path(dir)).map_err(failed)?;
+    StoreDir::open(dir)?.sync().map_err(failed)
+}
+
+fn forget(making: &Path) -> Result<()> {
+    match fs::remove_dir_all(making) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing an unfinished data file", e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,87 @@
+//! Writing a data file anew, for a copy of a store or in its place.
+
+use std::path::Path;
+
+use heed::{Env, PutFlags, RwTxn, WithTls};
+
+use super::Lmdb;
+use super::env::{EnvSlot, Tree, Use, lmdb_error};
+use crate::error::Result;
+use crate::store::layout::FOLD_KEY;
+
+const CONTEXT: &str = "writing a copy of the store";
+/// Bytes of records that are written in one transaction, which keeps its pages in memory.
+const AT_ONCE: usize = 16 << 20;
+
+/// A new data file, which nobody else knows of.
+pub(crate) struct Rewrite {
+    tree: Tree,
+    env: EnvSlot,
+}
+
+/// Records on their way into a new data file. Dropped before the end, what was written stays in part.
+pub(crate) struct Batch<'a> {
+    env: &'a Env<WithTls>,
+    tree: Tree,
+    txn: Option<RwTxn<'a>>,
+    bytes: usize,
+}
+
+impl Rewrite {
+    /// Makes a data file in a directory, with as large a map as another one has.
+    pub(crate) fn new(like: &Lmdb, dir: &Path) -> Result<Rewrite> {
+        Rewrite::with_map_size(dir, like.map_size())
+    }
+
+    pub(super) fn with_map_size(dir: &Path, map_size: usize) -> Result<Rewrite> {
+        let (env, tree) = EnvSlot::open(dir, map_size, Use::Copy)?;
+        Ok(Rewrite { tree, env })
+    }
+
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch { env: &self.env, tree: self.tree, txn: None, bytes: 0 }
+    }
+
+    /// Returns when all is on the disk.
+    pub(crate) fn sync(self) -> Result<()> {
+        self.env.force_sync().map_err(|e| lmdb_error(e, "syncing the copy"))
+    }
+}
+
+impl Batch<'_> {
+    /// Writes a record that sorts behind all others that were written.
+    pub(crate) fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(key, value, PutFlags::APPEND)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write(key, value, PutFlags::empty())
+    }
+
+    fn write(&mut self, key: &[u8], value: &[u8], flags: PutFlags) -> Result<()> {
+        if self.bytes > AT_ONCE {
+            self.commit()?;
+        }
+        self.bytes += key.len() + value.len();
+        super::fault::point("a record is copied");
+        let txn = match &mut self.txn {
+            Some(txn) => txn,
+            none => none.insert(self.env.write_txn().map_err(|e| lmdb_error(e, CONTEXT))?),
+        };
+        self.tree.put_with_flags(txn, flags, key, value).map_err(|e| lmdb_error(e, CONTEXT))
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.bytes = 0;
+        match self.txn.take() {
+            Some(txn) => txn.commit().map_err(|e| lmdb_error(e, CONTEXT)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes up to where the records have the log, and commits.
+    pub(crate) fn finish(mut self, log_end: &[u8]) -> Result<()> {
+        self.put(FOLD_KEY, log_end)?;
+        self.commit()
+    }
+}
