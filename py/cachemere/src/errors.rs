@@ -1,5 +1,6 @@
 //! From the engine's errors to the classes of `cachemere.errors`.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use cachemere::Error;
@@ -23,8 +24,30 @@ pub(crate) fn missing(key: &Bound<'_, PyAny>) -> PyErr {
     raise(key.py(), "MissingKeyError", (key,))
 }
 
+thread_local! {
+    /// What a handler of a signal raised while the engine waited.
+    static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Lets Ctrl-C, and whatever a handler of a signal raises, end the waits of the engine.
+pub(crate) fn hear_signals() {
+    cachemere::ask_while_waiting(|| match Python::try_attach(|py| py.check_signals()) {
+        Some(Err(error)) => {
+            RAISED.set(Some(error));
+            true
+        }
+        _ => false,
+    });
+}
+
+/// What a handler of a signal raised, if that is why the engine does not wait any longer.
+fn raised_meanwhile(error: &Error) -> Option<PyErr> {
+    let raised = RAISED.take();
+    raised.filter(|_| matches!(error, Error::Interrupted))
+}
+
 pub(crate) fn from_engine(error: Error) -> PyErr {
-    raise_as(class_of(&error), told(&error))
+    raised_meanwhile(&error).unwrap_or_else(|| raise_as(class_of(&error), told(&error)))
 }
 
 fn class_of(error: &Error) -> &'static str {
@@ -39,6 +62,7 @@ fn class_of(error: &Error) -> &'static str {
         _ if error.is_store_full() => "StoreFullError",
         _ if error.is_disk_full() => "DiskFullError",
         _ if error.is_closed() => "ClosedError",
+        _ if error.is_gone() => "StoreGoneError",
         _ if error.is_read_only() => "ReadOnlyError",
         _ if error.is_unsupported_file_system() => "UnsupportedFileSystemError",
         _ if error.is_busy() => "BusyError",
@@ -50,6 +74,9 @@ fn class_of(error: &Error) -> &'static str {
 
 /// What went wrong at opening a store, of which the engine does not always say which.
 pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
+    if let Some(raised) = raised_meanwhile(&error) {
+        return raised;
+    }
     let (class, message) = (class_of(&error), told(&error));
     let path = path.display().to_string();
     if message.contains(&path) {

@@ -31,6 +31,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::collect();
+    errors::hear_signals();
     module.add_class::<store::Store>()?;
     module.add_class::<store::Version>()?;
     module.add_class::<scanner::Scanner>()?;

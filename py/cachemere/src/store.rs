@@ -380,6 +380,18 @@ impl Store {
         Ok(lead.map(Lead::new))
     }
 
+    /// An error if what is computed now could not be kept, because the store is not at its path any more.
+    fn check_place(&self, py: Python<'_>) -> PyResult<()> {
+        let cache = self.cache(py)?;
+        detached(py, || cache.check_place())
+    }
+
+    /// Whether what was opened is not at its path any more.
+    #[getter]
+    fn is_gone(&self) -> bool {
+        self.cache.get().is_some_and(|cache| cache.check_place().is_err_and(|error| error.is_gone()))
+    }
+
     /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
     fn recall<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let py = key.py();
@@ -513,11 +525,23 @@ impl Store {
         ))
     }
 
-    /// Hits, misses, hits in memory, entries, bytes of the file, evictions, expirations.
-    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64, u64, u64)> {
+    /// Hits, misses, hits in memory, entries, bytes of the files, evictions, expirations; and of the bytes those of the
+    /// records, of the log, and what is free.
+    fn counts(&self, py: Python<'_>) -> PyResult<[u64; 10]> {
         let cache = self.cache(py)?;
         let s = detached(py, || cache.stats())?;
-        Ok((s.hits, s.misses, s.front_hits, s.entries, s.file_bytes, s.evictions, s.expirations))
+        Ok([
+            s.hits,
+            s.misses,
+            s.front_hits,
+            s.entries,
+            s.file_bytes,
+            s.evictions,
+            s.expirations,
+            s.record_bytes,
+            s.log_bytes,
+            s.free_bytes,
+        ])
     }
 
     fn sweep(&self, py: Python<'_>) -> PyResult<u64> {

@@ -21,7 +21,7 @@ def test_a_store_says_what_it_was_made_with(path: Path) -> None:
     with Cache(path, max_bytes=16 << 20, max_entries=500, compression=True) as cache:
         cache["k"] = 1
         store = cache.describe()
-    assert (store.backend, store.format_version, store.cipher, store.max_bytes) == ("lmdb", 1, None, 16 << 20)
+    assert (store.backend, store.format_version, store.cipher, store.max_bytes) == ("lmdb", 2, None, 16 << 20)
     assert before - 0.001 <= store.created <= time.time() and len(bytes.fromhex(store.id)) == 16
     assert store.namespaces == (NamespaceInfo("default", 1, "python", "python", "zstd", 500),)
     with PersistDict[str, Any](path, namespace="own", value_serializer=repr, value_unserializer=eval) as d:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -14,47 +15,60 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache
-from cachemere._options import Options
 
 HOUSEKEEPER = "cachemere.store.housekeeper"
 
 
 @contextmanager
 def no_file_may_be_written() -> Iterator[None]:
+    """Until something has tried to."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    tried: list[int] = []
+    before = signal.signal(signal.SIGXFSZ, lambda number, frame: tried.append(number))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
         yield
+        until = time.monotonic() + 60
+        while not tried:
+            assert time.monotonic() < until, "nothing was written in the background"
+            time.sleep(0.05)
+        # When it is tried again, it has been told of the first time.
+        tried.clear()
+        until = time.monotonic() + 2
+        while not tried and time.monotonic() < until:
+            time.sleep(0.05)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-def with_a_failed_checkpoint(path: Path) -> Cache:
-    """A cache whose background thread has just failed to make a checkpoint."""
+def with_a_failed_round(path: Path) -> Cache:
+    """A cache whose background thread has just failed to move the log into the data file."""
     cache = Cache(path)
-    cache._made = Options(path, checkpoint_interval=0.05).open(None)
     cache["k"] = 1
     with no_file_may_be_written():
-        time.sleep(0.5)
+        pass
     return cache
 
 
-def heard_of_checkpoints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if "a checkpoint failed" in record.getMessage()]
+def heard_of_failures(path: Path, caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Of this store: others can be open too."""
+    told = [record for record in caplog.records if str(path) in record.getMessage()]
+    return [record for record in told if "upkeep of the log failed" in record.getMessage()]
 
 
 def test_a_failure_in_the_background_is_logged_by_the_next_operation(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache = with_a_failed_checkpoint(path)
-    assert heard_of_checkpoints(caplog) == []
+    cache = with_a_failed_round(path)
+    assert heard_of_failures(path, caplog) == []
     assert cache["k"] == 1
-    found = heard_of_checkpoints(caplog)
+    found = heard_of_failures(path, caplog)
     assert [(record.name, record.levelno) for record in found] == [(HOUSEKEEPER, logging.WARNING)]
     assert "no space left" in found[0].getMessage() and str(path) in found[0].getMessage()
     caplog.clear()
     assert cache["k"] == 1
-    assert heard_of_checkpoints(caplog) == [], "it is said once"
+    assert heard_of_failures(path, caplog) == [], "it is said once"
     cache.close()
 
 
@@ -62,10 +76,10 @@ def test_what_the_logger_does_not_want_is_not_kept(path: Path, caplog: pytest.Lo
     logger = logging.getLogger("cachemere")
     logger.setLevel(logging.ERROR)
     try:
-        cache = with_a_failed_checkpoint(path)
+        cache = with_a_failed_round(path)
         logger.setLevel(logging.DEBUG)
         assert cache["k"] == 1
-        assert heard_of_checkpoints(caplog) == []
+        assert heard_of_failures(path, caplog) == []
         cache.close()
     finally:
         logger.setLevel(logging.NOTSET)
@@ -76,23 +90,22 @@ def test_a_level_that_changes_is_noticed(path: Path, caplog: pytest.LogCaptureFi
     logger.setLevel(logging.ERROR)
     try:
         cache = Cache(path)
-        cache._made = Options(path, checkpoint_interval=0.05).open(None)
         cache["k"] = 1
         logger.setLevel(logging.WARNING)
         time.sleep(1.1)
         for number in range(40):
             cache[number] = number
         with no_file_may_be_written():
-            time.sleep(0.5)
+            pass
         assert cache[1] == 1
-        assert len(heard_of_checkpoints(caplog)) == 1
+        assert len(heard_of_failures(path, caplog)) == 1
         cache.close()
     finally:
         logger.setLevel(logging.NOTSET)
 
 
 def test_a_handler_may_use_the_cache(path: Path) -> None:
-    cache = with_a_failed_checkpoint(path)
+    cache = with_a_failed_round(path)
 
     class Keeper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -102,14 +115,14 @@ def test_a_handler_may_use_the_cache(path: Path) -> None:
     logging.getLogger("cachemere").addHandler(keeper)
     try:
         assert cache["k"] == 1
-        assert "a checkpoint failed" in cache[HOUSEKEEPER]
+        assert "upkeep of the log failed" in cache[HOUSEKEEPER]
     finally:
         logging.getLogger("cachemere").removeHandler(keeper)
     cache.close()
 
 
 def test_a_handler_that_is_interrupted_interrupts_the_operation(path: Path) -> None:
-    cache = with_a_failed_checkpoint(path)
+    cache = with_a_failed_round(path)
 
     class Interrupted(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -131,11 +144,11 @@ def test_a_handler_that_fails_fails_no_operation(path: Path) -> None:
 import logging, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from test_logging import with_a_failed_checkpoint
+from test_logging import with_a_failed_round
 class Failing(logging.Handler):
     def emit(self, record):
         raise RuntimeError("the handler's own")
-cache = with_a_failed_checkpoint(Path({str(path)!r}))
+cache = with_a_failed_round(Path({str(path)!r}))
 logging.getLogger("cachemere").addHandler(Failing())
 print(cache.get("k"))
 cache.close()
@@ -146,17 +159,17 @@ cache.close()
 
 
 def test_a_forked_child_does_not_repeat_its_parents_messages(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache = with_a_failed_checkpoint(path)
+    cache = with_a_failed_round(path)
     child = os.fork()
     if child == 0:
         found = False
         try:
-            found = cache["k"] == 1 and not heard_of_checkpoints(caplog)
+            found = cache["k"] == 1 and not heard_of_failures(path, caplog)
         finally:
             os._exit(0 if found else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert cache["k"] == 1
-    assert len(heard_of_checkpoints(caplog)) == 1
+    assert len(heard_of_failures(path, caplog)) == 1
     cache.close()
 
 

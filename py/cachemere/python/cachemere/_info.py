@@ -75,12 +75,18 @@ class Stats:
     memory_hits: int
     #: Entries that are not expired.
     entries: int
-    #: Bytes of the data file, all namespaces together.
+    #: Bytes that the files take on the disk, all namespaces together.
     file_bytes: int
     #: Entries this process removed over a limit.
     evictions: int
     #: Expired entries this process removed.
     expirations: int
+    #: Those of the bytes that the entries take in the data file, with what lists them and the room left in their pages.
+    record_bytes: int
+    #: Those that the log takes, from which entries are moved into the data file.
+    log_bytes: int
+    #: Those that the data file takes beside: used again, and given back to the file system when nothing is written.
+    free_bytes: int
 
 
 @dataclass(frozen=True)

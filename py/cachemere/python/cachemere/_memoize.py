@@ -199,5 +199,10 @@ def _default_cache(types: tuple[type, ...]) -> Cache:
     from .cache import default_path, open
 
     which = default_path(), types
+    made = _defaults.get(which)
+    if made is not None and made._store.is_gone:
+        # The directory was removed: nobody has a handle to open it again.
+        _defaults.pop(which, None)
+        made = None
     # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
-    return _defaults.get(which) or _defaults.setdefault(which, open(which[0], types=types))
+    return made or _defaults.setdefault(which, open(which[0], types=types))

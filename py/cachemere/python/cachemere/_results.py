@@ -103,9 +103,10 @@ class Results:
         """
         try:
             mode = self._prepare()
-            if mode == "refresh" or (is_fresh and mode != "replay"):
-                return None
             store = self.cache._store
+            if mode == "refresh" or (is_fresh and mode != "replay"):
+                store.check_place()
+                return None
             while True:
                 found = self.recall(key)
                 if found is not None:
@@ -194,6 +195,7 @@ class Results:
                 await asyncio.get_running_loop().run_in_executor(None, store.open_now)
             mode = self._prepare()
             if mode == "refresh" or (is_fresh and mode != "replay"):
+                store.check_place()
                 return Flight(None, None)
             found = self.recall(key)
             if found is not None:

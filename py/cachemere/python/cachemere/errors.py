@@ -30,6 +30,7 @@ __all__ = [
     "ReadOnlyError",
     "ReplayMissError",
     "StoreFullError",
+    "StoreGoneError",
     "StoreIOError",
     "TamperedError",
     "UnsafeValueError",
@@ -117,6 +118,10 @@ class DiskFullError(CacheError, OSError):
 
 class ClosedError(CacheError, ValueError):
     """The handle was closed."""
+
+
+class StoreGoneError(CacheError, OSError):
+    """What was opened was removed, renamed or replaced since, and is not at its path any more. Open it again."""
 
 
 class ReadOnlyError(CacheError, PermissionError):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def contents(directory: Path) -> dict[str, bytes | None]:
-    """Every file below a directory with its bytes, `None` for a directory; of LMDB's lock file, that it is there.
+    """Every file below a directory with its bytes, `None` for a directory; of the control file, that it is there.
 
-    The reader table in that one is written by whoever looks into a store, even to refuse it.
+    That one is written by whoever looks into a store, even to refuse it.
     """
     return {
-        str(place.relative_to(directory)): None if place.is_dir() or place.name == "lock.mdb" else place.read_bytes()
+        str(place.relative_to(directory)): None if place.is_dir() or place.name == "control" else place.read_bytes()
         for place in directory.rglob("*")
     }
 

@@ -30,22 +30,27 @@ def store(path: Path) -> Path:
 def test_stats_shows_files_and_namespaces(store: Path) -> None:
     lines = ok("stats", store).out.splitlines()
     assert lines[0] == f"store      {store}"
-    assert lines[1] == "backend    LMDB, format 1, not encrypted"
+    assert lines[1] == "backend    LMDB, format 2, not encrypted"
     assert re.fullmatch(r"made       \d+ (s|min) ago", lines[2])
-    assert re.match(r"on disk    [\d.]+ KiB \(checkpoint .*data\.mdb", lines[3])
-    assert ok("stats", store).table()[5] == ["ENTRIES", "AT MOST", "OLDEST", "NEWEST", "COMPRESSION", "NAMESPACE"]
-    rows = [(line.split()[0], line.split()[1], line.split()[-2], line.split()[-1]) for line in lines[6:]]
+    assert re.match(r"on disk    [\d.]+ KiB \(control [\d.]+ KiB, data\.mdb [\d.]+ KiB\)$", lines[3])
+    assert re.fullmatch(r"of that    entries [\d.]+ KiB, free [\d.]+ (KiB|B)", lines[4])
+    assert ok("stats", store).table()[6] == ["ENTRIES", "AT MOST", "OLDEST", "NEWEST", "COMPRESSION", "NAMESPACE"]
+    rows = [(line.split()[0], line.split()[1], line.split()[-2], line.split()[-1]) for line in lines[7:]]
     assert rows == [("0", "-", "none", "brief"), ("3", "-", "zstd", "default"), ("3", "-", "none", "other")]
 
     shown = ok("stats", store, "--json").json()
     assert (shown["path"], shown["backend"], shown["encrypted"], shown["entries"]) == (str(store), "lmdb", False, 6)
-    assert (shown["format_version"], shown["cipher"], shown["max_bytes"]) == (1, None, None)
+    assert (shown["format_version"], shown["cipher"], shown["max_bytes"]) == (2, None, None)
     assert (
         time.time() - 60 < shown["created"] <= shown["namespaces"][1]["oldest"]
         and len(bytes.fromhex(shown["id"])) == 16
     )
-    assert {file["name"]: file["bytes"] for file in shown["files"]}["data.mdb"] == (store / "data.mdb").stat().st_size
+    assert {file["name"]: file["bytes"] for file in shown["files"]} == {
+        name: (store / name).stat().st_blocks * 512 for name in ("control", "data.mdb")
+    }
     assert shown["bytes_on_disk"] == sum(file["bytes"] for file in shown["files"])
+    data = (store / "data.mdb").stat().st_blocks * 512
+    assert shown["log_bytes"] == 0 < shown["record_bytes"] <= data - shown["free_bytes"]
     default = shown["namespaces"][1]
     assert default.keys() == {
         "name", "entries", "key_serializer", "serializer", "compressor", "max_entries", "oldest", "newest", "bytes",
@@ -68,7 +73,7 @@ def test_stats_shows_limits(path: Path) -> None:
         cache["k"] = 1
     done = ok("stats", path)
     assert re.match(r"on disk    [\d.]+ KiB of at most 16\.0 MiB \(", done.out.splitlines()[3])
-    rows = [(row[0], row[1], row[-1]) for row in done.table()[6:]]
+    rows = [(row[0], row[1], row[-1]) for row in done.table()[7:]]
     assert rows == [("1", "2,500", "default"), ("1", "-", "free")]
     shown = ok("stats", path, "--json").json()
     assert shown["max_bytes"] == 16 << 20
@@ -232,15 +237,31 @@ def test_sweep_removes_what_is_expired_and_nothing_else(store: Path) -> None:
     assert [it["name"] for it in shown["namespaces"]] == ["brief", "default", "other"], "and makes no namespace"
 
 
+def test_stats_tells_of_the_log_while_a_program_writes(store: Path) -> None:
+    with Cache(store) as cache:
+        cache["new"] = "x" * 50_000
+        # Unless it was moved from there in the meantime.
+        for _ in range(20):
+            shown = ok("stats", store, "--json").json()
+            logs = [file for file in shown["files"] if file["name"].startswith("log-")]
+            assert logs and shown["bytes_on_disk"] > shown["log_bytes"]
+            if shown["log_bytes"]:
+                break
+            cache["new"] = "x" * 50_000
+        assert 50_000 < shown["log_bytes"] <= sum(file["bytes"] for file in logs)
+
+
 def test_compact_gives_space_back(path: Path) -> None:
     with Cache(path, max_entries=500) as cache:
-        cache.set_many({number: "x" * 1000 for number in range(3000)})
+        cache.set_many({number: "x" * 1000 for number in range(500)})
+    # Too little for the store to give it back by itself.
+    with Cache(path, max_entries=500) as cache:
         cache.clear()
         cache["k"] = 1
-        cache.sweep()
-    before = (path / "data.mdb").stat().st_size
+    before = (path / "data.mdb").stat().st_blocks * 512
     shown = ok("compact", path, "--json").json()
-    assert shown["bytes_before"] - shown["bytes_after"] == before - (path / "data.mdb").stat().st_size > 100_000
+    given_back = before - (path / "data.mdb").stat().st_blocks * 512
+    assert shown["bytes_before"] - shown["bytes_after"] == given_back > 100_000
     assert ok("compact", path).out.startswith("gave back 0 B: ")
     with Cache(path) as cache:
         assert dict(cache.items()) == {"k": 1}

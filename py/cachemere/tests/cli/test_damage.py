@@ -102,7 +102,7 @@ def test_a_store_of_another_serializer_says_so(path: Path) -> None:
         done = here(name, path)
         assert done.status == 1 and len(done.out.splitlines()) == lines and "by another program" in done.err
     shown = ok("stats", path)
-    assert shown.out.splitlines()[6].split()[:4] == ["1", "-", "-", "-"] and "(serializer: msgpak)" in shown.out
+    assert shown.out.splitlines()[7].split()[:4] == ["1", "-", "-", "-"] and "(serializer: msgpak)" in shown.out
     for name in ("verify", "sweep", "compact"):
         assert here(name, path).status == 0
 

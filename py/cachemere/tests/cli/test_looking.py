@@ -38,10 +38,10 @@ def filled(command: list[str], store: Path) -> list[str]:
 
 
 def contents(directory: Path) -> dict[str, str]:
-    """Every file with a digest. The reader table of LMDB is written by whoever looks."""
+    """Every file with a digest. The control file is written by whoever looks."""
     return {
         str(place.relative_to(directory)): ""
-        if place.is_dir() or place.name == "lock.mdb"
+        if place.is_dir() or place.name == "control"
         else hashlib.sha256(place.read_bytes()).hexdigest()
         for place in directory.rglob("*")
     }
@@ -130,7 +130,7 @@ def test_a_namespace_that_was_mistyped_is_not_made(path: Path) -> None:
 def test_a_store_without_entries_is_shown(path: Path) -> None:
     with Cache(path) as cache:
         assert len(cache) == 0
-    assert ok("stats", path).out.splitlines()[6].split()[:4] == ["0", "-", "-", "-"]
+    assert ok("stats", path).out.splitlines()[7].split()[:4] == ["0", "-", "-", "-"]
     assert ok("export", path).out == "" and ok("verify", path).out == "read 0 entries, 0 B\nno problems\n"
 
 

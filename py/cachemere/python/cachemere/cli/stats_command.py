@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._engine import Store
-from .._info import NamespaceInfo, describe
+from .._info import NamespaceInfo, Stats, describe, stats
 from . import arguments as common
 from . import json_form, table, units
 from .entries import entries
@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     with StoreAt(arguments) as at:
         chosen = at.chosen(arguments.namespace)
         found = [_look(at, namespace, arguments.full, troubles) for namespace in chosen]
-        on_disk = files(at.path)
+        on_disk, sizes = files(at.path), stats(at.whole())
         unswept = _unswept(at) if arguments.full else None
         if arguments.json:
-            print(json_form.document(_described(at, on_disk, found, unswept), indent=2))
+            print(json_form.document(_described(at, on_disk, sizes, found, unswept), indent=2))
         else:
-            _show(at, on_disk, found, unswept)
+            _show(at, on_disk, sizes, found, unswept)
     return troubles.status
 
 
@@ -93,7 +93,7 @@ def _unswept(at: StoreAt) -> int:
 
 
 def _described(
-    at: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None
+    at: StoreAt, on_disk: list[tuple[str, int]], sizes: Stats, found: list[_Namespace], unswept: int | None
 ) -> dict[str, Any]:
     info = at.info
     made = {
@@ -106,6 +106,9 @@ def _described(
         "cipher": info.cipher,
         "max_bytes": info.max_bytes,
         "bytes_on_disk": sum(size for _, size in on_disk),
+        "record_bytes": sizes.record_bytes,
+        "log_bytes": sizes.log_bytes,
+        "free_bytes": sizes.free_bytes,
         "files": [{"name": name, "bytes": size} for name, size in on_disk],
         "entries": sum(namespace.made.entries for namespace in found),
         "namespaces": [_described_namespace(namespace) for namespace in found],
@@ -119,7 +122,9 @@ def _described_namespace(found: _Namespace) -> dict[str, Any]:
     return described
 
 
-def _show(at: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], unswept: int | None) -> None:
+def _show(
+    at: StoreAt, on_disk: list[tuple[str, int]], sizes: Stats, found: list[_Namespace], unswept: int | None
+) -> None:
     info, now = at.info, time.time()
     secrecy = "not encrypted" if info.cipher is None else f"encrypted ({one_line(info.cipher)})"
     limit = "" if info.max_bytes is None else f" of at most {units.size(info.max_bytes)}"
@@ -128,6 +133,9 @@ def _show(at: StoreAt, on_disk: list[tuple[str, int]], found: list[_Namespace], 
     print(f"backend    {_BACKENDS[info.backend]}, format {info.format_version}, {secrecy}")
     print(f"made       {units.ago(info.created, now)}")
     print(f"on disk    {units.size(sum(size for _, size in on_disk))}{limit} ({parts})")
+    if info.backend == "lmdb":
+        log = f", log {units.size(sizes.log_bytes)}" if sizes.log_bytes else ""
+        print(f"of that    entries {units.size(sizes.record_bytes)}{log}, free {units.size(sizes.free_bytes)}")
     if unswept is not None:
         print(f"expired    {units.plural(unswept, 'entry', 'entries')} not swept yet")
     print()
