@@ -555,7 +555,7 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     ///
     /// let cache: Cache<str, u32> = Cache::builder(dir.path().join("store")).max_bytes(16 << 20).open()?;
     /// let store = cache.store_info()?;
-    /// assert_eq!((store.backend, store.format_version), (BackendKind::Lmdb, 1));
+    /// assert_eq!((store.backend, store.format_version), (BackendKind::Lmdb, 2));
     /// assert_eq!((store.cipher, store.max_bytes), (None, Some(16 << 20)));
     /// # Ok(())
     /// # }

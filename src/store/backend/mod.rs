@@ -80,6 +80,7 @@ pub(crate) enum Size {
     /// What fits into memory.
     Small,
     /// Most of a store: LMDB is written directly, and everybody else waits until that is on the disk.
+    #[cfg_attr(not(feature = "load"), expect(dead_code, reason = "only loads are that large"))]
     Whole,
 }
 
