@@ -36,6 +36,15 @@ pub(crate) struct Store {
     residents: Residents,
 }
 
+/// Closing waits for other processes, and for threads of this one that open or close a store; and those may wait for the
+/// interpreter, to let it handle a signal.
+impl Drop for Store {
+    fn drop(&mut self) {
+        let mut cache = self.cache.take();
+        Python::try_attach(|py| py.detach(|| drop(cache.take())));
+    }
+}
+
 /// Which writing of a key a value was.
 #[pyclass(frozen, module = "cachemere._engine")]
 pub(crate) struct Version(pub(crate) cachemere::Version);
