@@ -337,6 +337,11 @@ impl Error {
         matches!(self, Error::DiskFull { .. })
     }
 
+    /// The disk or the store is full: with more room, the same would succeed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_disk_full() || self.is_store_full()
+    }
+
     /// The handle was closed.
     pub fn is_closed(&self) -> bool {
         matches!(self, Error::Closed)

@@ -258,6 +258,18 @@ fn with_limited_files(kind: &str) {
     assert!(peer.finish().success());
 }
 
+/// Removes the first half of what is there; the other half stays.
+fn remove_half(cache: &ByteCache, there: usize, dir: &Path) {
+    for n in 0..there / 2 {
+        assert!(
+            cache
+                .remove(&key(n))
+                .unwrap_or_else(|error| panic!("{n} of {there}: {error:?}\n{}", room_in(dir)))
+        );
+    }
+    assert!((there / 2..there).all(|n| is_there(cache, n)));
+}
+
 /// Arguments: directory on a small disk, how room is made. Nothing but the store is there to make room.
 fn remover(arguments: &[String]) {
     let [dir, how] = arguments else { panic!("two arguments") };
@@ -302,16 +314,7 @@ fn remover(arguments: &[String]) {
     assert!(there > 100);
     match how.as_str() {
         "sweep" => {}
-        "remove" => {
-            for n in 0..there / 2 {
-                assert!(
-                    cache
-                        .remove(&key(n))
-                        .unwrap_or_else(|error| panic!("{n} of {there}: {error:?}\n{}", room_in(dir)))
-                );
-            }
-            assert!((there / 2..there).all(|n| is_there(&cache, n)));
-        }
+        "remove" => remove_half(&cache, there, dir),
         "clear" => {
             cache.clear().unwrap();
             assert_eq!(cache.len().unwrap(), 0);
@@ -321,14 +324,7 @@ fn remover(arguments: &[String]) {
             cache.close().unwrap_or_else(|error| assert!(error.is_disk_full(), "{error:?}"));
             fill_disk(&dir.join("ballast"));
             cache = open();
-            for n in 0..there / 2 {
-                assert!(
-                    cache
-                        .remove(&key(n))
-                        .unwrap_or_else(|error| panic!("{n} of {there}: {error:?}\n{}", room_in(dir)))
-                );
-            }
-            assert!((there / 2..there).all(|n| is_there(&cache, n)));
+            remove_half(&cache, there, dir);
         }
         "compact" => {
             for n in 0..there / 2 {

@@ -245,7 +245,6 @@ impl Lmdb {
         adds: bool,
     ) -> Result<Position> {
         let control = &shared.control;
-        let too_large = || Error::invalid("transaction", "one transaction can write two gigabytes at most");
         let len = record_len(changes.clone()).ok_or_else(too_large)?;
         let before = control.appending().swap(1, Ordering::SeqCst);
         let (segment, from) = match self.room_for(shared, tail, len, count, adds) {
@@ -339,9 +338,7 @@ impl Lmdb {
         }
         let shape = match fits(shape) {
             true => shape,
-            false => Shape::for_record(len, changes).ok_or_else(|| {
-                Error::invalid("transaction", "one transaction can write two gigabytes at most")
-            })?,
+            false => Shape::for_record(len, changes).ok_or_else(too_large)?,
         };
         let (file, number, shape) = self.create_segment(control, shape, fits, adds)?;
         super::fault::point("a segment is made");
@@ -456,4 +453,8 @@ impl Lmdb {
             number => segment_file::remove(&self.dir, number),
         }
     }
+}
+
+fn too_large() -> Error {
+    Error::invalid("transaction", "one transaction can write two gigabytes at most")
 }

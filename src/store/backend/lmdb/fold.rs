@@ -82,9 +82,7 @@ impl Lmdb {
     pub(super) fn fold(&self, shared: &Shared, _gate: &SharedGuard<'_>, extent: Extent) -> Result<Folded> {
         let control = &shared.control;
         let (folded, was_full) = match self.fold_slice(control, extent, self.most_folded(control)) {
-            Err(Error::DiskFull { .. } | Error::StoreFull { .. }) => {
-                (self.fold_without_room(control, extent), true)
-            }
+            Err(error) if error.is_full() => (self.fold_without_room(control, extent), true),
             folded => (folded, control.full().load(Ordering::Relaxed) != 0),
         };
         let full = match &folded {
@@ -110,8 +108,7 @@ impl Lmdb {
     fn fold_without_room(&self, control: &Control, extent: Extent) -> Result<Folded> {
         // What was written in vain lies on free pages and behind the last.
         self.reclaim(control, u64::MAX)?;
-        let is_full =
-            |folded: &Result<Folded>| matches!(folded, Err(Error::DiskFull { .. } | Error::StoreFull { .. }));
+        let is_full = |folded: &Result<Folded>| folded.as_ref().is_err_and(Error::is_full);
         let mut folded = self.fold_slice(control, extent, FEW);
         if is_full(&folded) {
             self.reclaim(control, u64::MAX)?;

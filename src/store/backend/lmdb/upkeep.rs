@@ -227,7 +227,7 @@ impl Lmdb {
     pub(super) fn make_room_on_disk(&self, shared: &Shared) -> Result<()> {
         self.drop_prepared(&shared.control)?;
         match self.make_room() {
-            Err(Error::DiskFull { .. } | Error::StoreFull { .. }) => Ok(()),
+            Err(error) if error.is_full() => Ok(()),
             done => done,
         }
     }
@@ -235,7 +235,7 @@ impl Lmdb {
 
 fn ignore_full(folded: Result<Folded>) -> Result<Folded> {
     match folded {
-        Err(Error::DiskFull { .. } | Error::StoreFull { .. }) => Ok(Folded::Nothing),
+        Err(error) if error.is_full() => Ok(Folded::Nothing),
         folded => folded,
     }
 }
