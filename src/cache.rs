@@ -136,8 +136,13 @@ where
         let inner = &*self.inner;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            let payload = inner.encode_value(value)?;
-            inner.put_payload(scratch, &payload, life, expect)
+            // Taken out, since what is written is lent beside the other buffers.
+            let mut encoded = std::mem::take(&mut scratch.encoded);
+            encoded.clear();
+            inner.values.encode(value, &mut encoded).map_err(|e| serialize("value", e))?;
+            let written = inner.put_payload(scratch, &encoded, life, expect);
+            scratch.encoded = encoded;
+            written
         })
     }
 

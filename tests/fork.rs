@@ -43,6 +43,7 @@ fn main() -> ExitCode {
             ("a_child_that_drops_or_closes_the_handle_harms_nobody", || played("orphan", "drop")),
             ("a_child_of_a_child_works_too", || played("orphan", "nested")),
             ("a_child_goes_on_when_its_parent_is_gone", outlives),
+            ("a_child_that_the_c_library_knows_nothing_of_writes_nothing_by_its_parents_handle", unknown),
         ],
     )
 }
@@ -78,6 +79,27 @@ fn fork(work: impl FnOnce()) -> libc::pid_t {
         }
         child => child,
     }
+}
+
+/// By the system call, so that no handlers run.
+fn unknown() {
+    let (_dir, path) = store();
+    let cache = open(&path, "plain");
+    cache.insert(&COUNTER, &value(COUNTER, 0)).unwrap();
+    // SAFETY: as in `fork`; and the child does nothing with locks that another thread could have held.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        -1 => panic!("{}", std::io::Error::last_os_error()),
+        0 => {
+            let refused = cache
+                .insert(&COUNTER, &value(COUNTER, 1))
+                .is_err_and(|error| error.to_string().contains("forked"));
+            // SAFETY: as in `fork`.
+            unsafe { libc::_exit(i32::from(!refused)) }
+        }
+        child => await_child(child as libc::pid_t),
+    }
+    cache.insert(&COUNTER, &value(COUNTER, 2)).unwrap();
+    assert_eq!(cache.get(&COUNTER).unwrap(), Some(value(COUNTER, 2)));
 }
 
 fn await_child(child: libc::pid_t) {

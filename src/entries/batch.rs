@@ -116,7 +116,7 @@ impl Entries {
         live.write_bytes(
             bytes_of(&changes),
             |writer| {
-                let limit = self.namespace.limit(writer)?;
+                let limit = self.namespace.limit(writer.live(), &writer.view())?;
                 let outcomes = outcomes(&live, limit.namespace, &mut changes);
                 let inserts = make_way(writer, limit.namespace, &changes, outcomes)?;
                 // In the order of the tree, neighbours are written while their page is at hand.

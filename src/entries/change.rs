@@ -85,7 +85,7 @@ impl Entries {
         self.check_key(scratch.key.key())?;
         let live = self.store.live_for_writing()?;
         self.check_size(&live, scratch.key.key().len() + payload.len())?;
-        let Scratch { key, body, payload: packed } = scratch;
+        let Scratch { key, body, payload: packed, .. } = scratch;
         let compressed = self.compress(payload, packed)?;
         let payload = if compressed { packed } else { payload };
         let now = live.config.clock.now();
@@ -107,7 +107,7 @@ impl Entries {
             let now = live.config.clock.now();
             let template = self.new_header(now, life, read.header.tag, false);
             let raw = read.payload(scratch).to_vec();
-            let Scratch { key, body, payload: packed } = &mut *scratch;
+            let Scratch { key, body, payload: packed, .. } = &mut *scratch;
             let compressed = self.compress(&raw, packed)?;
             let payload = if compressed { packed.as_slice() } else { raw.as_slice() };
             let header = Header { modified: read.header.modified, ..template };
@@ -147,7 +147,7 @@ impl Entries {
         live.write_bytes(
             out.body.len() as u64,
             |writer| {
-                let limit = self.namespace.limit(writer)?;
+                let limit = self.namespace.limit(writer.live(), &writer.view())?;
                 let namespace = limit.namespace;
                 let hash = out.key.hash(&live.unlocked.hasher, namespace);
                 if !self.holds(writer, namespace, hash, expect)? {
@@ -202,7 +202,7 @@ impl Entries {
         let key = &mut scratch.key;
         live.write(
             |writer| {
-                let namespace = self.namespace.id_for_writing(writer)?;
+                let namespace = self.namespace.id(writer.live(), &writer.view())?;
                 let hash = key.hash(&live.unlocked.hasher, namespace);
                 let header = writer.view().entry(hash).map(|found| {
                     found.filter(|found| super::read::holds_key(found, key.key())).map(|found| found.header)

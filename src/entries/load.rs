@@ -131,7 +131,7 @@ impl Entries {
         template: &Header,
         existing: Existing,
     ) -> Result<Done> {
-        let limit = self.namespace.limit(writer)?;
+        let limit = self.namespace.limit(writer.live(), &writer.view())?;
         if limit.namespace != template.namespace {
             return Err(self.changed("the namespace was cleared"));
         }

@@ -14,6 +14,8 @@ pub(crate) struct Scratch {
     pub(crate) body: Vec<u8>,
     /// A payload before or after compression.
     pub(crate) payload: Vec<u8>,
+    /// A value as its serializer writes it.
+    pub(crate) encoded: Vec<u8>,
 }
 
 thread_local! {
@@ -27,7 +29,7 @@ impl Scratch {
         let mut scratch = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         let result = work(&mut scratch);
         scratch.key.shrink();
-        for buffer in [&mut scratch.body, &mut scratch.payload] {
+        for buffer in [&mut scratch.body, &mut scratch.payload, &mut scratch.encoded] {
             if buffer.capacity() > KEEP {
                 *buffer = Vec::new();
             }

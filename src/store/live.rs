@@ -56,11 +56,13 @@ pub(crate) struct Live {
     pub(crate) forks: u64,
     /// Tells this opened environment from any other in this process.
     pub(crate) generation: u64,
-    pid: u32,
+    process: u64,
     /// The size limit in force, in bytes.
     pub(crate) max_bytes: Option<u64>,
     /// Mirrors the state record, for reads.
     recency: AtomicU8,
+    /// The state record, with the number of the settings that it is of.
+    known_state: Mutex<Option<(u64, StateRecord)>>,
     /// As in the state record, which keeps it while the environment is open.
     stamp_base: u64,
     pub(crate) flights: Arc<Flights>,
@@ -106,9 +108,10 @@ impl Live {
             dir,
             forks: super::fork::epoch(),
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-            pid: std::process::id(),
+            process: super::fork::process(),
             max_bytes: (state.max_bytes != 0).then_some(state.max_bytes),
             recency: AtomicU8::new(recency_code(state.recency)),
+            known_state: Mutex::new(None),
             stamp_base: state.stamp_base,
             flights,
             access: AccessLog::default(),
@@ -199,11 +202,11 @@ impl Live {
         let mut writer = Writer::new(txn, self)?;
         let done = work(&mut writer)?;
         let Some(commit) = writer.commit()? else { return Ok(done) };
-        let has_begun = self.backend.committed();
+        let is_due = self.backend.committed();
         self.recency.store(recency_code(commit.recency), Ordering::Relaxed);
         committed(&commit);
         drop(gate);
-        self.after_commit(&commit, has_begun)?;
+        self.after_commit(&commit, is_due)?;
         Ok(done)
     }
 
@@ -237,11 +240,11 @@ impl Live {
         self.write(work, |_| ())
     }
 
-    fn after_commit(&self, commit: &Commit, has_begun: bool) -> Result<()> {
+    fn after_commit(&self, commit: &Commit, is_due: bool) -> Result<()> {
         if self.config.durability == Durability::Sync {
             self.backend.wait_durable(commit.txn)?;
         }
-        if has_begun {
+        if is_due {
             // The background thread sleeps for seconds while nothing is to be done.
             self.nudge();
         }
@@ -262,7 +265,7 @@ impl Live {
 
     /// Looks whether the store is still what lies at its path; from then on nothing is read from one that is not.
     pub(super) fn check_place(&self) -> Result<()> {
-        let checked = self.backend.place().check();
+        let checked = self.backend.check_place();
         if checked.is_err() {
             self.gone.store(true, Ordering::Relaxed);
         }
@@ -271,7 +274,7 @@ impl Live {
 
     /// The error for a process that cannot write, if this is one.
     pub(crate) fn writable(&self) -> Result<()> {
-        if std::process::id() != self.pid {
+        if super::fork::process() != self.process {
             // Forked without the C library's knowledge. Using the parent's environment would corrupt it.
             return Err(Error::Busy {
                 path: self.dir.clone(),
@@ -313,6 +316,20 @@ impl Live {
             Some(bytes) => StateRecord::decode(bytes),
             None => Err(Error::damaged("the state record is missing")),
         })
+    }
+
+    /// The state record in a transaction; the default one while the store is being made.
+    pub(super) fn state_in(&self, view: &ReadView<'_>) -> Result<StateRecord> {
+        let settings = view.settings();
+        let mut known = lock(&self.known_state);
+        if let Some((of, state)) = *known
+            && settings == Some(of)
+        {
+            return Ok(state);
+        }
+        let state = view.get(STATE_KEY)?.map_or(Ok(StateRecord::NEW), StateRecord::decode)?;
+        *known = settings.map(|settings| (settings, state));
+        Ok(state)
     }
 
     /// Whether an entry whose time to live is over can vanish before the sweeper finds it.

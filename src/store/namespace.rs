@@ -34,7 +34,7 @@ pub(crate) fn check_namespace_name(name: &str) -> Result<()> {
 /// A namespace as one handle knows it.
 pub(crate) struct Namespace {
     key: Vec<u8>,
-    /// A clear gives the namespace a new id, so the id must be looked up again in every other snapshot.
+    /// A clear gives the namespace a new id, so it must be looked up again when settings have changed.
     seen: Seen,
     record: NamespaceRecord,
 }
@@ -91,31 +91,25 @@ impl Namespace {
         self.seen.id()
     }
 
-    /// The id in this snapshot. Costs a lookup if this handle has not looked at the same snapshot before.
+    /// The id in this snapshot. Costs a lookup if this handle has not looked since a namespace was made, cleared or set
+    /// otherwise.
     pub(crate) fn id(&self, live: &Live, view: &ReadView<'_>) -> Result<NamespaceId> {
-        let snapshot = live.token_of(view.id());
-        if let Some(id) = self.seen.in_snapshot(snapshot) {
-            return Ok(id);
+        Ok(self.limit(live, view)?.namespace)
+    }
+
+    /// The id and the limit as recorded in this snapshot, which another handle may have changed.
+    pub(crate) fn limit(&self, live: &Live, view: &ReadView<'_>) -> Result<EntryLimit> {
+        let settings = view.settings().map(|settings| Settings { generation: live.generation, settings });
+        if let Some(limit) = settings.and_then(|settings| self.seen.at(settings)) {
+            return Ok(limit);
         }
-        let id = self.look_up(view)?;
-        self.seen.set(snapshot, id);
-        Ok(id)
-    }
-
-    /// The id in a write transaction, which may itself have changed it.
-    pub(crate) fn id_for_writing(&self, writer: &Writer<'_>) -> Result<NamespaceId> {
-        self.look_up(&writer.view())
-    }
-
-    /// The id and the limit as recorded now, which another handle may have changed.
-    pub(crate) fn limit(&self, writer: &Writer<'_>) -> Result<EntryLimit> {
-        let record = writer.view().get(&self.key)?.and_then(NamespaceRecord::peek_limit);
+        let record = view.get(&self.key)?.and_then(NamespaceRecord::peek_limit);
         let (namespace, max_entries) = record.unwrap_or((NamespaceId(0), 0));
-        Ok(EntryLimit { namespace, max_entries })
-    }
-
-    fn look_up(&self, view: &ReadView<'_>) -> Result<NamespaceId> {
-        Ok(view.get(&self.key)?.and_then(NamespaceRecord::peek_id).unwrap_or(NamespaceId(0)))
+        let limit = EntryLimit { namespace, max_entries };
+        if let Some(settings) = settings {
+            self.seen.set(settings, limit);
+        }
+        Ok(limit)
     }
 
     /// Gives the namespace a new id, so that all its entries are gone at once; they are to be collected.
@@ -128,34 +122,52 @@ impl Namespace {
     }
 }
 
-/// A namespace's id as it was seen last, with the snapshot in which that was.
+/// The settings of a store at one time: its opened environment, and their number in that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Settings {
+    generation: u64,
+    settings: u64,
+}
+
+/// A namespace's id and limit as they were seen last, with the settings in which that was.
 struct Seen {
     /// Odd while it is being changed.
     version: AtomicU64,
-    snapshot: AtomicU64,
+    generation: AtomicU64,
+    settings: AtomicU64,
     id: AtomicU32,
+    max_entries: AtomicU64,
 }
 
 impl Seen {
     fn new(id: NamespaceId) -> Seen {
-        // No snapshot has the number 0 in which there is a namespace.
-        Seen { version: AtomicU64::new(0), snapshot: AtomicU64::new(0), id: AtomicU32::new(id.0) }
+        // No environment has the generation 0.
+        Seen {
+            version: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            settings: AtomicU64::new(0),
+            id: AtomicU32::new(id.0),
+            max_entries: AtomicU64::new(0),
+        }
     }
 
     fn id(&self) -> NamespaceId {
         NamespaceId(self.id.load(Ordering::Relaxed))
     }
 
-    fn in_snapshot(&self, snapshot: u64) -> Option<NamespaceId> {
+    fn at(&self, wanted: Settings) -> Option<EntryLimit> {
         let version = self.version.load(Ordering::Acquire);
-        let (seen, id) = (self.snapshot.load(Ordering::Relaxed), self.id());
+        let generation = self.generation.load(Ordering::Relaxed);
+        let seen = Settings { generation, settings: self.settings.load(Ordering::Relaxed) };
+        let max_entries = self.max_entries.load(Ordering::Relaxed);
+        let limit = EntryLimit { namespace: self.id(), max_entries };
         fence(Ordering::Acquire);
         let whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
-        (whole && seen == snapshot).then_some(id)
+        (whole && seen == wanted).then_some(limit)
     }
 
     /// Another thread that is at it at this moment knows as well.
-    fn set(&self, snapshot: u64, id: NamespaceId) {
+    fn set(&self, settings: Settings, limit: EntryLimit) {
         let version = self.version.load(Ordering::Relaxed);
         let begun = version.is_multiple_of(2)
             && self
@@ -164,8 +176,10 @@ impl Seen {
                 .is_ok();
         if begun {
             fence(Ordering::Release);
-            self.snapshot.store(snapshot, Ordering::Relaxed);
-            self.id.store(id.0, Ordering::Relaxed);
+            self.generation.store(settings.generation, Ordering::Relaxed);
+            self.settings.store(settings.settings, Ordering::Relaxed);
+            self.id.store(limit.namespace.0, Ordering::Relaxed);
+            self.max_entries.store(limit.max_entries, Ordering::Relaxed);
             self.version.store(version + 2, Ordering::Release);
         }
     }

@@ -152,12 +152,7 @@ impl NamespaceRecord {
         fields.end(record)
     }
 
-    /// The id alone, which every read checks.
-    pub(crate) fn peek_id(bytes: &[u8]) -> Option<NamespaceId> {
-        bytes.first_chunk::<4>().map(|id| NamespaceId(u32::from_le_bytes(*id)))
-    }
-
-    /// Id and limit, which every write checks.
+    /// Id and limit, which every operation checks.
     pub(crate) fn peek_limit(bytes: &[u8]) -> Option<(NamespaceId, u64)> {
         let (id, rest) = bytes.split_first_chunk::<4>()?;
         let limit = rest.first_chunk::<8>()?;
@@ -275,7 +270,6 @@ mod tests {
             max_entries: 8,
         };
         assert_eq!(NamespaceRecord::decode(&ns.encode()).unwrap(), ns);
-        assert_eq!(NamespaceRecord::peek_id(&ns.encode()), Some(NamespaceId(77)));
         assert_eq!(NamespaceRecord::peek_limit(&ns.encode()), Some((NamespaceId(77), 8)));
         let counters = Counters { entries: 3, next: 4 };
         assert_eq!(Counters::decode(&counters.encode()).unwrap(), counters);

@@ -45,6 +45,12 @@ impl<'t> ReadView<'t> {
         self.get(&entry_key(hash))?.map(parse_entry).transpose()
     }
 
+    /// A number that is equal in snapshots which have the same records of the state and of namespaces; `None` where that is
+    /// not known.
+    pub(crate) fn settings(&self) -> Option<u64> {
+        self.txn.settings()
+    }
+
     /// Records from `from` on upwards, up to but without `to`.
     pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Result<Records<'t>> {
         self.txn.range(from, to)
@@ -134,11 +140,7 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(txn: WriteTxn<'a>, live: &'a Live) -> Result<Writer<'a>> {
-        let state = match txn.view().get(STATE_KEY)? {
-            Some(bytes) => StateRecord::decode(bytes)?,
-            // Only while the store is being made.
-            None => StateRecord::NEW,
-        };
+        let state = live.state_in(&ReadView::new(txn.view()))?;
         let now = live.config.clock.now();
         Ok(Writer { txn, live, state, dirty: false, now, written: Vec::new(), expired: 0, evicted: 0 })
     }

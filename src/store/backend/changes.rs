@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::{Bound, Range};
+use std::sync::Mutex;
 
 use smallvec::SmallVec;
+
+use crate::store::layout::kind;
+use crate::store::sync::lock;
 
 /// All keys but names of namespaces are that short, so a change of one allocates nothing of its own.
 type Key = SmallVec<[u8; 32]>;
@@ -14,6 +18,22 @@ type Key = SmallVec<[u8; 32]>;
 pub(crate) struct Changes {
     by_key: BTreeMap<Key, Option<Range<usize>>>,
     values: Vec<u8>,
+    has_settings: bool,
+}
+
+/// The memory of the last transaction's changes, for those of the next.
+#[derive(Default)]
+pub(crate) struct Spare(Mutex<Changes>);
+
+impl Spare {
+    pub(crate) fn take(&self) -> Changes {
+        std::mem::take(&mut *lock(&self.0))
+    }
+
+    pub(crate) fn put(&self, mut changes: Changes) {
+        changes.clear();
+        *lock(&self.0) = changes;
+    }
 }
 
 /// Changes in the order of their keys.
@@ -35,11 +55,30 @@ impl Changes {
         self.values.reserve(head.len() + body.len());
         self.values.extend_from_slice(head);
         self.values.extend_from_slice(body);
-        self.by_key.insert(Key::from_slice(key), Some(start..self.values.len()));
+        self.change(key, Some(start..self.values.len()));
     }
 
     pub(crate) fn delete(&mut self, key: &[u8]) {
-        self.by_key.insert(Key::from_slice(key), None);
+        self.change(key, None);
+    }
+
+    fn change(&mut self, key: &[u8], value: Option<Range<usize>>) {
+        self.has_settings |= matches!(key.first(), Some(&(kind::STATE | kind::NAMESPACE)));
+        self.by_key.insert(Key::from_slice(key), value);
+    }
+
+    /// Forgets all, and keeps the room for as much, unless that is much.
+    pub(crate) fn clear(&mut self) {
+        const KEEP: usize = 64 << 10;
+        self.by_key.clear();
+        self.values.clear();
+        self.values.shrink_to(KEEP);
+        self.has_settings = false;
+    }
+
+    /// Whether it changes how the store or a namespace is set.
+    pub(crate) fn has_settings(&self) -> bool {
+        self.has_settings
     }
 
     pub(crate) fn len(&self) -> usize {

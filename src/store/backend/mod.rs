@@ -100,6 +100,15 @@ impl Backend {
         }
     }
 
+    /// Fails if the store is not what lies at its path any more.
+    pub(crate) fn check_place(&self) -> Result<()> {
+        match self {
+            Backend::Lmdb(lmdb) => lmdb.check_place(),
+            #[cfg(feature = "rocksdb")]
+            Backend::Rocks(rocks) => rocks.place().check(),
+        }
+    }
+
     /// The last committed transaction, of any process.
     pub(crate) fn last_txn(&self) -> u64 {
         match self {
@@ -171,7 +180,7 @@ impl Backend {
         }
     }
 
-    /// To be called after each commit. Returns whether there was nothing to be done behind the writers before it.
+    /// To be called after each commit. Returns whether there is something to be done behind the writers at once.
     pub(crate) fn committed(&self) -> bool {
         match self {
             Backend::Lmdb(lmdb) => lmdb.committed(),
@@ -336,6 +345,17 @@ impl<'t> ReadTxn<'t> {
             ReadTxn::Lmdb(view) => view.get(key),
             #[cfg(feature = "rocksdb")]
             ReadTxn::Rocks(view) => view.get(key),
+        }
+    }
+
+    /// A number that is equal in snapshots which have the same records of the state and of namespaces; `None` where that is
+    /// not known.
+    #[inline]
+    pub(crate) fn settings(&self) -> Option<u64> {
+        match self {
+            ReadTxn::Lmdb(view) => view.settings(),
+            #[cfg(feature = "rocksdb")]
+            ReadTxn::Rocks(view) => view.settings(),
         }
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::control::Control;
-use super::map::Mode;
+use super::map::{Map, Mode};
 use super::position::{Point, Position};
 use super::replay::replay;
 use super::room::{DISK, MAP, backlog};
-use super::segment::{Change, HEADER, Segment, Shape, record_len};
+use super::segment::{Change, Segment, Shape, record_len};
 use super::segment_file;
 use super::shared_lock::SharedGuard;
 use super::snapshot::Snapshot;
@@ -25,6 +25,21 @@ const FIRST_SEGMENT: u32 = 256 << 10;
 const GROWTH: u32 = 4;
 /// Room on the disk that is left for folding what only removes.
 const ROOM_TO_FOLD: u64 = 256 << 10;
+
+/// What matters of a transaction's changes where there is to be room for them.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) count: usize,
+    /// Whether it writes any entries.
+    pub(super) adds: bool,
+    /// Whether it changes how the store or a namespace is set.
+    pub(super) has_settings: bool,
+}
+
+impl Facts {
+    /// Of the empty record behind a transaction that was written to LMDB directly.
+    pub(super) const OF_THE_END: Facts = Facts { count: 0, adds: false, has_settings: true };
+}
 
 pub(crate) struct Append<'a> {
     // Ended in this order: the snapshot, then the lock.
@@ -94,19 +109,21 @@ impl<'a> Append<'a> {
         self.check_map()?;
         let Append { snapshot, _lock, lmdb, shared, changes, grown, adds } = self;
         let tail = snapshot.tail();
-        let append = || {
+        let append = |changes: &Changes| {
             let changes_of = changes.iter().map(|(key, value)| Change { key, value });
-            let at = lmdb.append(shared, tail, changes_of, changes.len(), adds)?;
+            let facts = Facts { count: changes.len(), adds, has_settings: changes.has_settings() };
+            let at = lmdb.append(shared, tail, changes_of, facts)?;
             if grown != 0 {
                 shared.control.grown().fetch_add(grown as u64, Ordering::Relaxed);
             }
             lmdb.written.store(true, Ordering::Release);
             Ok(at.to_word())
         };
-        match append() {
+        match append(&changes) {
             Err(Error::DiskFull { .. }) => {}
             done => {
                 drop(snapshot);
+                lmdb.spare.put(changes);
                 return done;
             }
         }
@@ -118,7 +135,7 @@ impl<'a> Append<'a> {
         lmdb.mend(shared)?;
         let snapshot = lmdb.snapshot()?;
         match snapshot.tail() == tail {
-            true => append(),
+            true => append(&changes),
             // Somebody was faster, and what the transaction has read may not be so any more.
             false => Err(Error::DiskFull { context: "making room in the log" }),
         }
@@ -176,7 +193,7 @@ impl Lmdb {
         super::fault::point("the lock for writing is held");
         self.mend(shared)?;
         let snapshot = self.snapshot()?;
-        let changes = Changes::default();
+        let changes = self.spare.take();
         Ok(Append { snapshot, _lock: guard, lmdb: self, shared, changes, grown: 0, adds: false })
     }
 
@@ -216,6 +233,7 @@ impl Lmdb {
         control.open_segment().store(0, Ordering::SeqCst);
         if !control.is_in_barrier() {
             control.set_tail(found.end.at);
+            control.end_settings();
             super::fault::point("what a killed writer left is taken in");
             control.appending().store(0, Ordering::SeqCst);
             return Ok(());
@@ -231,7 +249,7 @@ impl Lmdb {
         self.sync_data(control)?;
         // So that all there is of the log is mapped.
         let tail = self.snapshot()?.tail();
-        self.append(shared, tail, std::iter::empty(), 0, false).map(drop)
+        self.append(shared, tail, std::iter::empty(), Facts::OF_THE_END).map(drop)
     }
 
     /// Appends a record, and moves the tail behind it. The caller holds the append lock and has looked at the log up to the
@@ -241,13 +259,12 @@ impl Lmdb {
         shared: &Shared,
         tail: Position,
         changes: impl Iterator<Item = Change<'c>> + Clone,
-        count: usize,
-        adds: bool,
+        facts: Facts,
     ) -> Result<Position> {
         let control = &shared.control;
         let len = record_len(changes.clone()).ok_or_else(too_large)?;
         let before = control.appending().swap(1, Ordering::SeqCst);
-        let (segment, from) = match self.room_for(shared, tail, len, count, adds) {
+        let (segment, from) = match self.room_for(shared, tail, len, facts) {
             Ok(room) => room,
             Err(error) => {
                 // Nothing was begun.
@@ -256,13 +273,24 @@ impl Lmdb {
             }
         };
         super::fault::point("there is room for a record");
+        if facts.has_settings {
+            control.begin_settings();
+        }
         let checksum = segment.append(from.at.offset, len, from.checksum, changes);
+        let is_half_full =
+            segment.is_half_full(from.at.offset + len) && !segment.is_half_full(from.at.offset);
+        if is_half_full {
+            self.is_half_full.store(true, Ordering::Relaxed);
+        }
         let end = Position { segment: segment.number, offset: from.at.offset + len };
         control.checksum().store(checksum, Ordering::Release);
         control.logged().fetch_add(len.into(), Ordering::Relaxed);
         super::fault::point("the tail is to be moved");
         control.set_tail(end);
         super::fault::point("the tail is moved");
+        if facts.has_settings {
+            control.end_settings();
+        }
         control.appending().store(0, Ordering::Release);
         Ok(end)
     }
@@ -273,8 +301,7 @@ impl Lmdb {
         shared: &Shared,
         tail: Position,
         len: u32,
-        changes: usize,
-        adds: bool,
+        facts: Facts,
     ) -> Result<(Arc<Segment>, Point)> {
         let control = &shared.control;
         let checksum = control.checksum().load(Ordering::Acquire);
@@ -282,33 +309,26 @@ impl Lmdb {
         let number = control.open_segment().load(Ordering::Acquire);
         let open = self.segments.load().newest().filter(|segment| segment.number == number).cloned();
         if let Some(segment) = open {
-            let from = match tail.segment == number {
-                true => previous,
-                false => {
-                    let at = Position { segment: number, offset: HEADER };
-                    Point { at, checksum: segment.seed() }
-                }
-            };
-            if segment.has_room(from.at.offset, len, changes) {
+            let from = if tail.segment == number { previous } else { segment.first() };
+            if segment.has_room(from.at.offset, len, facts.count) {
                 return Ok((segment, from));
             }
         }
-        let segment = Arc::new(self.begin_segment(shared, previous, (len, changes), adds)?);
+        let segment = Arc::new(self.begin_segment(shared, previous, len, facts)?);
         let _mapping = lock(&self.mapping);
         self.segments.store(Arc::new(self.segments.load().with(segment.clone())));
         control.open_segment().store(segment.number, Ordering::SeqCst);
         super::fault::point("a segment is begun");
-        let at = Position { segment: segment.number, offset: HEADER };
-        let seed = segment.seed();
-        Ok((segment, Point { at, checksum: seed }))
+        let first = segment.first();
+        Ok((segment, first))
     }
 
     fn begin_segment(
         &self,
         shared: &Shared,
         previous: Point,
-        (len, changes): (u32, usize),
-        adds: bool,
+        len: u32,
+        Facts { count, adds, .. }: Facts,
     ) -> Result<Segment> {
         let control = &shared.control;
         match control.full().load(Ordering::Relaxed) {
@@ -320,31 +340,33 @@ impl Lmdb {
         let shape = self.next_shape(control);
         let bigger = shape.size.saturating_mul(GROWTH).min(self.largest_segment());
         let prepared = control.prepared().swap(0, Ordering::AcqRel);
-        let fits = |shape: Shape| shape.takes(len, changes);
+        let fits = |shape: Shape| shape.takes(len, count);
         if prepared != 0 {
-            let found = segment_file::open(&self.dir, prepared, Mode::Shared).and_then(|file| {
-                let size = file.metadata().map_err(|e| Error::io("looking at the log", e))?.len();
-                Ok((file, Shape::of_size(size as u32)))
-            });
-            match found {
-                // One with a lower number than another that was begun, and maybe given up, would not be found again.
-                Ok((file, shape)) if prepared > control.begun().load(Ordering::Relaxed) && fits(shape) => {
+            let map = match self.ahead.take(prepared) {
+                Some(map) => Some(map),
+                None => segment_file::map(&self.dir, prepared, Mode::Shared).ok().flatten(),
+            };
+            // One with a lower number than another that was begun, and maybe given up, would not be found again.
+            let is_newest = prepared > control.begun().load(Ordering::Relaxed);
+            match map.map(|map| (Shape::of_size(map.len() as u32), map)) {
+                Some((shape, map)) if is_newest && shape.size as usize == map.len() && fits(shape) => {
                     control.begun().store(prepared, Ordering::SeqCst);
                     control.segment_size().store(bigger, Ordering::Relaxed);
-                    return Segment::begin(&file, prepared, shape, previous, self.store_id()?);
+                    return Segment::begin(map, prepared, shape, previous, self.store_id()?);
                 }
                 _ => segment_file::remove(&self.dir, prepared)?,
             }
         }
         let shape = match fits(shape) {
             true => shape,
-            false => Shape::for_record(len, changes).ok_or_else(too_large)?,
+            false => Shape::for_record(len, count).ok_or_else(too_large)?,
         };
         let (file, number, shape) = self.create_segment(control, shape, fits, adds)?;
         super::fault::point("a segment is made");
         control.begun().fetch_max(number, Ordering::SeqCst);
         control.segment_size().store(bigger, Ordering::Relaxed);
-        Segment::begin(&file, number, shape, previous, self.store_id()?)
+        let map = Map::new(&file, shape.size as usize, Mode::Shared)?;
+        Segment::begin(map, number, shape, previous, self.store_id()?)
     }
 
     /// Makes a file for the next segment, on a disk that is nearly full a smaller one that takes the record as well.
@@ -383,35 +405,9 @@ impl Lmdb {
         }
     }
 
-    fn next_shape(&self, control: &Control) -> Shape {
+    pub(super) fn next_shape(&self, control: &Control) -> Shape {
         let size = control.segment_size().load(Ordering::Relaxed);
         Shape::of_size(size.max(FIRST_SEGMENT).min(self.largest_segment()))
-    }
-
-    /// Makes the next segment ahead, so that no writer has to wait for it, if the present one is half full.
-    pub(super) fn prepare_segment(&self, control: &Control) -> Result<()> {
-        let segments = self.segments.load();
-        let tail = control.tail();
-        let number = control.open_segment().load(Ordering::Acquire);
-        let half_full = segments.newest().is_some_and(|segment| {
-            segment.number == number && tail.segment == number && segment.is_half_full(tail.offset)
-        });
-        if !half_full || control.prepared().load(Ordering::Acquire) != 0 {
-            return Ok(());
-        }
-        let shape = self.next_shape(control);
-        if control.full().load(Ordering::Relaxed) != 0 || !segment_file::is_affordable(&self.dir, shape.size)
-        {
-            return Ok(());
-        }
-        let number = control.next_number().fetch_add(1, Ordering::SeqCst);
-        segment_file::create(&self.dir, number, shape.size)?;
-        super::fault::point("a segment is made ahead");
-        let kept = control.prepared().compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);
-        match kept {
-            Ok(_) => Ok(()),
-            Err(_) => segment_file::remove(&self.dir, number),
-        }
     }
 
     /// Ends the present segment, if it is larger than the first one after a quiet time is to be.
@@ -444,14 +440,6 @@ impl Lmdb {
             self.drop_prepared(control)?;
         }
         Ok(())
-    }
-
-    /// Removes the segment that was made ahead.
-    pub(super) fn drop_prepared(&self, control: &Control) -> Result<()> {
-        match control.prepared().swap(0, Ordering::AcqRel) {
-            0 => Ok(()),
-            number => segment_file::remove(&self.dir, number),
-        }
     }
 }
 

@@ -43,6 +43,7 @@ const READY_AT: usize = 12;
 const USED_AT: usize = 16;
 const POISONED_AT: usize = 20;
 const TAIL_AT: usize = 64;
+const SETTINGS_AT: usize = 72;
 const APPEND_AT: usize = 128;
 const APPENDING_AT: usize = 132;
 const OPEN_SEGMENT_AT: usize = 136;
@@ -249,6 +250,26 @@ impl Control {
 
     pub(super) fn is_in_barrier(&self) -> bool {
         self.token() & BARRIER != 0
+    }
+
+    /// How often a record was changed that says how the store or a namespace is set: twice for each time, and odd while it
+    /// may be seen or not. Whoever reads the same even number before and after a snapshot of the tail has seen the same
+    /// settings as with all other snapshots of that number.
+    #[inline]
+    pub(super) fn settings(&self) -> u64 {
+        self.map.word(SETTINGS_AT).load(Ordering::Acquire)
+    }
+
+    /// Before the tail is moved behind such a change. The caller holds the append lock.
+    pub(super) fn begin_settings(&self) {
+        self.map.word(SETTINGS_AT).fetch_or(1, Ordering::SeqCst);
+    }
+
+    /// When it has been, also by who was killed before saying so.
+    pub(super) fn end_settings(&self) {
+        if !self.settings().is_multiple_of(2) {
+            self.map.word(SETTINGS_AT).fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Where the last transaction that was committed to LMDB directly was in the log: snapshots that were folded less far

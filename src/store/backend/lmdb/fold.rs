@@ -235,10 +235,7 @@ impl Lmdb {
                 break;
             }
             if end == HEADER {
-                upto = Some(Point {
-                    at: Position { segment: segment.number, offset: end },
-                    checksum: segment.seed(),
-                });
+                upto = Some(segment.first());
             }
             for record in segment.records(start, end) {
                 let changes = segment.changes(record.start, record.end).map(|listed| listed.change);

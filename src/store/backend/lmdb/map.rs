@@ -55,6 +55,20 @@ impl Map {
         Ok(Map { start, len, mode })
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Has all of it in this process's memory, ready to be written to. Changes no byte. Where the kernel does not know how,
+    /// each page is touched when it is first needed.
+    pub(super) fn touch(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is mapped, and its content stays as it is.
+        unsafe {
+            libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_POPULATE_WRITE);
+        }
+    }
+
     /// The word of 64 bits at `at`, a multiple of 8 within the map.
     #[inline]
     pub(super) fn word(&self, at: usize) -> &AtomicU64 {

@@ -11,12 +11,13 @@
 //! | `snapshot`, `view`, `gaps` | what a reader sees, and how nobody disturbs it |
 //! | `fold`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
 //! | `room`, `reclaim`, `reserve` | what of the disk each part may take, and giving back what is free |
-//! | `segments`, `segment`, `segment_file`, `store_dir`, `position`, `replay` | the log: its files, its records, and finding its end |
+//! | `segments`, `segment`, `segment_file`, `ahead`, `store_dir`, `position`, `replay` | the log: its files, its records, and finding its end |
 //! | `control`, `shared_lock`, `byte_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
 //! | `env`, `file` | LMDB itself, and what must be known of its format |
 //! | `new_data`, `rewrite` | data files that are made beside the present one, and then put in place |
 //! | `version_1` | what stores of the first format version are brought from |
 
+mod ahead;
 mod append;
 pub(in crate::store) mod byte_lock;
 pub(in crate::store) mod control;
@@ -54,6 +55,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use self::ahead::Ahead;
 pub(crate) use self::append::Append;
 use self::control::{Control, ControlView};
 use self::env::{EnvSlot, Tree, Use, lmdb_error};
@@ -74,6 +76,7 @@ use self::upkeep::Upkeep;
 pub(crate) use self::view::{Records, View};
 pub(crate) use self::whole::Whole;
 use super::ReadTxn;
+use super::changes::Spare;
 use crate::error::{Error, Result};
 use crate::store::layout::{FOLD_KEY, STORE_KEY};
 use crate::store::locks::LockFile;
@@ -95,6 +98,8 @@ pub(crate) struct Lmdb {
     /// What of the log this process has mapped. Replaced under `mapping`.
     segments: ArcSwap<Segments>,
     mapping: Mutex<()>,
+    ahead: Ahead,
+    spare: Spare,
     gaps: Gaps,
     /// Held by the thread that syncs the log.
     syncing: Mutex<()>,
@@ -105,6 +110,8 @@ pub(crate) struct Lmdb {
     unpublished: AtomicU64,
     /// Whether something was written since the last look found nothing to do.
     awake: AtomicBool,
+    /// Whether the present segment has become half full since the next one was last thought of.
+    is_half_full: AtomicBool,
     /// The limit in bytes, 0 for none.
     limit: OnceLock<u64>,
     /// What the parts of the store are measured by, 0 for nothing.
@@ -216,12 +223,15 @@ impl Lmdb {
             // Of no transaction, so that the first snapshot looks.
             segments: ArcSwap::from_pointee(Segments::new(0, nothing, Vec::new())),
             mapping: Mutex::new(()),
+            ahead: Ahead::default(),
+            spare: Spare::default(),
             gaps: Gaps::default(),
             syncing: Mutex::new(()),
             upkeep: Mutex::new(Upkeep::new()),
             written: AtomicBool::new(false),
             unpublished: AtomicU64::new(0),
             awake: AtomicBool::new(false),
+            is_half_full: AtomicBool::new(false),
             limit: OnceLock::new(),
             measure: OnceLock::new(),
             map_size: map_size as u64,
@@ -385,9 +395,11 @@ impl Lmdb {
         self.publish(control, id)
     }
 
-    /// To be called after each commit; whether there was nothing in the log before it.
+    /// To be called after each commit; whether there is something to be done behind the writers at once.
     pub(super) fn committed(&self) -> bool {
-        !self.awake.swap(true, Ordering::AcqRel)
+        let is_half_full =
+            self.is_half_full.load(Ordering::Relaxed) && self.is_half_full.swap(false, Ordering::Relaxed);
+        !self.awake.swap(true, Ordering::AcqRel) || is_half_full
     }
 
     fn shared(&self) -> Result<&Shared> {
@@ -424,6 +436,10 @@ impl Lmdb {
     /// Where the data file was found.
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    pub(super) fn check_place(&self) -> Result<()> {
+        self.place.check_in(&self.dir)
     }
 
     pub(super) fn is_read_only(&self) -> bool {

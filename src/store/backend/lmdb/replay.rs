@@ -74,8 +74,7 @@ pub(super) fn replay(dir: &StoreDir, from: Point, store: &[u8; 16], mode: Mode) 
     while let Some(next) = segments.iter().rfind(|segment| {
         segment.number > end.at.segment && (segment.previous == end || super::fault::breaks("headers link"))
     }) {
-        let start = Position { segment: next.number, offset: HEADER };
-        match read(next, Point { at: start, checksum: next.seed() }) {
+        match read(next, next.first()) {
             Some(ended) => end = ended,
             None => break,
         }

@@ -10,7 +10,6 @@
 //! bytes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -148,15 +147,14 @@ pub(super) enum Unusable {
 }
 
 impl Segment {
-    /// Maps a new file and makes it the segment that goes on from a point. Nobody else uses it yet.
+    /// Makes a new file, which is mapped, the segment that goes on from a point. Nobody else uses it yet.
     pub(super) fn begin(
-        file: &File,
+        map: Map,
         number: u32,
         shape: Shape,
         previous: Point,
         store: &[u8; 16],
     ) -> Result<Segment> {
-        let map = Map::new(file, shape.size as usize, Mode::Shared)?;
         let mut header = [0u8; SUMMED];
         let mut salt = [0u8; 8];
         getrandom::fill(&mut salt).map_err(|e| Error::Io {
@@ -192,24 +190,20 @@ impl Segment {
         store: &[u8; 16],
         mode: Mode,
     ) -> Result<Segment, Unusable> {
-        let file = segment_file::open(dir, number, mode).map_err(Unusable::Refused)?;
-        let len = file.metadata().map_err(|e| Unusable::Refused(Error::io("looking at the log", e)))?.len();
-        if len < u64::from(HEADER) {
-            return Err(Unusable::Blank);
-        }
-        let head = Map::new(&file, HEADER as usize, Mode::ReadOnly).map_err(Unusable::Refused)?;
+        let map = segment_file::map(dir, number, mode).map_err(Unusable::Refused)?;
+        let Some(map) = map.filter(|map| map.len() >= HEADER as usize) else { return Err(Unusable::Blank) };
         let damaged = |what: &str| {
             Unusable::Refused(Error::damaged(format!(
                 "the file \"{}\" of the log {what}",
                 segment_file::name(number)
             )))
         };
-        let header = head.bytes(0, SUMMED).unwrap_or_default();
+        let header = map.bytes(0, SUMMED).unwrap_or_default();
         let u32_at =
             |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
         let u64_at =
             |at: usize| header.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-        let seed = head.word(SUMMED).load(Ordering::Relaxed);
+        let seed = map.word(SUMMED).load(Ordering::Relaxed);
         if header.get(..8) != Some(MAGIC) || seed != XxHash3_64::oneshot(header) {
             return Err(Unusable::Blank);
         }
@@ -228,12 +222,11 @@ impl Segment {
         if !shape.is_possible() {
             return Err(damaged("has an impossible size"));
         }
-        if len < u64::from(shape.size) {
+        if map.len() < shape.size as usize {
             return Err(damaged("was cut off"));
         }
         let previous =
             Point { at: Position { segment: u32_at(24), offset: u32_at(28) }, checksum: u64_at(32) };
-        let map = Map::new(&file, shape.size as usize, mode).map_err(Unusable::Refused)?;
         Ok(Segment { number, shape, previous, seed, start: (HEADER, seed), map, sorted: Mutex::default() })
     }
 
@@ -246,9 +239,9 @@ impl Segment {
         self
     }
 
-    /// The checksum that the first record's is seeded with.
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
+    /// Where its first record is, with the checksum that this one's is seeded with.
+    pub(super) fn first(&self) -> Point {
+        Point { at: Position { segment: self.number, offset: HEADER }, checksum: self.seed }
     }
 
     pub(super) fn size(&self) -> u32 {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::OFlags;
 
-use super::map::Mode;
+use super::map::{Map, Mode};
 use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
 
@@ -70,10 +70,15 @@ pub(super) fn is_affordable(dir: &StoreDir, size: u32) -> bool {
     dir.free_bytes() / 4 > size.into()
 }
 
-/// Opens the file of a segment. [`Error::NotFound`] when it has gone.
-pub(super) fn open(dir: &StoreDir, number: u32, mode: Mode) -> Result<File> {
+/// Maps the file of a segment, unless it is empty. [`Error::NotFound`] when it has gone.
+pub(super) fn map(dir: &StoreDir, number: u32, mode: Mode) -> Result<Option<Map>> {
     let access = if mode == Mode::Shared { OFlags::RDWR } else { OFlags::RDONLY };
-    dir.open_own(&name(number), access, "opening the log")
+    let file = dir.open_own(&name(number), access, "opening the log")?;
+    let len = file.metadata().map_err(|e| Error::io("looking at the log", e))?.len();
+    match len.min(u32::MAX.into()) as usize {
+        0 => Ok(None),
+        len => Map::new(&file, len, mode).map(Some),
+    }
 }
 
 /// The numbers of all segments in a directory, in their order.

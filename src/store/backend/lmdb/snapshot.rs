@@ -52,13 +52,15 @@ pub(super) struct Snapshot<'e> {
     segments: Guard<Arc<Segments>>,
     tail: Position,
     barrier: u64,
+    /// Equal for snapshots that have the same settings, where that is known.
+    settings: Option<u64>,
     gaps: &'e Gaps,
 }
 
 impl Snapshot<'_> {
     pub(super) fn view(&self) -> View<'_> {
         let log = self.segments.view(self.tail).after(self.barrier);
-        View::new(&self.pinned.txn, self.tree, Some((log, self.gaps)))
+        View::new(&self.pinned.txn, self.tree, Some((log, self.gaps)), self.settings)
     }
 
     pub(super) fn segments(&self) -> &Arc<Segments> {
@@ -90,6 +92,7 @@ impl Lmdb {
     /// Opens a snapshot of all that is committed.
     pub(super) fn snapshot(&self) -> Result<Snapshot<'_>> {
         for _ in 0..TRIES {
+            let before = self.settings();
             let (pinned, tail) = match &self.access {
                 Access::Shared(shared) => (self.pin(&shared.control)?, None),
                 Access::Detached(detached) => {
@@ -108,6 +111,7 @@ impl Lmdb {
             let tail = tail.unwrap_or_else(|| self.tail());
             // But for what was written to LMDB directly since the snapshot was opened.
             let barrier = self.last_barrier();
+            let now = self.settings();
             if barrier > folded.at.to_word() {
                 continue;
             }
@@ -118,7 +122,16 @@ impl Lmdb {
                 }
             }
             super::fault::point("a snapshot is open");
-            return Ok(Snapshot { pinned, tree: self.tree, segments, tail, barrier, gaps: &self.gaps });
+            let settings = Some(before).filter(|before| before.is_multiple_of(2) && *before == now);
+            return Ok(Snapshot {
+                pinned,
+                tree: self.tree,
+                segments,
+                tail,
+                barrier,
+                settings,
+                gaps: &self.gaps,
+            });
         }
         Err(Error::damaged("a part of the log is missing"))
     }
@@ -127,6 +140,13 @@ impl Lmdb {
         match &self.access {
             Access::Shared(shared) => shared.control.tail(),
             Access::Detached(detached) => detached.tail,
+        }
+    }
+
+    fn settings(&self) -> u64 {
+        match &self.access {
+            Access::Shared(shared) => shared.control.settings(),
+            Access::Detached(_) => 0,
         }
     }
 

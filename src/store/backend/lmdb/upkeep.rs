@@ -56,10 +56,11 @@ impl Lmdb {
             }
             (last.moved.elapsed() >= QUIET, sync_is_due)
         };
+        self.prepare_segment(control)?;
         if sync_is_due {
             self.sync()?;
+            self.prepare_segment(control)?;
         }
-        self.prepare_segment(control)?;
         let folded = control.folded().load(Ordering::Acquire);
         if tail.to_word() > folded {
             self.fold_what_is_due(shared, tail, is_quiet)?;
@@ -83,7 +84,9 @@ impl Lmdb {
             return Ok(());
         }
         let extent = if is_quiet { Extent::All } else { Extent::Ended };
-        while self.try_fold(extent)? == Folded::Something {}
+        while self.try_fold(extent)? == Folded::Something {
+            self.prepare_segment(&shared.control)?;
+        }
         Ok(())
     }
 

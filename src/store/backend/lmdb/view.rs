@@ -19,11 +19,17 @@ pub(crate) struct View<'t> {
     /// `None` where LMDB has everything.
     log: Option<(LogView<'t>, &'t Gaps)>,
     changes: Option<&'t Changes>,
+    settings: Option<u64>,
 }
 
 impl<'t> View<'t> {
-    pub(super) fn new(txn: &'t RoTxn<'t>, tree: Tree, log: Option<(LogView<'t>, &'t Gaps)>) -> View<'t> {
-        View { txn, tree, log, changes: None }
+    pub(super) fn new(
+        txn: &'t RoTxn<'t>,
+        tree: Tree,
+        log: Option<(LogView<'t>, &'t Gaps)>,
+        settings: Option<u64>,
+    ) -> View<'t> {
+        View { txn, tree, log, changes: None, settings }
     }
 
     pub(super) fn with(self, changes: &'t Changes) -> View<'t> {
@@ -33,6 +39,11 @@ impl<'t> View<'t> {
     /// The end of the log that is seen, as a number.
     pub(crate) fn id(&self) -> u64 {
         self.log.map_or(0, |(log, _)| log.end().to_word())
+    }
+
+    /// A number that is equal in views with the same settings; `None` where that is not known.
+    pub(crate) fn settings(&self) -> Option<u64> {
+        self.settings.filter(|_| self.changes.is_none_or(|changes| !changes.has_settings()))
     }
 
     /// Up to where a copy of all that is seen has the log, as it is recorded in LMDB.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use heed::RwTxn;
 
+use super::append::Facts;
 use super::env::{explain_short_write, lmdb_error};
 use super::fold::{newest_changes, wait_for_readers};
 use super::position::{Point, Position};
@@ -53,7 +54,7 @@ impl Lmdb {
         let snapshot = self.snapshot()?;
         let tail = snapshot.tail();
         // So that the record that ends it finds room.
-        self.room_for(shared, tail, 16, 0, true)?;
+        self.room_for(shared, tail, 16, Facts { adds: true, ..Facts::OF_THE_END })?;
         let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
         let upto = Point { at: tail, checksum: control.checksum().load(Ordering::Acquire) };
         let changes = newest_changes(snapshot.segments().view(tail));
@@ -73,7 +74,7 @@ impl Whole<'_> {
     }
 
     pub(crate) fn view(&self) -> View<'_> {
-        View::new(&self.txn, self.lmdb.tree, None)
+        View::new(&self.txn, self.lmdb.tree, None, None)
     }
 
     /// Bytes that the store takes.
@@ -120,6 +121,7 @@ impl Whole<'_> {
         lmdb.put_folded(&mut txn, upto)?;
         let pages = lmdb.tree.stat(&txn).map_err(|e| lmdb_error(e, "committing"))?;
         control.appending().store(1, Ordering::SeqCst);
+        control.begin_settings();
         control.begin_barrier();
         super::fault::point("a whole transaction is to be committed");
         let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
@@ -127,7 +129,7 @@ impl Whole<'_> {
         if super::fault::breaks("a barrier ends when it is on the disk") {
             control.newest().store(newest + 1, Ordering::SeqCst);
             control.last_barrier().store(tail.to_word(), Ordering::SeqCst);
-            let end = lmdb.append(shared, tail, std::iter::empty(), 0, false)?;
+            let end = lmdb.append(shared, tail, std::iter::empty(), Facts::OF_THE_END)?;
             drop(_append);
             std::thread::sleep(Duration::from_millis(3));
             lmdb.publish(control, newest + 1)?;
@@ -141,7 +143,7 @@ impl Whole<'_> {
         super::fault::point("a whole transaction is published");
         let logged = control.logged().load(Ordering::SeqCst);
         // Whatever became of it, the barrier has to end.
-        let end = lmdb.append(shared, tail, std::iter::empty(), 0, false)?;
+        let end = lmdb.append(shared, tail, std::iter::empty(), Facts::OF_THE_END)?;
         published?;
         lmdb.written.store(true, Ordering::Release);
         lmdb.note_tree(control, &pages);

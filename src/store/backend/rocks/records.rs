@@ -36,6 +36,11 @@ impl<'t> View<'t> {
         self.id
     }
 
+    /// A number that is equal in views with the same settings; `None` where that is not known.
+    pub(crate) fn settings(&self) -> Option<u64> {
+        self.changes.is_none().then_some(self.id)
+    }
+
     /// The same, with what it reads kept no longer than `look` runs.
     pub(crate) fn nested<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
         let arena = Bump::new();
