@@ -46,7 +46,6 @@ const PLACES: &[(&str, By)] = &[
     ("a slot is taken", By::Work),
     ("an opening begins alone", By::Alone),
     ("an opening has found the log", By::Alone),
-    ("an opening has listed the log", By::Alone),
     ("an opening has told of the log", By::Alone),
     ("a new store is to be written", By::New),
     ("a new store is written", By::New),
@@ -181,7 +180,9 @@ fn beside() {
             let (_dir, path) = store();
             let mut model = Model::default();
             let mut survivor = survivor(&path);
-            let killed = kill_at(place, passage, "work", &path, besides(by), &mut model);
+            // The survivor can have been the one who folded.
+            let tries = if passage == 1 { 5 } else { 1 };
+            let killed = (0..tries).any(|_| kill_at(place, passage, "work", &path, besides(by), &mut model));
             assert!(killed || passage > 1, "{place} was not come by");
             eprintln!("{place}:{passage} beside another, killed: {killed}");
             // Before its next write what the victim had all but written is not there, and then it is.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use smallvec::SmallVec;
 
+use super::merged::Direction;
 use crate::store::layout::kind;
 use crate::store::sync::lock;
 
@@ -36,10 +37,12 @@ impl Spare {
     }
 }
 
-/// Changes in the order of their keys.
+/// Changes on the way through a range.
 pub(crate) struct Changed<'t> {
+    /// `None`: nothing was changed.
     range: Option<btree_map::Range<'t, Key, Option<Range<usize>>>>,
     values: &'t [u8],
+    direction: Direction,
 }
 
 impl Changes {
@@ -89,12 +92,17 @@ impl Changes {
         self.by_key.iter().map(|(key, value)| (key.as_slice(), self.value(value)))
     }
 
-    /// Changes from `from` up to but without `to`.
-    pub(crate) fn range(&self, from: &[u8], to: &[u8]) -> Changed<'_> {
+    /// Changes from `from` up to but without `to`, if there is a transaction that changes anything.
+    pub(crate) fn range<'t>(
+        changes: Option<&'t Changes>,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+    ) -> Changed<'t> {
         // An empty range, or one that is none, is an error to a map.
         let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let range = (from < to).then(|| self.by_key.range::<[u8], _>(bounds));
-        Changed { range, values: &self.values }
+        let range = changes.filter(|_| from < to).map(|changes| changes.by_key.range::<[u8], _>(bounds));
+        Changed { range, values: changes.map_or(&[], |changes| &changes.values), direction }
     }
 
     fn value(&self, range: &Option<Range<usize>>) -> Option<&[u8]> {
@@ -102,25 +110,15 @@ impl Changes {
     }
 }
 
-impl<'t> Changed<'t> {
-    fn shown(&self, change: (&'t Key, &'t Option<Range<usize>>)) -> (&'t [u8], Option<&'t [u8]>) {
-        let (key, value) = change;
-        (key.as_slice(), value.clone().map(|range| self.values.get(range).unwrap_or_default()))
-    }
-}
-
 impl<'t> Iterator for Changed<'t> {
     type Item = (&'t [u8], Option<&'t [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let change = self.range.as_mut()?.next()?;
-        Some(self.shown(change))
-    }
-}
-
-impl DoubleEndedIterator for Changed<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        let change = self.range.as_mut()?.next_back()?;
-        Some(self.shown(change))
+        let range = self.range.as_mut()?;
+        let (key, value) = match self.direction {
+            Direction::Up => range.next(),
+            Direction::Down => range.next_back(),
+        }?;
+        Some((key.as_slice(), value.clone().map(|range| self.values.get(range).unwrap_or_default())))
     }
 }

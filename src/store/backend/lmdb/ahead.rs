@@ -41,7 +41,7 @@ impl Lmdb {
             number if self.ahead.is(number) => Ok(()),
             number => match segment_file::map(&self.dir, number, Mode::Shared) {
                 Ok(Some(map)) => {
-                    map.touch();
+                    map.touch(0, map.len());
                     self.ahead.set(number, map);
                     Ok(())
                 }
@@ -70,7 +70,7 @@ impl Lmdb {
         let number = control.next_number().fetch_add(1, Ordering::SeqCst);
         let file = segment_file::create(&self.dir, number, shape.size)?;
         let map = Map::new(&file, shape.size as usize, Mode::Shared)?;
-        map.touch();
+        map.touch(0, map.len());
         self.ahead.set(number, map);
         super::fault::point("a segment is made ahead");
         let kept = control.prepared().compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed);

@@ -66,8 +66,8 @@ impl<'a> Append<'a> {
 
     pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         if self.lmdb.is_counted() {
-            let old = self.view().get(key)?.map_or(0, |old| room_in_tree(key, old.len()));
-            self.grown += room_in_tree(key, head.len() + body.len()) - old;
+            let old = self.view().get(key)?.map(<[u8]>::len);
+            self.grown += growth(key, old, Some(head.len() + body.len()));
         }
         self.adds |= key.first() == Some(&kind::ENTRY);
         self.changes.put(key, head, body);
@@ -77,7 +77,7 @@ impl<'a> Append<'a> {
     /// Removes a record; whether it was there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         let Some(old) = self.view().get(key)?.map(<[u8]>::len) else { return Ok(false) };
-        self.grown -= room_in_tree(key, old);
+        self.grown += growth(key, Some(old), None);
         self.changes.delete(key);
         Ok(true)
     }
@@ -166,10 +166,10 @@ pub(super) fn map_full(map_size: u64) -> Error {
     }
 }
 
-/// By about how many bytes a change lets the tree grow, of a record that had a value of some length.
-pub(super) fn growth(change: &Change<'_>, old: Option<usize>) -> i64 {
-    let room = |value: Option<usize>| value.map_or(0, |len| room_in_tree(change.key, len));
-    room(change.value.map(<[u8]>::len)) - room(old)
+/// By about how many bytes the tree grows when the length of a record's value changes.
+pub(super) fn growth(key: &[u8], old: Option<usize>, new: Option<usize>) -> i64 {
+    let room = |value: Option<usize>| value.map_or(0, |len| room_in_tree(key, len));
+    room(new) - room(old)
 }
 
 /// About how many bytes a record takes in LMDB's tree, with the room that is free in its leaf, or the pages of its own that
@@ -224,7 +224,7 @@ impl Lmdb {
                 checksum.ok_or_else(|| Error::damaged("the end of the log is not where it should be"))?;
             (Point { at: tail, checksum }, segments.folded.at)
         };
-        let found = replay(&self.dir, from, self.store_id()?, Mode::Shared)?;
+        let found = replay(&self.dir, from, self.store_id()?, Mode::Shared, false)?;
         super::fault::point("what a killed writer left is found");
         tracing::info!(store = %self.dir.path().display(), bytes = found.bytes, "a writer was killed; its last record is complete or left out");
         control.next_number().fetch_max(found.highest.saturating_add(1), Ordering::SeqCst);

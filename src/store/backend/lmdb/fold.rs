@@ -67,12 +67,10 @@ impl Lmdb {
         }
     }
 
-    /// Folds everything that is in the log now. The caller is the only process, and has no snapshot open.
-    pub(super) fn fold_all(&self) -> Result<Folded> {
-        let shared = self.shared()?;
-        let gate = shared.gate.lock(&shared.control)?;
+    /// Folds everything that is in the log now, as far as snapshots that are kept open let it.
+    pub(super) fn fold_all(&self, shared: &Shared, gate: &SharedGuard<'_>) -> Result<Folded> {
         loop {
-            match self.fold(shared, &gate, Extent::All)? {
+            match self.fold(shared, gate, Extent::All)? {
                 Folded::Something => {}
                 done => return Ok(done),
             }
@@ -277,7 +275,7 @@ impl Lmdb {
         for change in changes {
             if is_counted {
                 let old = self.tree.get(txn, change.key).map_err(failed)?;
-                *grown += growth(&change, old.map(<[u8]>::len));
+                *grown += growth(change.key, old.map(<[u8]>::len), change.value.map(<[u8]>::len));
             }
             match change.value {
                 Some(value) => self.tree.put(txn, change.key, value).map_err(failed)?,
@@ -328,7 +326,7 @@ impl Lmdb {
         let changes = newest_changes(log);
         changes.iter().try_fold(0, |grown, change| {
             let old = self.tree.get(&txn, change.key).map_err(failed)?;
-            Ok(grown + growth(change, old.map(<[u8]>::len)))
+            Ok(grown + growth(change.key, old.map(<[u8]>::len), change.value.map(<[u8]>::len)))
         })
     }
 

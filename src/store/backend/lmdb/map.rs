@@ -59,13 +59,19 @@ impl Map {
         self.len
     }
 
-    /// Has all of it in this process's memory, ready to be written to. Changes no byte. Where the kernel does not know how,
-    /// each page is touched when it is first needed.
-    pub(super) fn touch(&self) {
+    /// Has a part of it in this process's memory, ready to be written to. Changes no byte. Where the kernel does not know
+    /// how, each page is touched when it is first needed.
+    pub(super) fn touch(&self, at: usize, len: usize) {
         #[cfg(target_os = "linux")]
-        // SAFETY: the range is mapped, and its content stays as it is.
-        unsafe {
-            libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_POPULATE_WRITE);
+        {
+            const PAGE: usize = 4096;
+            let from = (at / PAGE * PAGE).min(self.len);
+            let to = at.saturating_add(len).min(self.len);
+            // SAFETY: the range is mapped, and what is in it stays as it is.
+            unsafe {
+                let start = self.start.as_ptr().add(from).cast();
+                libc::madvise(start, to.saturating_sub(from), libc::MADV_POPULATE_WRITE);
+            }
         }
     }
 

@@ -241,7 +241,7 @@ impl Lmdb {
         };
         match part {
             Part::First => lmdb.begin()?,
-            Part::Joining => lmdb.learn_id(None)?,
+            Part::Joining => lmdb.learn_id(&lmdb.shared()?.control)?,
             Part::Detached => lmdb.look()?,
         }
         Ok(lmdb)
@@ -254,9 +254,11 @@ impl Lmdb {
         let gate = shared.gate.lock(control)?;
         fault::point("an opening begins alone");
         control.newest().store(self.env.info().last_txn_id as u64, Ordering::SeqCst);
-        let folded = match self.recorded()? {
-            (Some(folded), _) => folded,
-            (None, store) => {
+        let (folded, store) = self.recorded()?;
+        self.set_id(store.as_ref().map(|record| record.id));
+        let folded = match folded {
+            Some(folded) => folded,
+            None => {
                 // One of version 1: from here on it is of this version, which programs of that one refuse.
                 let folded = Point::origin(self.env.info().last_txn_id as u64);
                 let store = store.map(|record| StoreRecord { version: LMDB_VERSION, ..record });
@@ -266,12 +268,7 @@ impl Lmdb {
                 folded
             }
         };
-        self.learn_id(None)?;
-        let found = match self.store_id.get() {
-            Some(id) => replay(&self.dir, folded, id, Mode::Shared)?,
-            // Not even made yet: whatever lies there is not its log.
-            None => Replayed::nothing(&self.dir, folded)?,
-        };
+        let found = self.replayed(folded, Mode::Shared)?;
         // The last commit to LMDB may not be on the disk, if its writer was killed. What is not needed any more according
         // to it goes only once it is; who finds nothing like that need not wait.
         if found.has_what_is_folded(folded.at) && !fault::breaks("what is open is settled") {
@@ -279,10 +276,6 @@ impl Lmdb {
         }
         drop(gate);
         fault::point("an opening has found the log");
-        for part in &found.parts {
-            part.segment.list_anew(part.end)?;
-        }
-        fault::point("an opening has listed the log");
         let next = found.highest.max(found.end.at.segment).saturating_add(1);
         if next > LAST_NUMBER {
             return Err(Error::damaged("the numbers of the log are used up, as they never should be"));
@@ -321,17 +314,11 @@ impl Lmdb {
 
     /// Makes a list of what is in the log for this process alone.
     fn look(&mut self) -> Result<()> {
-        let (folded, _) = self.recorded()?;
+        let (folded, store) = self.recorded()?;
+        self.set_id(store.map(|record| record.id));
         let txn = self.env.info().last_txn_id as u64;
         let folded = folded.unwrap_or_else(|| Point::origin(txn));
-        self.learn_id(None)?;
-        let found = match self.store_id.get() {
-            Some(id) => replay(&self.dir, folded, id, Mode::Private)?,
-            None => Replayed::nothing(&self.dir, folded)?,
-        };
-        for part in &found.parts {
-            part.segment.list_anew(part.end)?;
-        }
+        let found = self.replayed(folded, Mode::Private)?;
         if let Access::Detached(detached) = &mut self.access {
             detached.tail = found.end.at;
         }
@@ -348,24 +335,31 @@ impl Lmdb {
         Ok((folded, store))
     }
 
-    fn learn_id(&self, made: Option<[u8; 16]>) -> Result<()> {
-        let id = match made {
-            Some(id) => Some(id),
-            None => match &self.access {
-                Access::Shared(shared) if self.store_id.get().is_none() => {
-                    // The record is written before anybody else can open the store, and its id never changes; so whatever
-                    // transaction is the newest has it.
-                    let pinned = self.pin(&shared.control)?;
-                    let record = self.tree.get(pinned.txn(), STORE_KEY);
-                    record.map_err(|e| lmdb_error(e, "opening the store"))?.and_then(StoreRecord::peek_id)
-                }
-                _ => self.recorded()?.1.map(|record| record.id),
-            },
-        };
+    /// Learns the id of a store that others have open.
+    fn learn_id(&self, control: &Control) -> Result<()> {
+        // The record is written before anybody else can open the store, and its id never changes; so whatever transaction is
+        // the newest has it.
+        let pinned = self.pin(control)?;
+        let record =
+            self.tree.get(pinned.txn(), STORE_KEY).map_err(|e| lmdb_error(e, "opening the store"))?;
+        self.set_id(record.and_then(StoreRecord::peek_id));
+        Ok(())
+    }
+
+    /// A store that is not even made yet has no id.
+    fn set_id(&self, id: Option<[u8; 16]>) {
         if let Some(id) = id {
             self.store_id.get_or_init(|| id);
         }
-        Ok(())
+    }
+
+    /// Looks for the log behind a place, and lists what is in it. Nobody else uses it, or no table of this process's.
+    fn replayed(&self, folded: Point, mode: Mode) -> Result<Replayed> {
+        match self.store_id.get() {
+            Some(id) => replay(&self.dir, folded, id, mode, true),
+            // Not even made yet: whatever lies there is not its log.
+            None => Replayed::nothing(&self.dir, folded),
+        }
     }
 
     fn store_id(&self) -> Result<&[u8; 16]> {
@@ -381,7 +375,8 @@ impl Lmdb {
         fault::point("a new store is to be written");
         self.commit_alone(control, &records)?;
         fault::point("a new store is written");
-        self.learn_id(Some(record.id))
+        self.set_id(Some(record.id));
+        Ok(())
     }
 
     fn commit_alone(&self, control: &Control, records: &[(&[u8], Vec<u8>)]) -> Result<()> {
@@ -469,7 +464,7 @@ impl Lmdb {
     pub(super) fn close_alone(&self) -> Result<()> {
         let shared = self.shared()?;
         fault::point("the last to close begins");
-        let folded = self.fold_all();
+        let folded = shared.gate.lock(&shared.control).and_then(|gate| self.fold_all(shared, &gate));
         match folded {
             Ok(Folded::PutOff) => return self.sync(),
             Ok(_) => {}

@@ -37,12 +37,18 @@ impl Replayed {
 }
 
 /// Goes on from a point as long as there are records, and into a further segment only if its header names exactly the
-/// point where that ended.
+/// point where that ended. What is found is listed in the tables of the segments that are `taken`, which nobody else uses.
 ///
 /// # Errors
 ///
 /// What a file of the log is that no power loss can have made of it: of another store, a newer version, cut off.
-pub(super) fn replay(dir: &StoreDir, from: Point, store: &[u8; 16], mode: Mode) -> Result<Replayed> {
+pub(super) fn replay(
+    dir: &StoreDir,
+    from: Point,
+    store: &[u8; 16],
+    mode: Mode,
+    taken: bool,
+) -> Result<Replayed> {
     let numbers = segment_file::list(dir)?;
     let highest = numbers.last().copied().unwrap_or(0);
     let mut segments = Vec::new();
@@ -54,27 +60,33 @@ pub(super) fn replay(dir: &StoreDir, from: Point, store: &[u8; 16], mode: Mode) 
         }
     }
     let (mut parts, mut end, mut bytes) = (Vec::<Part>::new(), from, 0);
-    let mut read = |segment: &Arc<Segment>, from: Point| {
+    let mut read = |segment: &Arc<Segment>, from: Point| -> Result<Option<Point>> {
         let mut end = from;
+        if taken {
+            segment.unlist();
+        }
         while let Some((len, checksum)) = segment.record_at(end.at.offset, end.checksum) {
+            if taken {
+                segment.list_record(end.at.offset, len)?;
+            }
             end = Point { at: Position { offset: end.at.offset + len, ..end.at }, checksum };
             bytes += u64::from(len);
         }
         // One without records is none that anything goes on from.
-        (end != from).then(|| {
+        Ok((end != from).then(|| {
             parts.push(Part { segment: segment.clone(), end: end.at.offset });
             end
-        })
+        }))
     };
     let first = segments.iter().find(|segment| segment.number == from.at.segment);
     if let Some(first) = first.filter(|_| from.at.offset >= HEADER) {
-        end = read(first, from).unwrap_or(from);
+        end = read(first, from)?.unwrap_or(from);
     }
     // One that was begun and given up names the same point as the one that was used, and has the lower number.
     while let Some(next) = segments.iter().rfind(|segment| {
         segment.number > end.at.segment && (segment.previous == end || super::fault::breaks("headers link"))
     }) {
-        match read(next, next.first()) {
+        match read(next, next.first())? {
             Some(ended) => end = ended,
             None => break,
         }

@@ -458,11 +458,17 @@ impl Segment {
         }
     }
 
-    /// Makes the table anew from the records before `end`. Nobody else uses the segment.
-    pub(super) fn list_anew(&self, end: u32) -> Result<()> {
-        self.map.clear(self.shape.table() as usize, self.shape.slots as usize * 8);
+    /// Empties the table, to be made anew. Nobody else uses the segment.
+    pub(super) fn unlist(&self) {
+        let (at, len) = (self.shape.table() as usize, self.shape.slots as usize * 8);
+        self.map.touch(at, len);
+        self.map.clear(at, len);
         self.map.half_word(LISTED_AT).store(0, Ordering::Relaxed);
-        for listed in self.changes(HEADER, end) {
+    }
+
+    /// Lists the changes of a record that is complete.
+    pub(super) fn list_record(&self, record: u32, len: u32) -> Result<()> {
+        for listed in self.changes(record, record + len) {
             let hash = hash(listed.change.key);
             let (slot, older) = self.slot_for(hash, listed.change.key);
             self.list(slot, hash, listed.at, older == 0);

@@ -220,7 +220,7 @@ impl Lmdb {
         let shared = self.shared()?;
         let control = &shared.control;
         let gate = shared.gate.lock(control)?;
-        while self.fold(shared, &gate, Extent::All)? == Folded::Something {}
+        self.fold_all(shared, &gate)?;
         self.let_go_of_large(shared)?;
         self.reclaim(control, u64::MAX)
     }

@@ -88,8 +88,8 @@ impl<'t> View<'t> {
         let merged = Merged::new(tree, logged, direction);
         let committed =
             Committed { merged, search: log.map(|(log, gaps)| Search { log, gaps, low, high, direction }) };
-        let changed = self.changes.map(|changes| changes.range(from, to));
-        Ok(Records(Merged::new(committed, ChangeRange { changed, direction }, direction)))
+        let changed = Changes::range(self.changes, from, to, direction);
+        Ok(Records(Merged::new(committed, changed, direction)))
     }
 
     /// Looks at the checksums of the log's records.
@@ -181,25 +181,8 @@ impl Search<'_> {
     }
 }
 
-struct ChangeRange<'t> {
-    changed: Option<Changed<'t>>,
-    direction: Direction,
-}
-
-impl<'t> Iterator for ChangeRange<'t> {
-    type Item = (&'t [u8], Option<&'t [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let changed = self.changed.as_mut()?;
-        match self.direction {
-            Direction::Up => changed.next(),
-            Direction::Down => changed.next_back(),
-        }
-    }
-}
-
 /// Records on the way through a range.
-pub(crate) struct Records<'t>(Merged<'t, Committed<'t>, ChangeRange<'t>>);
+pub(crate) struct Records<'t>(Merged<'t, Committed<'t>, Changed<'t>>);
 
 impl<'t> Iterator for Records<'t> {
     type Item = Result<(&'t [u8], &'t [u8])>;

@@ -5,7 +5,7 @@ use rocksdb::{DB, DBRawIterator, ReadOptions, Snapshot};
 
 use super::rocks_error;
 use crate::error::Result;
-use crate::store::backend::changes::{self, Changes};
+use crate::store::backend::changes::{Changed, Changes};
 use crate::store::backend::merged::{Direction, Merged};
 
 /// What a transaction sees.
@@ -72,7 +72,7 @@ impl<'t> View<'t> {
             Direction::Up => stored.seek_to_first(),
             Direction::Down => stored.seek_to_last(),
         }
-        let changed = Changed { changes: self.changes.map(|changes| changes.range(from, to)), direction };
+        let changed = Changes::range(self.changes, from, to, direction);
         let stored = Stored { stored, direction, arena: self.arena, failed: false };
         Records(Merged::new(stored, changed, direction))
     }
@@ -86,23 +86,6 @@ impl<'t> Iterator for Records<'t> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next()
-    }
-}
-
-struct Changed<'t> {
-    changes: Option<changes::Changed<'t>>,
-    direction: Direction,
-}
-
-impl<'t> Iterator for Changed<'t> {
-    type Item = (&'t [u8], Option<&'t [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let changes = self.changes.as_mut()?;
-        match self.direction {
-            Direction::Up => changes.next(),
-            Direction::Down => changes.next_back(),
-        }
     }
 }
 
