@@ -10,6 +10,7 @@
 //! member without the gate, so who has it and sees no other member is alone.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,10 +64,13 @@ impl Gate {
         }
     }
 
-    /// Opens the directory that lies at a path, and waits for its gate.
-    pub(crate) fn of(path: &std::path::Path) -> Result<(Gate, Arc<StoreDir>)> {
+    /// Waits for the gate of the directory that lies at a path, which is opened unless it is the one that is open already.
+    pub(crate) fn of(path: &Path, present: Option<&Arc<StoreDir>>) -> Result<(Gate, Arc<StoreDir>)> {
         loop {
-            let dir = Arc::new(StoreDir::open(path)?);
+            let dir = match present.filter(|present| present.is_current()) {
+                Some(present) => present.clone(),
+                None => Arc::new(StoreDir::open(path)?),
+            };
             let gate = Gate::close(&dir)?;
             // Else it was moved away or replaced while somebody else had the gate.
             if dir.is_current() {
@@ -224,10 +228,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
         std::fs::create_dir(&path).unwrap();
-        let (gate, old) = Gate::of(&path).unwrap();
+        let (gate, old) = Gate::of(&path, None).unwrap();
         let opener = std::thread::spawn({
             let path = path.clone();
-            move || Gate::of(&path).unwrap()
+            move || Gate::of(&path, None).unwrap()
         });
         std::thread::sleep(Duration::from_millis(50));
         std::fs::rename(&path, dir.path().join("moved")).unwrap();

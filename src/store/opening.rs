@@ -327,7 +327,7 @@ impl Opening {
         read_only: bool,
         kept: Option<&Arc<LockFile>>,
     ) -> Result<Opening> {
-        let (gate, dir) = Gate::of(path)?;
+        let (gate, dir) = Gate::of(path, kept.map(|kept| kept.dir()))?;
         if read_only && BackendKind::found(path).is_none() {
             return Err(Error::NotFound { path: path.to_owned() });
         }

@@ -68,7 +68,9 @@ impl Rocks {
         member.become_one(MemberRole::Writer)?;
         forked_exit::prepare();
         let path = rocks_path(dir.path());
-        crate::store::copy::make_directory(&path)?;
+        if path.symlink_metadata().is_err() {
+            crate::store::copy::make_directory(&path)?;
+        }
         refuse_strange(&path)?;
         let db =
             DB::open(&options::primary(clock), &path).map_err(|e| rocks_error(e, "opening the store"))?;
@@ -233,6 +235,9 @@ impl Rocks {
 /// Refuses a database with anything in it that is no file: RocksDB would write where a link leads.
 fn refuse_strange(path: &Path) -> Result<()> {
     let failed = |e| Error::io("looking at the store's files", e);
+    if !path.symlink_metadata().map_err(failed)?.is_dir() {
+        return Err(Error::damaged(format!("{path:?} is not a directory; remove it")));
+    }
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         // A file that a compaction has removed meanwhile is none.
