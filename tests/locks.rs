@@ -14,6 +14,8 @@ mod circles;
 mod descriptors;
 #[path = "locks/removed.rs"]
 mod removed;
+#[path = "locks/strange.rs"]
+mod strange;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -43,6 +45,10 @@ fn main() -> ExitCode {
             ("processes_that_need_each_others_keys_go_on", circles::over_processes),
             ("threads_that_need_each_others_keys_in_two_stores_go_on", circles::over_stores),
             ("there_is_no_file_that_is_only_locked", removed::no_empty_files),
+            ("a_file_that_is_none_is_refused_and_nothing_behind_it_touched", strange::refused),
+            ("what_is_not_needed_is_not_looked_at", strange::passed_by),
+            ("a_backup_goes_where_it_is_to_go", strange::backups),
+            ("others_cannot_write_to_the_directory_of_a_store", strange::directories),
             ("nothing_is_lost_when_what_is_no_data_is_removed", removed::while_in_use),
         ],
     )

@@ -372,7 +372,7 @@ impl Opening {
     ) -> Result<Opening> {
         let busy = |detail: &'static str| Error::Busy { path: dir.path().to_owned(), detail: detail.into() };
         refuse_foreign(&dir, config.map_size)?;
-        if read_only && fs::metadata(data_path(dir.path())).map_or(0, |file| file.len()) == 0 {
+        if read_only && dir.is_empty_file(DATA_NAME) {
             // LMDB would make a database of an empty file.
             return Err(Error::NotFound { path: dir.path().to_owned() });
         }

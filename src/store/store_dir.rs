@@ -91,6 +91,12 @@ impl StoreDir {
         self.stat(name).is_some()
     }
 
+    pub(super) fn is_empty_file(&self, name: &str) -> bool {
+        self.stat(name).is_some_and(|found| {
+            rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() && found.st_size == 0
+        })
+    }
+
     /// Whether a file that is open is what lies there.
     pub(super) fn is_at(&self, name: &str, file: &Metadata) -> bool {
         self.stat(name).is_some_and(|found| (found.st_dev, found.st_ino) == (file.dev(), file.ino()))
