@@ -249,7 +249,9 @@ fn stores_of_all_versions_are_read_and_written_on() {
     for ((version, dir), (name, secret)) in VERSIONS.into_iter().flat_map(|v| SECRETS.map(|s| (v, s))) {
         let (_dir, path) = copy_of_fixture(dir, name);
         check_bytes(&path, secret, version);
-        for left in ["lock.mdb", "checkpoint.lock", "open.lock", "users.lock"].iter().filter(|_| version == 1)
+        for left in ["lock.mdb", "checkpoint.lock", "open.lock", "users.lock", "flight.lock"]
+            .iter()
+            .filter(|_| version == 1)
         {
             fs::write(path.join(left), "").unwrap();
         }

@@ -23,6 +23,7 @@ const CHECKPOINT_LOCK: &str = "checkpoint.lock";
 const LMDB_LOCK: &str = "lock.mdb";
 /// Held alone by who opened the store, and shared by all who had it open.
 const LOCKS: [&str; 2] = ["open.lock", "users.lock"];
+const OTHER_LOCKS: [&str; 3] = [CHECKPOINT_LOCK, "flight.lock", "sweeper.lock"];
 
 const MAGIC: [u8; 8] = *b"CACHMCKP";
 const RECORD_VERSION: u32 = 1;
@@ -143,7 +144,7 @@ pub(in crate::store) fn refuse_unsettled(dir: &StoreDir) -> Result<()> {
 /// then finds no record, and refuses the store by its version.
 pub(in crate::store) fn forget(dir: &StoreDir) -> Result<()> {
     // The record last: as long as it is there, this is done again.
-    let side_files = [CHECKPOINT_LOCK, LMDB_LOCK].into_iter().chain(LOCKS).chain([RECORD]);
+    let side_files = OTHER_LOCKS.into_iter().chain(LOCKS).chain([LMDB_LOCK, RECORD]);
     side_files.into_iter().try_for_each(|name| remove(dir, name))?;
     sync_names(dir)
 }
