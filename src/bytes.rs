@@ -437,9 +437,8 @@ impl ByteCache {
         self.lead_unless(key, || false)
     }
 
-    /// As [`lead`](Self::lead), but also returns `None` when `gives_up` does so while it waits: it is asked every 100 ms
-    /// while another thread has the right, and at each signal this thread gets while another process has it. No lock of
-    /// the store is held then.
+    /// As [`lead`](Self::lead), but also returns `None` when `gives_up` does so while it waits: it is asked every 100 ms.
+    /// No lock of the store is held then.
     pub fn lead_unless(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
         Ok(match flights.enter(hash, &gives_up)? {

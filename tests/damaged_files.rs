@@ -290,11 +290,9 @@ fn damage(class: Class, dir: &Path, snapshot: &Snapshot, dice: &mut Dice) -> Str
         Class::Locks => {
             let names = [
                 "control",
+                // Of version 1; they mean nothing.
                 "open.lock",
                 "users.lock",
-                "sweeper.lock",
-                "flight.lock",
-                // Of version 1; they mean nothing.
                 "lock.mdb",
                 "checkpoint.lock",
             ];

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::fork::ForkLockGuard;
 use super::live::Live;
-use super::locks::LockFile;
-use super::opening::OPEN_LOCK;
+use super::locks::{Gate, Role};
 use super::{Shared, sweep};
 use crate::error::{Error, Result};
 
@@ -37,20 +36,21 @@ pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
         return Ok(());
     }
     let flushed = sweep::flush_accesses(&live);
-    let checkpointed = settle(&live);
-    flushed.and(checkpointed)
+    let mut gate = None;
+    let settled = settle(&live, &mut gate);
+    // Who waits for the gate is to find a store that is closed, and not one that is about to be.
+    drop(live);
+    drop(gate);
+    flushed.and(settled)
 }
 
 /// Makes what this process wrote durable. The last one to have the store open leaves nothing in the log.
-fn settle(live: &Live) -> Result<()> {
-    if let Some(gate) = LockFile::open(&live.dir, OPEN_LOCK, false)? {
-        gate.exclusive()?;
-        if live.users.try_exclusive()? {
-            return live.backend.close_alone();
-        }
-        // The try gave up the shared lock, and until this process is done nobody may think to be alone.
-        live.users.shared()?;
+fn settle(live: &Live, gate: &mut Option<Gate>) -> Result<()> {
+    *gate = Some(Gate::close(live.member.dir())?);
+    if live.member.is_only(Role::User)? {
+        return live.backend.close_alone();
     }
+    *gate = None;
     match live.backend.has_unsynced_writes() {
         true => live.checkpoint(),
         false => Ok(()),
@@ -59,7 +59,7 @@ fn settle(live: &Live) -> Result<()> {
 
 /// Proof that this process is the only one that has the store open, and that no other can open it now.
 pub(super) struct Exclusive {
-    _gate: LockFile,
+    _gate: Gate,
 }
 
 impl Exclusive {
@@ -67,12 +67,8 @@ impl Exclusive {
     pub(super) fn enter(shared: &Shared, _transition: &ForkLockGuard) -> Result<Exclusive> {
         let Some(live) = shared.current.load_full() else { return Err(Error::Closed) };
         live.writable()?;
-        let gate = LockFile::open(&shared.dir, OPEN_LOCK, true)?.ok_or(Error::Closed)?;
-        gate.exclusive()?;
-        let alone = live.users.try_exclusive()?;
-        // A failed try gives up the shared lock; nobody can have become alone meanwhile, because we hold the gate.
-        live.users.shared()?;
-        if !alone {
+        let gate = Gate::close(live.member.dir())?;
+        if !live.member.is_only(Role::User)? {
             return Err(Error::Busy {
                 path: shared.dir.clone(),
                 detail: "other processes have it open; close it there first".into(),

@@ -32,6 +32,7 @@ impl Store {
         let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let partial = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
+        remove_unfinished(&partial)?;
         let copied = {
             let live = self.live()?;
             if !self.is_read_only() {
@@ -99,13 +100,18 @@ impl Store {
 /// Makes the new file, of all that is in the data file and the log now. It says, as the present one does, up to where it has
 /// the log, so whichever of the two is found after a power loss is complete.
 fn replace_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
-    match fs::remove_dir_all(tmp) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io("removing an unfinished copy", e)),
-        _ => {}
-    }
+    remove_unfinished(tmp)?;
     super::sweep::flush_accesses(live)?;
     live.writable()?;
     make(live, tmp)
+}
+
+/// Removes what a killed process left. Of a link, only the link.
+fn remove_unfinished(tmp: &Path) -> Result<()> {
+    match fs::remove_dir_all(tmp) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing an unfinished copy", e)),
+        _ => Ok(()),
+    }
 }
 
 fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
@@ -150,12 +156,13 @@ pub(super) fn point_of(view: &ReadView<'_>) -> Result<Vec<u8>> {
     }
 }
 
+/// Makes a directory, and those above it. What lies there already is refused: it could be a link to somewhere else.
 pub(super) fn make_directory(dir: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| Error::io("making a directory", e))
+    let failed = |e| Error::io("making a directory", e);
+    if let Some(parent) = dir.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(dir).map_err(failed)
 }
 
 pub(super) fn sync_directory(dir: &Path) -> Result<()> {

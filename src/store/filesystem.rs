@@ -1,5 +1,7 @@
 //! Where a store may live: memory maps and locks must be coherent, and nobody else may own the files.
 
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -18,26 +20,53 @@ pub(crate) fn check_file_system(dir: &Path, allow_unsupported: bool) -> Result<(
     }
 }
 
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Refuses a directory in which others can put files, or take some away, unless it can be [tightened](keep_others_out) once
+/// it has a store: that it is `for_a_store` alone, and this user's. `allow` lets all pass, as with owners.
+pub(crate) fn check_mode(
+    dir: &Path,
+    found: &Metadata,
+    for_a_store: impl FnOnce() -> bool,
+    allow: bool,
+) -> Result<()> {
+    let mode = found.mode() & 0o7777;
+    let user = rustix::process::geteuid().as_raw();
+    if allow || mode & OTHERS_WRITE == 0 || (found.uid() == user && for_a_store()) {
+        return Ok(());
+    }
+    let reason = format!(
+        "others can write to the directory {} (mode {mode:04o}), and a file that they put there could harm this process: \
+         take that right from them (chmod go-w), choose a directory of its own, or allow_foreign_owner(true) if you \
+         trust them",
+        dir.display()
+    );
+    Err(Error::invalid("path", reason))
+}
+
+/// Sees to it that nobody else can put files into the directory of a store, or take some away.
+pub(crate) fn keep_others_out(dir: &Path) -> Result<()> {
+    let failed = |e| Error::io("keeping others from writing to the store's directory", e);
+    let mode = dir.metadata().map_err(failed)?.mode() & 0o7777;
+    match mode & OTHERS_WRITE {
+        0 => Ok(()),
+        _ => std::fs::set_permissions(dir, Permissions::from_mode(mode & !OTHERS_WRITE)).map_err(failed),
+    }
+}
+
 /// Refuses a file or directory that belongs neither to this process's effective user nor to root.
 ///
 /// A crafted data file can crash whoever maps it. Root could harm the process anyway. `allow` lets all pass.
-pub(crate) fn check_owner(path: &Path, allow: bool) -> Result<()> {
-    #[cfg(unix)]
+pub(crate) fn check_owner(path: &Path, found: &Metadata, allow: bool) -> Result<()> {
     if !allow {
-        use std::os::unix::fs::MetadataExt;
-        let metadata =
-            std::fs::metadata(path).map_err(|e| Error::io("looking up the owner of the store's files", e))?;
-        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
         if !may_trust(owner, user) {
             return Err(Error::ForeignOwner { path: path.to_path_buf(), owner, user });
         }
     }
-    #[cfg(not(unix))]
-    let _ = (path, allow);
     Ok(())
 }
 
-#[cfg(unix)]
 fn may_trust(owner: u32, user: u32) -> bool {
     owner == user || owner == 0
 }
@@ -181,7 +210,28 @@ garbage
     fn a_local_directory_passes() {
         let dir = tempfile::tempdir().unwrap();
         check_file_system(dir.path(), false).unwrap();
-        check_owner(dir.path(), false).unwrap();
+        check_owner(dir.path(), &dir.path().metadata().unwrap(), false).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_tightened_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = || dir.path().metadata().unwrap().permissions().mode() & 0o7777;
+        for wide in [0o775, 0o722, 0o1777, 0o2770] {
+            let open_to_all = || {
+                std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(wide)).unwrap();
+                dir.path().metadata().unwrap()
+            };
+            let error = check_mode(dir.path(), &open_to_all(), || false, false).unwrap_err();
+            assert!(error.is_invalid() && error.to_string().contains("chmod go-w"), "{error}");
+            check_mode(dir.path(), &open_to_all(), || false, true).unwrap();
+            check_mode(dir.path(), &open_to_all(), || true, false).unwrap();
+            assert_eq!(mode(), wide);
+            keep_others_out(dir.path()).unwrap();
+            assert_eq!(mode(), wide & !0o022);
+        }
+        let found = dir.path().metadata().unwrap();
+        check_mode(dir.path(), &found, || panic!("nobody can"), false).unwrap();
     }
 
     #[test]
@@ -189,9 +239,7 @@ garbage
         let dir = tempfile::tempdir().unwrap();
         let nowhere = dir.path().join("nowhere");
         assert!(matches!(check_file_system(&nowhere, false), Err(Error::Io { .. })));
-        assert!(matches!(check_owner(&nowhere, false), Err(Error::Io { .. })));
         check_file_system(&nowhere, true).unwrap();
-        check_owner(&nowhere, true).unwrap();
     }
 
     #[test]
@@ -230,9 +278,10 @@ garbage
         std::fs::write(&path, "x").unwrap();
         // Only root may give files away; others cannot make this case.
         if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
-            let error = check_owner(&path, false).unwrap_err();
+            let found = path.metadata().unwrap();
+            let error = check_owner(&path, &found, false).unwrap_err();
             assert!(matches!(error, Error::ForeignOwner { owner: 12_345, .. }), "{error}");
-            check_owner(&path, true).unwrap();
+            check_owner(&path, &found, true).unwrap();
         }
     }
 }

@@ -1,32 +1,31 @@
 //! Single flight: of all threads and processes that miss a key at once, one runs the function.
 //!
 //! Among threads a table decides, among processes a lock on a byte of a file at an offset that derives from the key's
-//! hash. The kernel frees the lock when its holder dies, so there is no lease to tune.
+//! hash. The kernel frees the lock when its holder dies, so there is no lease to tune. Who waits for it tries again and
+//! again: so it hears of signals, and finds circles.
 
 use std::collections::HashMap;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+use super::circles::{Led, Waiting};
 use super::fork;
 use super::layout::KeyHash;
-use super::process_lock::{Locked, ProcessLock};
+use super::locks::LockFile;
 use super::sync::{lock, wait_timeout};
 use crate::error::Result;
 
-/// How long a lead waits for the lock after the kernel saw a deadlock that can be one. The kernel's search is by process,
-/// so between processes with several threads it can be wrong; after this time it is taken to be right, and the function
-/// runs twice rather than never.
-const DEADLOCK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a thread that waits for another one asks whether to give up.
+/// How often a thread that waits asks whether to give up.
 const ASKING_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between two tries to get the lock of another process, at first and at last.
+const NAPS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
 
 pub(crate) struct Flights {
     table: Mutex<Table>,
     /// Between processes; `None` where this process cannot write.
-    lock: Option<ProcessLock>,
+    locks: Option<Arc<LockFile>>,
 }
 
 #[derive(Default)]
@@ -48,8 +47,8 @@ impl Flight {
         Flight { leader, landed: Mutex::new(false), landing: Condvar::new() }
     }
 
-    /// Waits until it has landed; `false` if that was given up.
-    fn wait(&self, gives_up: &dyn Fn() -> bool) -> bool {
+    /// Waits until it has landed.
+    fn wait(&self, mut waiting: Option<Waiting>, gives_up: &dyn Fn() -> bool) -> Waited {
         let mut landed = lock(&self.landed);
         while !*landed {
             landed = wait_timeout(&self.landing, landed, ASKING_INTERVAL);
@@ -57,13 +56,23 @@ impl Flight {
                 // Not under the lock, which the leader needs to land.
                 drop(landed);
                 if gives_up() {
-                    return false;
+                    return Waited::GivenUp;
+                }
+                if waiting.as_mut().is_some_and(Waiting::is_circular) {
+                    return Waited::InCircle;
                 }
                 landed = lock(&self.landed);
             }
         }
-        true
+        Waited::Landed
     }
+}
+
+enum Waited {
+    Landed,
+    GivenUp,
+    /// Over other processes or stores; those within one table are found before.
+    InCircle,
 }
 
 pub(crate) enum Turn {
@@ -82,16 +91,29 @@ pub(crate) struct Lead {
     /// `None` for a lead inside another lead of the same thread, which holds no lock of its own.
     flight: Option<Arc<Flight>>,
     locked: bool,
+    /// So that this thread is seen to have the lead while it waits for another.
+    _led: Option<Arc<Led>>,
     forks: u64,
 }
 
 impl Flights {
-    pub(crate) fn shared(lock: ProcessLock) -> Arc<Flights> {
-        Arc::new(Flights { table: Mutex::default(), lock: Some(lock) })
+    pub(crate) fn shared(locks: Arc<LockFile>) -> Arc<Flights> {
+        Arc::new(Flights { table: Mutex::default(), locks: Some(locks) })
     }
 
     pub(crate) fn local() -> Arc<Flights> {
-        Arc::new(Flights { table: Mutex::default(), lock: None })
+        Arc::new(Flights { table: Mutex::default(), locks: None })
+    }
+
+    pub(super) fn locks(&self) -> Option<&Arc<LockFile>> {
+        self.locks.as_ref()
+    }
+
+    pub(super) fn uses(&self, locks: Option<&Arc<LockFile>>) -> bool {
+        match (&self.locks, locks) {
+            (Some(own), Some(locks)) => Arc::ptr_eq(own, locks),
+            (own, locks) => own.is_none() && locks.is_none(),
+        }
     }
 
     /// Waits for the flight of this key to land, or takes the lead, or gives up.
@@ -104,16 +126,24 @@ impl Flights {
             }
             table.waiting.insert(me, hash);
             drop(table);
-            let has_landed = flight.wait(gives_up);
+            let waiting = self.locks.as_ref().and_then(|locks| Waiting::start(locks, hash));
+            let waited = flight.wait(waiting, gives_up);
             lock(&self.table).waiting.remove(&me);
-            return Ok(if has_landed { Turn::Waited } else { Turn::GivenUp });
+            return Ok(match waited {
+                Waited::Landed => Turn::Waited,
+                Waited::GivenUp => Turn::GivenUp,
+                Waited::InCircle => Turn::Lead(self.lead(hash, None)),
+            });
         }
         let flight = Arc::new(Flight::of(Some(me)));
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));
         match self.lock_process(hash, gives_up)? {
-            Some(locked) => lead.locked = locked,
+            Some(locked) => {
+                lead.locked = locked;
+                lead._led = self.locks.as_ref().map(|locks| Led::note(locks, hash));
+            }
             // Dropping the lead lands the flight: those who wait for it look again, and one of them leads.
             None => return Ok(Turn::GivenUp),
         }
@@ -130,8 +160,8 @@ impl Flights {
         table.flights.insert(hash, flight.clone());
         drop(table);
         let mut lead = self.lead(hash, Some(flight));
-        if let Some(process) = &self.lock {
-            lead.locked = process.try_lock(offset(hash))?;
+        if let Some(locks) = &self.locks {
+            lead.locked = locks.try_lock(offset(hash))?;
             // If another process has it, dropping the lead lands the flight.
             return Ok(lead.locked.then_some(lead));
         }
@@ -139,46 +169,34 @@ impl Flights {
     }
 
     fn lead(self: &Arc<Self>, hash: KeyHash, flight: Option<Arc<Flight>>) -> Lead {
-        Lead { flights: self.clone(), hash, flight, locked: false, forks: fork::epoch() }
+        Lead { flights: self.clone(), hash, flight, locked: false, _led: None, forks: fork::epoch() }
     }
 
-    /// Whether the lock was taken; `None` if that was given up.
+    /// Whether the lock was taken, and not left to others that wait for this thread; `None` if that was given up.
     fn lock_process(&self, hash: KeyHash, gives_up: &dyn Fn() -> bool) -> Result<Option<bool>> {
-        let Some(lock) = &self.lock else { return Ok(Some(false)) };
-        match lock.lock(offset(hash), gives_up)? {
-            Locked::Yes => return Ok(Some(true)),
-            Locked::GivenUp => return Ok(None),
-            Locked::Deadlock => {}
+        let Some(locks) = &self.locks else { return Ok(Some(false)) };
+        if locks.try_lock(offset(hash))? {
+            return Ok(Some(true));
         }
-        let mut suspicious: Option<Instant> = None;
-        while !lock.try_lock(offset(hash))? {
-            match self.can_be_waited_for(hash) {
-                true if suspicious.get_or_insert_with(Instant::now).elapsed() > DEADLOCK_PATIENCE => {
-                    return Ok(Some(false));
+        let mut waiting = Waiting::start(locks, hash);
+        let ([mut nap, longest], mut asked) = (NAPS, Instant::now());
+        loop {
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(longest);
+            if locks.try_lock(offset(hash))? {
+                return Ok(Some(true));
+            }
+            if waiting.as_mut().is_some_and(Waiting::is_circular) {
+                // The function runs twice rather than never.
+                return Ok(Some(false));
+            }
+            if asked.elapsed() >= ASKING_INTERVAL {
+                asked = Instant::now();
+                if gives_up() {
+                    return Ok(None);
                 }
-                true => {}
-                // The kernel saw other threads of this process; the function may take as long as it likes.
-                false => suspicious = None,
             }
-            if gives_up() {
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(5));
         }
-        Ok(Some(true))
-    }
-
-    /// Whether another process can be waiting, however indirectly, for the flight that this thread is about to lead: if
-    /// this thread, or one that waits for it, leads another one. What a task waits for is not known here, so it counts.
-    fn can_be_waited_for(&self, hash: KeyHash) -> bool {
-        let me = std::thread::current().id();
-        let table = lock(&self.table);
-        let waits = |thread: &ThreadId| *thread == me || table.waiting.get(thread) == Some(&hash);
-        table.flights.iter().any(|(other, flight)| *other != hash && flight.leader.as_ref().is_none_or(waits))
-    }
-
-    pub(crate) fn as_raw_fd(&self) -> Option<RawFd> {
-        self.lock.as_ref().map(|lock| lock.file.as_raw_fd())
     }
 }
 
@@ -209,9 +227,9 @@ impl Drop for Lead {
             return;
         }
         if self.locked
-            && let Some(lock) = &self.flights.lock
+            && let Some(locks) = &self.flights.locks
         {
-            lock.unlock(offset(self.hash));
+            locks.unlock(offset(self.hash));
         }
         if let Some(flight) = &self.flight {
             lock(&self.flights.table).flights.remove(&self.hash);
@@ -221,9 +239,9 @@ impl Drop for Lead {
     }
 }
 
-/// Locks reach up to the largest file offset, which is signed.
+/// The upper half of all offsets, which are signed.
 fn offset(hash: KeyHash) -> u64 {
-    hash.prefix() >> 2
+    (1 << 62) + (hash.prefix() >> 2)
 }
 
 #[cfg(test)]
@@ -282,34 +300,6 @@ mod tests {
             }
         });
         assert!(lock(&flights.table).flights.is_empty());
-    }
-
-    #[test]
-    fn only_a_thread_inside_a_lead_or_waited_for_by_one_can_be_in_a_deadlock_between_processes() {
-        const C: KeyHash = KeyHash([3; 16]);
-        let flights = Flights::local();
-        let lead = |hash| match flights.enter(hash, &|| false).unwrap() {
-            Turn::Lead(lead) => lead,
-            Turn::Waited | Turn::GivenUp => panic!("nobody else is there"),
-        };
-        let a = lead(A);
-        assert!(!flights.can_be_waited_for(A));
-        std::thread::scope(|scope| {
-            let inner = flights.clone();
-            scope.spawn(move || {
-                let _b = inner.enter(B, &|| false).unwrap();
-                assert!(matches!(inner.enter(A, &|| false).unwrap(), Turn::Waited));
-            });
-            // The other thread leads B and waits for A.
-            while !lock(&flights.table).waiting.values().any(|hash| *hash == A) {
-                std::thread::yield_now();
-            }
-            assert!(flights.can_be_waited_for(A));
-            drop(a);
-        });
-        let _a = lead(A);
-        let _c = lead(C);
-        assert!(flights.can_be_waited_for(C));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use super::backend::lmdb::control::close_inherited;
+use super::opened::close_inherited;
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 

@@ -1,6 +1,5 @@
 //! One opened environment and everything that must not be carried over a fork: locks, maps, tables of waiting threads.
 
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,8 +12,7 @@ use super::flight::Flights;
 use super::housekeeper::{self, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
 use super::limits::Passed;
-use super::locks::LockFile;
-use super::process_lock::ProcessLock;
+use super::locks::{LockFile, Member};
 use super::quiet::{QuietRun, Standing};
 use super::records::{Recency, StateRecord};
 use super::sync::lock;
@@ -44,7 +42,7 @@ static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Live {
     // Dropped in this order: what is worked on, then the proof of use.
     pub(super) backend: Backend,
-    pub(super) users: LockFile,
+    pub(super) member: Member,
     /// Whether the background thread looks after it.
     pub(super) is_kept: AtomicBool,
 
@@ -69,7 +67,8 @@ pub(crate) struct Live {
     pub(crate) access: AccessLog,
     pub(super) passed: Passed,
     quiet: QuietRun,
-    pub(super) sweeper: Option<ProcessLock>,
+    /// `None` where this process cannot write.
+    pub(super) locks: Option<Arc<LockFile>>,
     /// For `Maintenance::Inline`: held by the thread that is at it.
     inline: Mutex<Rounds>,
     /// Microseconds; `u64::MAX` while no entry that expires by idleness was seen.
@@ -83,7 +82,8 @@ pub(crate) struct Live {
 /// The parts a [`Live`] is made of by whoever opens it.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
-    pub(crate) users: LockFile,
+    pub(crate) member: Member,
+    pub(crate) locks: Option<Arc<LockFile>>,
     pub(crate) unlocked: Arc<Unlocked>,
     pub(crate) config: Arc<Config>,
     pub(crate) dir: PathBuf,
@@ -92,15 +92,11 @@ pub(crate) struct Parts {
 }
 
 impl Live {
-    pub(crate) fn new(parts: Parts) -> Result<Arc<Live>> {
-        let Parts { backend, users, unlocked, config, dir, flights, state } = parts;
-        let sweeper = match backend.is_read_only() {
-            true => None,
-            false => Some(ProcessLock::open(&dir, "sweeper.lock")?),
-        };
-        Ok(Arc::new(Live {
+    pub(crate) fn new(parts: Parts) -> Arc<Live> {
+        let Parts { backend, member, locks, unlocked, config, dir, flights, state } = parts;
+        Arc::new(Live {
             backend,
-            users,
+            member,
             is_kept: AtomicBool::new(false),
             gate: Mutex::new(()),
             unlocked,
@@ -117,13 +113,13 @@ impl Live {
             access: AccessLog::default(),
             passed: Passed::new(),
             quiet: QuietRun::default(),
-            sweeper,
+            locks,
             inline: Mutex::new(Rounds::new()),
             shortest_idle: AtomicU64::new(u64::MAX),
             evictions: AtomicU64::new(0),
             expirations: AtomicU64::new(0),
             gone: AtomicBool::new(false),
-        }))
+        })
     }
 
     /// The last committed transaction, of any process: 3 to 6 ns, no lock, no system call.
@@ -369,15 +365,8 @@ impl Live {
     /// `self` is of the parent process, and nobody uses or will use it in this one.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn abandon(&self) {
-        let mut inherited = vec![self.users.as_raw_fd()];
-        inherited.extend(self.sweeper.as_ref().map(|lock| lock.file.as_raw_fd()));
-        inherited.extend(self.flights.as_raw_fd());
         // SAFETY: passed on to the caller.
-        inherited.extend(unsafe { self.backend.abandon() });
-        for descriptor in inherited {
-            // SAFETY: the owners of these descriptors are never dropped: the caller leaks `self`.
-            unsafe { libc::close(descriptor) };
-        }
+        unsafe { self.backend.abandon() };
     }
 }
 

@@ -13,20 +13,20 @@ use arc_swap::ArcSwapOption;
 use super::backend::Rocks;
 use super::backend::lmdb::file::DataFile;
 use super::backend::lmdb::{
-    Lmdb, Part, check_data, complete, data_path, has_control, make_data, refuse_foreign, refuse_lone_log,
+    DATA_NAME, Lmdb, Part, check_data, complete, data_path, make_data, refuse_foreign, refuse_lone_log,
     version_1,
 };
 use super::backend::{Backend, BackendKind, rocks_path};
 use super::config::{Config, Request};
 use super::copy::sync_directory;
-use super::filesystem::{check_file_system, check_owner};
+use super::filesystem::{check_file_system, check_mode, check_owner, keep_others_out};
 use super::flight::Flights;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts, Unlocked};
-use super::locks::LockFile;
-use super::process_lock::ProcessLock;
+use super::locks::{Gate, LockFile, Member, Role};
 use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
+use super::store_dir::StoreDir;
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::{Shared, Store, sweep};
@@ -34,10 +34,6 @@ use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
 
-/// Held exclusively while a process finds out whether it is alone, and acts on it.
-pub(super) const OPEN_LOCK: &str = "open.lock";
-/// Held shared by every process that has the store open. Exclusive, for a moment, means "alone".
-const USERS_LOCK: &str = "users.lock";
 /// A new store's smallest sensible map.
 const MIN_MAP_SIZE: usize = 1 << 20;
 /// Maps have a multiple of this many bytes, the largest page of any system LMDB runs on.
@@ -84,10 +80,19 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
         Err(e) => return Err(Error::io("looking at the store's directory", e)),
     }
     check_file_system(path, request.allow_unsupported_file_system)?;
-    check_owner(path, request.allow_foreign_owner)?;
-    for data in data_paths(path).iter().filter(|data| data.exists()) {
-        check_owner(data, request.allow_foreign_owner)?;
+    let found = fs::metadata(path).map_err(|e| Error::io("looking at the store's directory", e))?;
+    check_owner(path, &found, request.allow_foreign_owner)?;
+    // As it is, be it a link: that is refused when it is opened.
+    let data: Vec<_> =
+        data_paths(path).into_iter().filter_map(|data| Some((data.symlink_metadata().ok()?, data))).collect();
+    for (found, data) in &data {
+        check_owner(data, found, request.allow_foreign_owner)?;
     }
+    let for_a_store = || {
+        let is_empty = || fs::read_dir(path).is_ok_and(|mut names| names.next().is_none());
+        !request.read_only && (!data.is_empty() || is_empty())
+    };
+    check_mode(path, &found, for_a_store, request.allow_foreign_owner)?;
     path.canonicalize().map_err(|e| Error::io("resolving the store's path", e))
 }
 
@@ -158,7 +163,7 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         clock: request.clock.clone().unwrap_or_default(),
         cipher: request.cipher.clone().unwrap_or_else(|| Arc::new(XChaCha20Poly1305)),
     });
-    let mut opened = Opening::start(&dir, config.clone(), request.read_only)?;
+    let mut opened = Opening::start(&dir, config.clone(), request.read_only, None)?;
     let unlocked = match &request.secret {
         Some(secret) if opened.is_new => {
             let (record, unlocked) = encrypted_record(opened.record, secret, config.cipher.name())?;
@@ -168,8 +173,11 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         secret => unlock(&opened.record, &config, secret.as_ref(), &dir)?,
     };
     let unlocked = Arc::new(unlocked);
-    let flights = opened.flights()?;
+    let flights = opened.flights();
     let live = opened.finish(unlocked.clone(), flights.clone(), request)?;
+    if !request.read_only && !request.allow_foreign_owner {
+        keep_others_out(&dir)?;
+    }
     Ok(Shared {
         dir,
         config,
@@ -186,7 +194,9 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
 
 /// Opens the environment of a known store again, in a forked child or after a compaction.
 pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
-    let start = |read_only| Opening::start(&shared.dir, shared.config.clone(), read_only);
+    let mut kept = lock(&shared.flights);
+    let locks = kept.as_ref().and_then(|flights| flights.locks());
+    let start = |read_only| Opening::start(&shared.dir, shared.config.clone(), read_only, locks);
     let is_rocks = shared.config.backend == BackendKind::RocksDb;
     // A handle that only reads goes on following the writer.
     let opened = match start(is_rocks && !shared.may_write.load(Ordering::Relaxed)) {
@@ -195,10 +205,10 @@ pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
         opened => opened?,
     };
     let unlocked = lock(&shared.unlocked).clone();
-    let mut kept = lock(&shared.flights);
     let flights = match &*kept {
-        Some(flights) => flights.clone(),
-        None => opened.flights()?,
+        // Unless the file in which the others see who loads what is another one by now.
+        Some(flights) if flights.uses(opened.locks.as_ref()) => flights.clone(),
+        _ => opened.flights(),
     };
     *kept = Some(flights.clone());
     opened.finish_as(unlocked, flights, None)
@@ -298,9 +308,10 @@ fn unlock(record: &StoreRecord, config: &Config, secret: Option<&Secret>, dir: &
 struct Opening {
     dir: PathBuf,
     config: Arc<Config>,
+    gate: Gate,
+    member: Member,
     /// `None`: this process cannot write here.
-    gate: Option<LockFile>,
-    users: LockFile,
+    locks: Option<Arc<LockFile>>,
     alone: bool,
     backend: Backend,
     record: StoreRecord,
@@ -309,107 +320,116 @@ struct Opening {
 }
 
 impl Opening {
-    fn start(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
+    /// `kept` is what this process has open already of the file for locks.
+    fn start(
+        path: &Path,
+        config: Arc<Config>,
+        read_only: bool,
+        kept: Option<&Arc<LockFile>>,
+    ) -> Result<Opening> {
+        let (gate, dir) = Gate::of(path, kept.map(|kept| kept.dir()))?;
+        if read_only && BackendKind::found(path).is_none() {
+            return Err(Error::NotFound { path: path.to_owned() });
+        }
+        if !read_only && !dir.is_writable() {
+            return Err(Error::ReadOnly { path: path.to_owned() });
+        }
+        let member = Member::join(&dir)?;
         match config.backend {
-            BackendKind::Lmdb => Opening::lmdb(dir, config, read_only),
+            BackendKind::Lmdb => Opening::lmdb(dir, config, read_only, gate, member, kept),
             #[cfg(feature = "rocksdb")]
-            BackendKind::RocksDb => Opening::rocks(dir, config, read_only),
+            BackendKind::RocksDb => Opening::rocks(dir, config, read_only, gate, member, kept),
             #[cfg(not(feature = "rocksdb"))]
             BackendKind::RocksDb => Err(Error::Closed),
         }
     }
 
     #[cfg(feature = "rocksdb")]
-    fn rocks(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
-        if read_only && !rocks_path(dir).exists() {
-            return Err(Error::NotFound { path: dir.to_owned() });
-        }
-        let (gate, users) = match open_locks(dir, read_only)? {
-            Locks::Writable(gate, users) => (Some(gate), users),
-            Locks::ReadOnly(users) => (None, users),
-        };
-        if let Some(gate) = &gate {
-            gate.exclusive()?;
-        }
-        let alone = users.try_exclusive()?;
-        users.shared()?;
+    fn rocks(
+        dir: Arc<StoreDir>,
+        config: Arc<Config>,
+        read_only: bool,
+        gate: Gate,
+        member: Member,
+        kept: Option<&Arc<LockFile>>,
+    ) -> Result<Opening> {
+        let alone = member.is_only(Role::User)?;
         let rocks = match read_only {
-            true => Rocks::follow(dir)?,
-            false => Rocks::open(dir, config.clock.clone())?,
+            true => Rocks::follow(&dir)?,
+            false => Rocks::open(&member, config.clock.clone())?,
         };
-        Opening::with(dir, config, read_only, gate, users, alone, Backend::Rocks(rocks))
+        let locks = dir.is_writable().then(|| LockFile::open(&dir, kept, true)).transpose()?;
+        Opening::with(config, read_only, gate, member, locks, alone, Backend::Rocks(rocks))
     }
 
-    fn lmdb(dir: &Path, config: Arc<Config>, read_only: bool) -> Result<Opening> {
-        refuse_foreign(dir, config.map_size)?;
-        if read_only && fs::metadata(data_path(dir)).map_or(0, |file| file.len()) == 0 {
+    fn lmdb(
+        dir: Arc<StoreDir>,
+        config: Arc<Config>,
+        read_only: bool,
+        gate: Gate,
+        member: Member,
+        kept: Option<&Arc<LockFile>>,
+    ) -> Result<Opening> {
+        let busy = |detail: &'static str| Error::Busy { path: dir.path().to_owned(), detail: detail.into() };
+        refuse_foreign(&dir, config.map_size)?;
+        if read_only && dir.is_empty_file(DATA_NAME) {
             // LMDB would make a database of an empty file.
-            return Err(Error::NotFound { path: dir.to_owned() });
+            return Err(Error::NotFound { path: dir.path().to_owned() });
         }
-        let (gate, users) = match open_locks(dir, read_only)? {
-            Locks::Writable(gate, users) => (Some(gate), users),
-            Locks::ReadOnly(users) => (None, users),
-        };
-        let lock_free = gate.is_none();
-        let alone = match &gate {
-            Some(gate) => {
-                gate.exclusive()?;
-                users.try_exclusive()?
-            }
-            None => {
-                let alone = users.try_exclusive()?;
-                if !alone {
-                    return Err(Error::Busy {
-                        path: dir.to_owned(),
-                        detail: "another process writes to it, and this one cannot take part in the locking because \
-                                 the directory is not writable; make it writable, or copy the store with backup"
-                            .into(),
-                    });
-                }
-                alone
-            }
-        };
-        if !alone && !lock_free && version_1::has_left(dir) && !has_control(dir) {
-            let detail = "a program of an older version of this library has it open; close it there first";
-            return Err(Error::Busy { path: dir.to_owned(), detail: detail.into() });
+        let is_detached = !dir.is_writable();
+        if is_detached && !member.is_only(Role::Partner)? {
+            return Err(busy(
+                "another process writes to it, and this one cannot take part because the directory is not writable; make it \
+                 writable, or copy the store with backup",
+            ));
         }
-        let was_version_1 = alone && !lock_free && version_1::has_left(dir);
-        if was_version_1 {
-            version_1::settle(dir)?;
-        } else if lock_free {
-            version_1::refuse_unsettled(dir)?;
+        let alone = member.is_only(Role::User)? && !is_detached;
+        // Until it is settled, no program of that version may come to it.
+        let version_1 = version_1::lock_out(&dir)?;
+        if version_1.is_some() && !is_detached && !alone && member.is_only(Role::Partner)? {
+            return Err(busy("it is of version 1 still, and another process reads it; close it there first"));
         }
-        let is_new = !data_path(dir).exists();
+        if is_detached {
+            version_1::refuse_unsettled(&dir)?;
+        } else if version_1.is_some() && alone {
+            version_1::settle(&dir)?;
+        }
+        let is_new = !dir.has(DATA_NAME);
         if is_new && read_only {
-            return Err(Error::NotFound { path: dir.to_owned() });
+            return Err(Error::NotFound { path: dir.path().to_owned() });
         }
-        let found = if is_new { DataFile::Empty } else { check_data(dir)? };
+        let found = if is_new { DataFile::Empty } else { check_data(&dir)? };
         if matches!(found, DataFile::Empty) {
-            refuse_lone_log(dir)?;
+            refuse_lone_log(&dir)?;
         }
-        match (alone && !read_only && !lock_free, found) {
-            (true, DataFile::Empty) => make_data(dir, config.map_size)?,
-            (true, DataFile::Lmdb { newest }) => complete(dir, &newest),
+        match (alone && !read_only, found) {
+            (true, DataFile::Empty) => make_data(&dir, config.map_size)?,
+            (true, DataFile::Lmdb { newest }) => complete(&dir, &newest),
             (false, _) => {}
         }
-        users.shared()?;
-        let part = if lock_free { Part::Detached } else { Part::find(dir, &users)? };
-        let backend = Backend::Lmdb(Lmdb::open(dir, config.map_size, part)?);
-        if was_version_1 {
-            version_1::forget(dir)?;
+        let part = if is_detached { Part::Detached } else { Part::take(&member)? };
+        let locks = match part {
+            Part::Detached => None,
+            Part::First => Some(LockFile::open(&dir, kept, true)?),
+            Part::Joining => Some(Part::join(&dir, kept)?),
+        };
+        let backend = Backend::Lmdb(Lmdb::open(dir.clone(), locks.clone(), config.map_size, part)?);
+        if version_1.is_some() && alone {
+            version_1::forget(&dir)?;
         }
-        Opening::with(dir, config, read_only, gate, users, alone, backend)
+        Opening::with(config, read_only, gate, member, locks, alone, backend)
     }
 
     fn with(
-        dir: &Path,
         config: Arc<Config>,
         read_only: bool,
-        gate: Option<LockFile>,
-        users: LockFile,
+        gate: Gate,
+        member: Member,
+        locks: Option<Arc<LockFile>>,
         alone: bool,
         backend: Backend,
     ) -> Result<Opening> {
+        let dir = member.dir().path().to_owned();
         let found = backend.read(|txn| {
             let view = ReadView::new(txn);
             match view.get(STORE_KEY)? {
@@ -420,7 +440,7 @@ impl Opening {
         let is_new = found.is_none();
         let (record, state) = match found {
             Some(found) => found,
-            None if read_only => return Err(Error::NotFound { path: dir.to_owned() }),
+            None if read_only => return Err(Error::NotFound { path: dir }),
             None => (
                 StoreRecord {
                     version: match backend.kind() {
@@ -435,14 +455,14 @@ impl Opening {
                 StateRecord::NEW,
             ),
         };
-        Ok(Opening { dir: dir.to_owned(), config, gate, users, alone, backend, record, state, is_new })
+        Ok(Opening { dir, config, gate, member, locks, alone, backend, record, state, is_new })
     }
 
-    fn flights(&self) -> Result<Arc<Flights>> {
-        Ok(match self.gate {
-            Some(_) => Flights::shared(ProcessLock::open(&self.dir, "flight.lock")?),
+    fn flights(&self) -> Arc<Flights> {
+        match &self.locks {
+            Some(locks) => Flights::shared(locks.clone()),
             None => Flights::local(),
-        })
+        }
     }
 
     fn finish(self, unlocked: Arc<Unlocked>, flights: Arc<Flights>, request: &Request) -> Result<Arc<Live>> {
@@ -466,13 +486,14 @@ impl Opening {
         let state = self.state;
         let live = Live::new(Parts {
             backend: self.backend,
-            users: self.users,
+            member: self.member,
+            locks: self.locks,
             unlocked,
             config: self.config,
             dir: self.dir,
             flights,
             state,
-        })?;
+        });
         if state_changes && !self.is_new {
             live.write_quietly(|writer| {
                 writer.set_state(StateRecord { max_bytes: state.max_bytes, ..writer.state() })
@@ -486,7 +507,7 @@ impl Opening {
     fn settle_limit(&self, request: Option<&Request>) -> Result<Option<u64>> {
         let recorded = (self.state.max_bytes != 0).then_some(self.state.max_bytes);
         let Some(asked) = request.and_then(|request| request.max_bytes) else { return Ok(recorded) };
-        if asked == recorded || self.gate.is_none() {
+        if asked == recorded || self.locks.is_none() {
             return Ok(recorded);
         }
         if !self.alone && !self.is_new {
@@ -531,32 +552,4 @@ fn random<const N: usize>() -> Result<[u8; N]> {
         source: std::io::Error::other(e),
     })?;
     Ok(bytes)
-}
-
-enum Locks {
-    Writable(LockFile, LockFile),
-    ReadOnly(LockFile),
-}
-
-fn open_locks(dir: &Path, read_only: bool) -> Result<Locks> {
-    // In a read-only open a missing store must stay missing.
-    let may_create = !read_only || BackendKind::found(dir).is_some();
-    if may_create && can_write(dir) {
-        let gate = LockFile::open(dir, OPEN_LOCK, true)?;
-        let users = LockFile::open(dir, USERS_LOCK, true)?;
-        if let (Some(gate), Some(users)) = (gate, users) {
-            return Ok(Locks::Writable(gate, users));
-        }
-    }
-    if !read_only {
-        return Err(Error::ReadOnly { path: dir.to_owned() });
-    }
-    match LockFile::open(dir, USERS_LOCK, false)? {
-        Some(users) => Ok(Locks::ReadOnly(users)),
-        None => Err(Error::NotFound { path: dir.to_owned() }),
-    }
-}
-
-fn can_write(dir: &Path) -> bool {
-    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
 }

@@ -1,7 +1,7 @@
 //! Which store lies at a path: the same path can have another one later, and a store can have several paths.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,11 @@ pub(crate) struct Identity {
 impl Identity {
     /// That of the file at a path, if there is one.
     pub(crate) fn at(path: &Path) -> Option<Identity> {
-        std::fs::metadata(path).ok().map(|file| Identity { device: file.dev(), inode: file.ino() })
+        std::fs::metadata(path).ok().map(|file| Identity::of(&file))
+    }
+
+    pub(crate) fn of(file: &Metadata) -> Identity {
+        Identity { device: file.dev(), inode: file.ino() }
     }
 }
 
@@ -57,12 +61,7 @@ impl Place {
         let found = file.metadata().map_err(failed)?;
         let name = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::invalid("path", "it has a zero byte"))?;
-        Ok(Place {
-            file: path,
-            name,
-            identity: Identity { device: found.dev(), inode: found.ino() },
-            seen: Seen::default(),
-        })
+        Ok(Place { file: path, name, identity: Identity::of(&found), seen: Seen::default() })
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -10,6 +10,7 @@ use super::layout::{
 };
 use super::limits::most_rewritten;
 use super::live::Live;
+use super::locks::SWEEPER;
 use super::transaction::{ReadView, Writer, is_expired};
 use crate::clock::{Span, Time};
 use crate::error::Result;
@@ -208,16 +209,16 @@ fn graves_exist(view: &ReadView<'_>) -> Result<bool> {
 
 /// [`sweep`], if anything is due and no other process is at it.
 pub(crate) fn sweep_if_due(live: &Live) -> Result<()> {
-    let Some(sweeper) = &live.sweeper else { return Ok(()) };
+    let Some(locks) = live.locks.as_ref().filter(|_| !live.is_read_only()) else { return Ok(()) };
     let now = live.config.clock.now();
     if !live.read(|view| Ok(!expired(view, now, 1)?.is_empty() || graves_exist(view)?))? {
         return Ok(());
     }
-    if !sweeper.try_lock(0)? {
+    if !locks.try_lock(SWEEPER)? {
         return Ok(());
     }
     let swept = sweep(live);
-    sweeper.unlock(0);
+    locks.unlock(SWEEPER);
     swept.map(drop)
 }
 

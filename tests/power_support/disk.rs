@@ -264,11 +264,6 @@ impl Disk {
         if let Some(control) = control {
             fs::write(to.join("control"), control).unwrap();
         }
-        for name in ["open.lock", "users.lock", "flight.lock", "sweeper.lock"] {
-            if dice.chance(50) {
-                fs::write(to.join(name), []).unwrap();
-            }
-        }
         for making in MAKING {
             if self.dir.join(making).exists() && dice.chance(50) {
                 fs::create_dir(to.join(making)).unwrap();

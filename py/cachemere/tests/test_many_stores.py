@@ -57,5 +57,5 @@ def test_fifty_stores_need_one_thread_and_few_descriptors(tmp_path: Path) -> Non
     opened, closed = done.stdout.splitlines()
     each, named, threads, before = map(float, opened.split())
     assert named == 1 and threads == before + 1
-    assert each <= 8
+    assert each == 4
     assert closed == "0"

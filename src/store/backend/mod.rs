@@ -9,7 +9,6 @@ mod merged;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod rocks;
 
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,10 +43,12 @@ pub enum BackendKind {
 impl BackendKind {
     /// What the store in a directory was made with; `None` if there is no store.
     pub(crate) fn found(dir: &Path) -> Option<BackendKind> {
-        if lmdb::data_path(dir).exists() {
+        // Also what is only a link, which is refused later: it is not to be taken for nothing.
+        let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
+        if is_there(lmdb::data_path(dir)) {
             return Some(BackendKind::Lmdb);
         }
-        rocks_path(dir).exists().then_some(BackendKind::RocksDb)
+        is_there(rocks_path(dir)).then_some(BackendKind::RocksDb)
     }
 
     /// What tells the store in a directory from all others; `None` if there is none.
@@ -305,18 +306,19 @@ impl Backend {
         }
     }
 
-    /// Takes what was inherited over a fork out of use; the descriptors that are to be closed.
+    /// Takes what was inherited over a fork out of use.
     ///
     /// # Safety
     ///
     /// The backend is of the parent process, and nobody uses or will use it in this one.
     #[allow(unsafe_code)]
-    pub(crate) unsafe fn abandon(&self) -> Vec<RawFd> {
+    pub(crate) unsafe fn abandon(&self) {
         match self {
             // SAFETY: passed on to the caller.
             Backend::Lmdb(lmdb) => unsafe { lmdb.abandon() },
+            // Leaked: without its threads it cannot be closed.
             #[cfg(feature = "rocksdb")]
-            Backend::Rocks(rocks) => rocks.abandon(),
+            Backend::Rocks(_) => {}
         }
     }
 }

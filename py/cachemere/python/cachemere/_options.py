@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from . import _checks
 from ._engine import Store
 from ._forms import Forms
 from ._which_engine import require_rocksdb
-from .errors import InvalidOptionError
+from .errors import ClosedError, InvalidOptionError
 
 Secret = bytes | str
 Serializers = tuple[Callable[[Any], Any], Callable[[Any], Any]]
@@ -233,8 +234,19 @@ def remember(options: Mapping[str, Any], secret: Secret | None) -> Options:
 _opened: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+def _unless_closed(tell: Callable[[threading.ExceptHookArgs], object]) -> Callable[[threading.ExceptHookArgs], object]:
+    """A daemon thread that goes on while the interpreter ends finds its store closed. Nobody is to hear of that."""
+
+    def hook(args: threading.ExceptHookArgs, /) -> None:
+        if not issubclass(args.exc_type, ClosedError):
+            tell(args)
+
+    return hook
+
+
 def close_all() -> None:
     """Writes what handles have in memory (access times), and closes them. Runs when the interpreter ends."""
+    threading.excepthook = _unless_closed(threading.excepthook)
     for store in list(_opened):
         try:
             store.close()

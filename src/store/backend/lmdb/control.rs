@@ -2,24 +2,23 @@
 //!
 //! Nothing in it outlives its users. The first process to open the store makes it anew, from the data file and the log;
 //! after a power loss it is not looked at.
-#![allow(unsafe_code)]
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 
-use super::byte_lock;
 use super::file::bytes_at;
 use super::map::{Map, Mode};
 use super::position::Position;
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::byte_lock;
+use crate::store::locks::LockFile;
+use crate::store::store_dir::StoreDir;
 
-pub(super) const NAME: &str = "control";
+pub(super) const NAME: &str = LockFile::NAME;
 const MAGIC: u64 = u64::from_le_bytes(*b"CMcontrl");
 /// Of the layout of this file, and of the rules by which it is used.
 const VERSION: u32 = 2;
@@ -70,40 +69,18 @@ const BEGUN_AT: usize = 392;
 /// In the tail: a transaction is being committed to LMDB directly.
 const BARRIER: u64 = 1;
 
-/// The descriptors of control files that this process has open, so that a forked child can close its copies at once: as
-/// long as one is open, the slot of a parent that has died would pass for alive. -1 where there is none.
-static OPENED: [AtomicI32; 1024] = [const { AtomicI32::new(-1) }; 1024];
-
-/// Closes what a forked child has inherited. Touches atomics and closes descriptors, which is all that may be done there.
-pub(in crate::store) fn close_inherited() {
-    for opened in &OPENED {
-        let descriptor = opened.swap(-1, Ordering::Relaxed);
-        if descriptor >= 0 {
-            // SAFETY: its owner is of the parent process, and is leaked in this one.
-            unsafe { libc::close(descriptor) };
-        }
-    }
-}
-
 pub(super) struct Control {
     map: Map,
-    /// Closed in a forked child; then the whole is never used or dropped.
-    file: File,
-    dir: PathBuf,
+    file: Arc<LockFile>,
     slot: usize,
 }
 
 impl Control {
-    /// Maps the control file; the caller holds the lock under which stores are opened. Whoever is `alone` makes it anew
-    /// and has to call [`set_ready`](Self::set_ready) once it tells of the store.
-    pub(super) fn attach(dir: &StoreDir, alone: bool) -> Result<Control> {
+    /// Maps the control file; the caller has the gate. Whoever is `alone` makes it anew and has to call
+    /// [`set_ready`](Self::set_ready) once it tells of the store.
+    pub(super) fn attach(locks: Arc<LockFile>, alone: bool) -> Result<Control> {
         let failed = |error| Error::io("opening the control file", error);
-        let create = if alone { OFlags::CREATE } else { OFlags::empty() };
-        let open = || dir.open_own(NAME, OFlags::RDWR | create, "opening the control file");
-        let file = match open() {
-            Err(Error::NotFound { .. }) => return Err(lost(dir.path())),
-            opened => opened?,
-        };
+        let (file, dir) = (locks.file(), locks.dir());
         if alone {
             // Never shorter than that: somebody who only reads may have so much of it mapped.
             file.set_len(HEAD as u64).and_then(|()| file.write_all_at(&[0; HEAD], 0)).map_err(failed)?;
@@ -111,8 +88,9 @@ impl Control {
             return Err(lost(dir.path()));
         }
         // Through an opening of its own: a mapping keeps alive what it was made of, also in a forked child.
-        let map = Map::new(&open()?, LEN, Mode::Shared)?;
-        let mut control = Control { map, file, dir: dir.path().to_owned(), slot: 0 };
+        let mapped = dir.open_own(NAME, OFlags::RDWR, "opening the control file")?;
+        let map = Map::new(&mapped, LEN, Mode::Shared)?;
+        let mut control = Control { map, file: locks, slot: 0 };
         if alone {
             control.map.word(MAGIC_AT).store(MAGIC, Ordering::Relaxed);
             control.map.half_word(VERSION_AT).store(VERSION, Ordering::Relaxed);
@@ -120,38 +98,23 @@ impl Control {
             control.check()?;
         }
         super::fault::point("a control file is mapped");
-        control.register()?;
         control.slot = control.claim_slot()?;
         super::fault::point("a slot is taken");
         Ok(control)
     }
 
-    fn register(&self) -> Result<()> {
-        let mine = self.file.as_raw_fd();
-        let is_free = |opened: &&AtomicI32| {
-            opened.compare_exchange(-1, mine, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        };
-        match OPENED.iter().find(is_free) {
-            Some(_) => Ok(()),
-            None => {
-                let detail = format!("this process has {} stores open, which is the most", OPENED.len());
-                Err(Error::Busy { path: self.dir.clone(), detail: detail.into() })
-            }
-        }
-    }
-
     fn check(&self) -> Result<()> {
         let version = self.map.half_word(VERSION_AT).load(Ordering::Acquire);
         if self.map.word(MAGIC_AT).load(Ordering::Acquire) != MAGIC || version == 0 {
-            return Err(lost(&self.dir));
+            return Err(lost(self.dir()));
         }
         if version != VERSION {
             let detail = "a program of another version of this library has it open; close it there first, or use the \
                           same version";
-            return Err(Error::Busy { path: self.dir.clone(), detail: detail.into() });
+            return Err(Error::Busy { path: self.dir().to_owned(), detail: detail.into() });
         }
         match self.map.half_word(READY_AT).load(Ordering::Acquire) {
-            0 => Err(lost(&self.dir)),
+            0 => Err(lost(self.dir())),
             _ => Ok(()),
         }
     }
@@ -164,11 +127,11 @@ impl Control {
     /// Takes a slot that no living process has.
     fn claim_slot(&self) -> Result<usize> {
         for slot in 0..SLOTS {
-            if byte_lock::try_lock(&self.file, ALIVE + slot as u64)? {
+            if self.file.try_lock(ALIVE + slot as u64)? {
                 // Also makes room for it: the map is longer than the file, and to touch what lies behind its end, or finds no
                 // room on the disk, kills the process. So nobody looks at slots that were never taken.
                 let at = (HEAD + slot * SLOT) as u64;
-                let cleared = self.file.write_all_at(&[0; SLOT], at);
+                let cleared = self.file.file().write_all_at(&[0; SLOT], at);
                 cleared.map_err(|e| Error::io("making room in the control file", e))?;
                 self.map.word(self.slot_at(slot)).store(std::process::id().into(), Ordering::Relaxed);
                 for lock in [self.append_lock(), self.gate(), self.room_lock()] {
@@ -179,11 +142,11 @@ impl Control {
             }
         }
         let detail = format!("{SLOTS} processes have it open, which is the most");
-        Err(Error::Busy { path: self.dir.clone(), detail: detail.into() })
+        Err(Error::Busy { path: self.dir().to_owned(), detail: detail.into() })
     }
 
     pub(super) fn dir(&self) -> &Path {
-        &self.dir
+        self.file.dir().path()
     }
 
     /// The number of this process among those that have the store open.
@@ -211,14 +174,14 @@ impl Control {
 
     /// Runs `bury` if the process of this slot is dead, and clears its pins. Nobody can take the slot meanwhile.
     pub(super) fn if_dead<T>(&self, slot: usize, bury: impl FnOnce() -> T) -> Result<Option<T>> {
-        if slot == self.slot || slot >= SLOTS || !byte_lock::try_lock(&self.file, ALIVE + slot as u64)? {
+        if slot == self.slot || slot >= SLOTS || !self.file.try_lock(ALIVE + slot as u64)? {
             return Ok(None);
         }
         let done = bury();
         for pin in 0..PINS {
             self.pin(slot, pin).store(0, Ordering::SeqCst);
         }
-        byte_lock::unlock(&self.file, ALIVE + slot as u64);
+        self.file.unlock(ALIVE + slot as u64);
         Ok(Some(done))
     }
 
@@ -402,17 +365,10 @@ impl Control {
     }
 }
 
-/// Unlocking by closing the descriptor alone would not do: a forked child may hold a copy.
+/// The file can stay open for other locks.
 impl Drop for Control {
     fn drop(&mut self) {
-        let mine = self.file.as_raw_fd();
-        for opened in &OPENED {
-            let gone = opened.compare_exchange(mine, -1, Ordering::Relaxed, Ordering::Relaxed);
-            if gone.is_ok() {
-                break;
-            }
-        }
-        byte_lock::unlock(&self.file, ALIVE + self.slot as u64);
+        self.file.unlock(ALIVE + self.slot as u64);
     }
 }
 
@@ -441,9 +397,8 @@ impl ControlView {
 }
 
 /// Whether a process that is alive uses the control file that lies in a directory.
-pub(super) fn is_in_use(dir: &Path) -> Result<bool> {
+pub(super) fn is_in_use(dir: &StoreDir) -> Result<bool> {
     let failed = |error| Error::io("opening the control file", error);
-    let dir = StoreDir::open(dir)?;
     let file = match dir.open_own(NAME, OFlags::RDWR, "opening the control file") {
         Err(Error::NotFound { .. }) => return Ok(false),
         opened => opened?,
@@ -477,9 +432,14 @@ mod tests {
     use super::*;
 
     fn attach(dir: &Path, is_first: bool) -> Control {
-        let control = Control::attach(&StoreDir::open(dir).unwrap(), is_first).unwrap();
+        let control = try_attach(dir, is_first).unwrap();
         control.set_ready();
         control
+    }
+
+    fn try_attach(dir: &Path, is_first: bool) -> Result<Control> {
+        let dir = Arc::new(StoreDir::open(dir)?);
+        Control::attach(LockFile::open(&dir, None, true)?, is_first)
     }
 
     #[test]
@@ -514,15 +474,15 @@ mod tests {
     fn nobody_joins_by_a_file_that_is_not_theirs() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |what: &str| {
-            let error = Control::attach(&StoreDir::open(dir.path()).unwrap(), false).err().unwrap();
+            let error = try_attach(dir.path(), false).err().unwrap();
             assert!(error.is_busy() && error.to_string().contains(what), "{error}");
         };
         // There is none: then the one that the others have was removed.
         refused("removed or replaced");
-        let first = Control::attach(&StoreDir::open(dir.path()).unwrap(), true).unwrap();
+        let first = try_attach(dir.path(), true).unwrap();
         refused("removed or replaced");
         first.set_ready();
-        drop(Control::attach(&StoreDir::open(dir.path()).unwrap(), false).unwrap());
+        drop(try_attach(dir.path(), false).unwrap());
         first.map.half_word(VERSION_AT).store(VERSION + 1, Ordering::SeqCst);
         refused("another version");
         drop(first);

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,8 +66,62 @@ impl EnvSlot {
                 Err(e) => return Err(lmdb_error(e, "opening the store")),
             }
         };
-        let tree = open_tree(&env)?;
-        Ok((EnvSlot { env: ManuallyDrop::new(env), dropped: AtomicBool::new(false) }, tree))
+        let slot = EnvSlot { env: ManuallyDrop::new(env), dropped: AtomicBool::new(false) };
+        slot.close_on_exec()?;
+        let tree = open_tree(&slot)?;
+        Ok((slot, tree))
+    }
+
+    /// The data file as LMDB has it open, whatever lies at its path. Not kept: one descriptor is enough for a store.
+    pub(super) fn data(&self) -> Result<File> {
+        self.try_clone_inner_file().map_err(|e| lmdb_error(e, "looking at the data file"))
+    }
+
+    /// Keeps the data file from programs that this process turns into. LMDB, which says so of its other files, leaves that to
+    /// whoever asks it for this one, and `heed` tells a copy of the descriptor only: it is the one with the same place in the
+    /// file. (A program that another thread starts just now, by other means than `fork`, can have it still.)
+    fn close_on_exec(&self) -> Result<()> {
+        const PLACE: u64 = 0x6361_6368;
+        let failed = |e: rustix::io::Errno| Error::io("opening the data file", e);
+        let copy = self.data()?;
+        rustix::fs::seek(&copy, rustix::fs::SeekFrom::Start(PLACE)).map_err(failed)?;
+        let own = copy.metadata().map_err(|e| Error::io("opening the data file", e))?;
+        let number = copy.as_raw_fd();
+        // It was opened a moment ago, so its number is most likely near.
+        for candidate in (0..number).rev().chain(number + 1..number + 65_536) {
+            // SAFETY: not kept. If the number is of no file, or of one that another thread closes just now, the calls say so;
+            // if it is of another file, it is not changed.
+            let candidate = unsafe { BorrowedFd::borrow_raw(candidate) };
+            let is_it = rustix::fs::fstat(candidate).is_ok_and(|found| {
+                (found.st_dev, found.st_ino) == (own.dev(), own.ino())
+                    && rustix::fs::tell(candidate) == Ok(PLACE)
+            });
+            if is_it {
+                return rustix::io::fcntl_setfd(candidate, rustix::io::FdFlags::CLOEXEC).map_err(failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an error of LMDB while writing is about. It reports a write that was cut short by a full disk as an I/O error.
+    pub(super) fn explain_short_write(&self, error: Error) -> Error {
+        match error {
+            Error::Io { ref source, .. } if source.raw_os_error() == Some(libc::EIO) && self.is_full() => {
+                Error::DiskFull { context: "writing" }
+            }
+            error => error,
+        }
+    }
+
+    /// Whether there is less room than LMDB writes at once. (The write that was cut short has taken what there was.)
+    fn is_full(&self) -> bool {
+        const AT_ONCE: u64 = 64 * 4096;
+        let Ok(data) = self.data() else { return false };
+        let disk = rustix::fs::fstatvfs(&data);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        let len = data.metadata().map_or(0, |data| data.len());
+        disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < AT_ONCE)
+            || limit.is_some_and(|limit| limit < len.saturating_add(AT_ONCE))
     }
 
     /// Drops the environment of a forked child's parent.
@@ -103,26 +159,6 @@ impl Drop for EnvSlot {
 /// known can be folded.
 fn with_room_to_fold(map_size: usize) -> usize {
     map_size.saturating_add((map_size / 4).max(8 << 20)).next_multiple_of(64 << 10)
-}
-
-/// What an error of LMDB while writing is about. It reports a write that was cut short by a full disk as an I/O error.
-pub(crate) fn explain_short_write(error: Error, data: &File) -> Error {
-    match error {
-        Error::Io { ref source, .. } if source.raw_os_error() == Some(libc::EIO) && is_full(data) => {
-            Error::DiskFull { context: "writing" }
-        }
-        error => error,
-    }
-}
-
-/// Whether there is less room than LMDB writes at once. (The write that was cut short has taken what there was.)
-fn is_full(data: &File) -> bool {
-    const AT_ONCE: u64 = 64 * 4096;
-    let disk = rustix::fs::fstatvfs(data);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    let len = data.metadata().map_or(0, |data| data.len());
-    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < AT_ONCE)
-        || limit.is_some_and(|limit| limit < len.saturating_add(AT_ONCE))
 }
 
 fn open_tree(env: &Env<WithTls>) -> Result<Tree> {

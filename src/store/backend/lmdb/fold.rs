@@ -11,7 +11,7 @@ use heed::{DatabaseStat, RwTxn};
 
 use super::append::growth;
 use super::control::{Control, PINS};
-use super::env::{explain_short_write, lmdb_error};
+use super::env::lmdb_error;
 use super::position::{Point, Position};
 use super::room::{DISK, MAP, PAGE, cost_of};
 use super::segment::{Change, HEADER};
@@ -195,14 +195,14 @@ impl Lmdb {
                 }
                 Ok(is_all)
             });
-            let is_all = is_all.map_err(|e| explain_short_write(e, &self.data))?;
+            let is_all = is_all.map_err(|e| self.env.explain_short_write(e))?;
             super::fault::point("a fold is to be committed");
             if let (Upto::All(upto), true) = (upto, super::fault::breaks("commit, then remove")) {
                 self.forget_folded(control, upto.at)?;
             }
             let pages = self.tree.stat(&txn).map_err(|e| lmdb_error(e, "committing"))?;
             let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
-            committed.map_err(|e| explain_short_write(e, &self.data))?;
+            committed.map_err(|e| self.env.explain_short_write(e))?;
             super::fault::point("a fold is committed");
             // The one before, if nothing changed.
             let newest = self.env.info().last_txn_id as u64;

@@ -11,16 +11,15 @@
 //! | `snapshot`, `view`, `gaps` | what a reader sees, and how nobody disturbs it |
 //! | `fold`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
 //! | `room`, `reclaim`, `reserve` | what of the disk each part may take, and giving back what is free |
-//! | `segments`, `segment`, `segment_file`, `ahead`, `store_dir`, `position`, `replay` | the log: its files, its records, and finding its end |
-//! | `control`, `shared_lock`, `byte_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
+//! | `segments`, `segment`, `segment_file`, `ahead`, `position`, `replay` | the log: its files, its records, and finding its end |
+//! | `control`, `shared_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
 //! | `env`, `file` | LMDB itself, and what must be known of its format |
 //! | `new_data`, `rewrite` | data files that are made beside the present one, and then put in place |
 //! | `version_1` | what stores of the first format version are brought from |
 
 mod ahead;
 mod append;
-pub(in crate::store) mod byte_lock;
-pub(in crate::store) mod control;
+mod control;
 mod durable;
 pub(in crate::store) mod env;
 pub(in crate::store) mod fault;
@@ -40,20 +39,18 @@ mod segment_file;
 mod segments;
 mod shared_lock;
 mod snapshot;
-mod store_dir;
 mod upkeep;
 pub(in crate::store) mod version_1;
 mod view;
 mod whole;
 
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustix::fs::OFlags;
 
 use self::ahead::Ahead;
 pub(crate) use self::append::Append;
@@ -71,7 +68,6 @@ pub(crate) use self::room::Room;
 use self::segments::Segments;
 pub(crate) use self::shared_lock::SharedGuard;
 use self::shared_lock::{SharedLock, Which};
-use self::store_dir::StoreDir;
 use self::upkeep::Upkeep;
 pub(crate) use self::view::{Records, View};
 pub(crate) use self::whole::Whole;
@@ -79,19 +75,19 @@ use super::ReadTxn;
 use super::changes::Spare;
 use crate::error::{Error, Result};
 use crate::store::layout::{FOLD_KEY, STORE_KEY};
-use crate::store::locks::LockFile;
+use crate::store::locks::{LockFile, Member, Role};
 use crate::store::place::Place;
 use crate::store::records::{LMDB_VERSION, StoreRecord};
+use crate::store::store_dir::StoreDir;
 
-const DATA_NAME: &str = "data.mdb";
+pub(in crate::store) const DATA_NAME: &str = "data.mdb";
 /// Numbers of segments that nobody comes to: even without a pause it takes centuries.
 const LAST_NUMBER: u32 = 0xffff_0000;
 
 pub(crate) struct Lmdb {
     env: EnvSlot,
     tree: Tree,
-    data: File,
-    dir: StoreDir,
+    dir: Arc<StoreDir>,
     place: Place,
     page_size: u64,
     access: Access,
@@ -158,22 +154,33 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// What part a process has that can write to the directory. The caller holds the lock under which stores are opened.
+    /// What part a process has that can write to the directory, which it takes. The caller has the gate.
     ///
-    /// `users` is marked by those who take part, which is not all that have the store open: who cannot write to the
-    /// directory keeps no control file alive, and what lies there can be from before a power loss. Nor must one be joined
-    /// that was put there while the others use another.
-    pub(in crate::store) fn find(dir: &Path, users: &LockFile) -> Result<Part> {
+    /// Not all that have the store open are partners: who cannot write to the directory keeps no control file alive, and what
+    /// lies there can be from before a power loss. Nor must one be joined that was put there while the others use another.
+    pub(in crate::store) fn take(member: &Member) -> Result<Part> {
         for look in 0.. {
-            match users.mark()? {
+            let is_first = member.is_only(Role::Partner)?;
+            member.become_one(Role::Partner)?;
+            match is_first {
                 true => return Ok(Part::First),
                 // A process that ends lets go of its locks one after the other.
-                false if look < LOOKS && !control::is_in_use(dir)? => std::thread::sleep(BETWEEN_LOOKS),
+                false if look < LOOKS && !control::is_in_use(member.dir())? => {
+                    std::thread::sleep(BETWEEN_LOOKS);
+                }
                 false if look < LOOKS => return Ok(Part::Joining),
                 false => break,
             }
         }
-        Err(control::lost(dir))
+        Err(control::lost(member.dir().path()))
+    }
+
+    /// Opens the control file that the others use.
+    pub(in crate::store) fn join(dir: &Arc<StoreDir>, kept: Option<&Arc<LockFile>>) -> Result<Arc<LockFile>> {
+        match LockFile::open(dir, kept, false) {
+            Err(Error::NotFound { .. }) => Err(control::lost(dir.path())),
+            opened => opened,
+        }
     }
 }
 
@@ -182,21 +189,25 @@ const LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 impl Lmdb {
-    /// Opens the environment in `dir`, whose data file was checked before. The caller holds the lock under which stores are
-    /// opened.
-    pub(crate) fn open(dir: &Path, map_size: usize, part: Part) -> Result<Lmdb> {
-        let store_dir = StoreDir::open(dir)?;
-        let (access, (env, tree)) = match part {
-            Part::Detached => {
-                let opened = EnvSlot::open(dir, map_size, Use::ReadOnly)?;
-                let control = ControlView::open(&store_dir)?;
+    /// Opens the environment in `dir`, whose data file was checked before. The caller has the gate. `locks` is what it has
+    /// open of the control file, which is none for who is detached.
+    pub(crate) fn open(
+        dir: Arc<StoreDir>,
+        locks: Option<Arc<LockFile>>,
+        map_size: usize,
+        part: Part,
+    ) -> Result<Lmdb> {
+        let (access, (env, tree)) = match locks {
+            None => {
+                let opened = EnvSlot::open(dir.path(), map_size, Use::ReadOnly)?;
+                let control = ControlView::open(&dir)?;
                 let token = control.as_ref().map_or(0, ControlView::token);
                 let tail = Position { segment: 0, offset: 0 };
                 let txn = opened.0.info().last_txn_id as u64;
                 (Access::Detached(Detached { control, token, txn, tail }), opened)
             }
-            Part::First | Part::Joining => {
-                let control = Control::attach(&store_dir, part == Part::First)?;
+            Some(locks) => {
+                let control = Control::attach(locks, part == Part::First)?;
                 let shared = Shared {
                     control,
                     append: SharedLock::new(Which::Append),
@@ -205,20 +216,22 @@ impl Lmdb {
                 };
                 // The first to open it may write its meta pages, those who join do not: so nobody who joins has to wait
                 // for a fold.
-                let opened = EnvSlot::open(dir, map_size, Use::Shared)?;
+                let opened = EnvSlot::open(dir.path(), map_size, Use::Shared)?;
                 (Access::Shared(Box::new(shared)), opened)
             }
         };
-        let data = fs::OpenOptions::new().read(true).write(part != Part::Detached).open(data_path(dir));
-        let data = data.map_err(|e| Error::io("opening the data file", e))?;
+        let data = env.data()?;
+        // LMDB goes by the path, and follows links.
+        if !data.metadata().is_ok_and(|data| dir.is_at(DATA_NAME, &data)) {
+            return Err(Error::Gone { path: dir.path().to_owned() });
+        }
         let nothing = Point { at: Position { segment: 0, offset: 0 }, checksum: 0 };
         let mut lmdb = Lmdb {
             page_size: u64::from(env.unnamed_database_stat().page_size).max(1),
             env,
             tree,
-            place: Place::new(data_path(dir), &data)?,
-            data,
-            dir: store_dir,
+            place: Place::new(data_path(dir.path()), &data)?,
+            dir,
             access,
             // Of no transaction, so that the first snapshot looks.
             segments: ArcSwap::from_pointee(Segments::new(0, nothing, Vec::new())),
@@ -386,7 +399,7 @@ impl Lmdb {
         }
         let id = txn.id() as u64;
         let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
-        committed.map_err(|e| env::explain_short_write(e, &self.data))?;
+        committed.map_err(|e| self.env.explain_short_write(e))?;
         self.publish(control, id)
     }
 
@@ -434,7 +447,7 @@ impl Lmdb {
     }
 
     pub(super) fn check_place(&self) -> Result<()> {
-        self.place.check_in(&self.dir)
+        self.place.check_in(&*self.dir)
     }
 
     pub(super) fn is_read_only(&self) -> bool {
@@ -493,24 +506,23 @@ impl Lmdb {
 
     /// Looks at all that a snapshot can reach: the pages, before LMDB is trusted with them, and the records of the log.
     pub(crate) fn check(&self, view: &View<'_>) -> Result<()> {
-        if let Some(meta) = file::meta_of(&self.data, view.lmdb_txn())? {
-            file::check_trees(&self.data, &meta)?;
+        let data = self.env.data()?;
+        if let Some(meta) = file::meta_of(&data, view.lmdb_txn())? {
+            file::check_trees(&data, &meta)?;
         }
         // Else there were two commits since the snapshot was opened: its meta page is gone, its pages are not.
         view.check_log()
     }
 
-    /// Takes what was inherited over a fork out of use; the descriptors that are to be closed.
+    /// Takes what was inherited over a fork out of use. What was locked was closed when the process was forked.
     ///
     /// # Safety
     ///
     /// As of [`EnvSlot::abandon`].
     #[allow(unsafe_code)]
-    pub(super) unsafe fn abandon(&self) -> Vec<RawFd> {
-        // That of the control file was closed when the process was forked.
+    pub(super) unsafe fn abandon(&self) {
         // SAFETY: passed on to the caller.
         unsafe { self.env.abandon() };
-        vec![self.data.as_raw_fd(), self.dir.as_raw_fd()]
     }
 }
 
@@ -523,8 +535,8 @@ impl Detached {
 }
 
 /// Refuses a directory with somebody else's LMDB file, before anything is made in it.
-pub(in crate::store) fn refuse_foreign(dir: &Path, map_size: usize) -> Result<()> {
-    if !data_path(dir).exists() || has_control(dir) || version_1::has_left(dir) {
+pub(in crate::store) fn refuse_foreign(dir: &StoreDir, map_size: usize) -> Result<()> {
+    if !dir.has(DATA_NAME) || dir.has(control::NAME) || version_1::has_left(dir) {
         return Ok(());
     }
     // This one could be a copy of ours without its side files.
@@ -532,7 +544,7 @@ pub(in crate::store) fn refuse_foreign(dir: &Path, map_size: usize) -> Result<()
         DataFile::Empty => Ok(()),
         DataFile::Lmdb { .. } => {
             let failed = |e| lmdb_error(e, "opening a read transaction");
-            let (env, tree) = EnvSlot::open(dir, map_size, Use::ReadOnly)?;
+            let (env, tree) = EnvSlot::open(dir.path(), map_size, Use::ReadOnly)?;
             let txn = env.read_txn().map_err(failed)?;
             // One that was being made when the power failed has but the second.
             let is_ours =
@@ -540,7 +552,7 @@ pub(in crate::store) fn refuse_foreign(dir: &Path, map_size: usize) -> Result<()
             match is_ours.collect::<heed::Result<Vec<bool>>>().map_err(failed)?.contains(&true) {
                 true => Ok(()),
                 false => Err(Error::Foreign {
-                    path: dir.to_owned(),
+                    path: dir.path().to_owned(),
                     detail: "an LMDB database of another program".into(),
                 }),
             }
@@ -548,14 +560,9 @@ pub(in crate::store) fn refuse_foreign(dir: &Path, map_size: usize) -> Result<()
     }
 }
 
-/// Whether there is a file by which processes of this version tell each other what they do.
-pub(in crate::store) fn has_control(dir: &Path) -> bool {
-    dir.join(control::NAME).exists()
-}
-
 /// Refuses a log whose data file is not there, or empty: what it goes on from is lost, and it must not be, too.
-pub(in crate::store) fn refuse_lone_log(dir: &Path) -> Result<()> {
-    match segment_file::list(&StoreDir::open(dir)?)?.first() {
+pub(in crate::store) fn refuse_lone_log(dir: &StoreDir) -> Result<()> {
+    match segment_file::list(dir)?.first() {
         Some(number) => Err(Error::damaged(format!(
             "the data file is missing or empty, but not its log; put it back, or remove the files \"log-*\" (the first is \
              {:?}) to begin anew",
@@ -565,22 +572,15 @@ pub(in crate::store) fn refuse_lone_log(dir: &Path) -> Result<()> {
     }
 }
 
-pub(in crate::store) fn check_data(dir: &Path) -> Result<DataFile> {
-    let path = data_path(dir);
-    let failed = |e| Error::io("opening the data file", e);
-    // Opening a pipe would wait for somebody at the other end.
-    if !fs::metadata(&path).map_err(failed)?.is_file() {
-        return Err(Error::damaged("the data file is not a file"));
-    }
-    let file = File::open(&path).map_err(failed)?;
-    file::check(&path, &file)
+pub(in crate::store) fn check_data(dir: &StoreDir) -> Result<DataFile> {
+    let file = dir.open_own(DATA_NAME, OFlags::RDONLY, "opening the data file")?;
+    file::check(&data_path(dir.path()), &file)
 }
 
 /// Spares the next open a look at all pages of a file that is shorter than its last page. The caller is alone.
-pub(in crate::store) fn complete(dir: &Path, newest: &file::MetaBody) {
-    let file = fs::OpenOptions::new().write(true).open(data_path(dir));
-    let done = file.map_err(|e| Error::io("opening the data file", e));
-    if let Err(error) = done.and_then(|file| file::complete(&file, newest)) {
+pub(in crate::store) fn complete(dir: &StoreDir, newest: &file::MetaBody) {
+    let file = dir.open_own(DATA_NAME, OFlags::WRONLY, "opening the data file");
+    if let Err(error) = file.and_then(|file| file::complete(&file, newest)) {
         tracing::debug!(%error, "the data file stays shorter than its last page");
     }
 }

@@ -8,30 +8,30 @@ use std::path::Path;
 use super::data_path;
 use super::position::Point;
 use super::rewrite::Rewrite;
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::store_dir::StoreDir;
 
 /// Where the file is made.
 const MAKING: &str = "create.tmp";
 
 /// Puts a data file into a directory that says nothing but where the log begins. The caller is the only process.
-pub(in crate::store) fn make_data(dir: &Path, map_size: usize) -> Result<()> {
-    let making = dir.join(MAKING);
+pub(in crate::store) fn make_data(dir: &StoreDir, map_size: usize) -> Result<()> {
+    let making = dir.path().join(MAKING);
     forget(&making)?;
     let made = make(dir, &making, map_size);
     let forgotten = forget(&making);
     made.and(forgotten)
 }
 
-fn make(dir: &Path, making: &Path, map_size: usize) -> Result<()> {
+fn make(dir: &StoreDir, making: &Path, map_size: usize) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let failed = |e| Error::io("making the data file", e);
     fs::DirBuilder::new().mode(0o700).create(making).map_err(failed)?;
     let new = Rewrite::with_map_size(making, map_size)?;
     new.batch().finish(&Point::origin(0).encode())?;
     new.sync()?;
-    fs::rename(data_path(making), data_path(dir)).map_err(failed)?;
-    StoreDir::open(dir)?.sync().map_err(failed)
+    fs::rename(data_path(making), data_path(dir.path())).map_err(failed)?;
+    dir.sync().map_err(failed)
 }
 
 fn forget(making: &Path) -> Result<()> {

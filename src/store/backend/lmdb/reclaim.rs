@@ -5,6 +5,7 @@
 //! LMDB never looks at a free page before it has written it, so it does not matter that a hole reads as zeros; and a hole
 //! is filled when LMDB uses the page again, or that fails as on any full disk.
 
+use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -52,31 +53,33 @@ impl Lmdb {
         if self.no_holes.load(Ordering::Relaxed) || !wait_for_readers(control, newest, FOR_READERS)? {
             return Ok(());
         }
-        let Some(meta) = file::meta_of(&self.data, newest)? else { return Ok(()) };
-        let mut free = file::free_pages(&self.data, &meta)?;
+        let data = self.env.data()?;
+        let Some(meta) = file::meta_of(&data, newest)? else { return Ok(()) };
+        let mut free = file::free_pages(&data, &meta)?;
         free.sort_unstable_by(|a, b| b.cmp(a));
         let before = self.data_bytes()?;
         let is_enough = || Ok(before.saturating_sub(self.data_bytes()?) >= wanted);
         // What a commit that failed has left behind the last page.
         let end = meta.last_page().saturating_add(1);
-        let len = self.data.metadata().map_err(|e| Error::io("looking at the data file", e))?.len();
+        let len = data.metadata().map_err(|e| Error::io("looking at the data file", e))?.len();
         let behind = (len / self.page_size).saturating_sub(end);
         let mut stretches: Vec<_> = runs(&free).collect();
         stretches.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (first, count) in std::iter::once((end, behind)).chain(stretches) {
-            if count == 0 || self.is_hole(first, count) {
+            if count == 0 || self.is_hole(&data, first, count) {
                 continue;
             }
-            if !self.punch(first, count)? || is_enough()? {
+            if !self.punch(&data, first, count)? || is_enough()? {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Whether some pages are one already, as far as the file system tells.
-    fn is_hole(&self, first: u64, count: u64) -> bool {
-        match rustix::fs::seek(&self.data, SeekFrom::Data(first * self.page_size)) {
+    /// Whether some pages are one already, as far as the file system tells. This moves LMDB's place in the file, which it
+    /// sets before it writes, under the gate as this is.
+    fn is_hole(&self, data: &File, first: u64, count: u64) -> bool {
+        match rustix::fs::seek(data, SeekFrom::Data(first * self.page_size)) {
             Ok(data) => data >= (first + count) * self.page_size,
             // There is nothing behind.
             Err(error) => error == rustix::io::Errno::NXIO,
@@ -84,9 +87,9 @@ impl Lmdb {
     }
 
     /// Makes a hole of some pages; whether that can be done here.
-    fn punch(&self, first: u64, count: u64) -> Result<bool> {
+    fn punch(&self, data: &File, first: u64, count: u64) -> Result<bool> {
         let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(&self.data, how, first * self.page_size, count * self.page_size) {
+        match fallocate(data, how, first * self.page_size, count * self.page_size) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
                 self.no_holes.store(true, Ordering::Relaxed);

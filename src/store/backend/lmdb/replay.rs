@@ -7,8 +7,8 @@ use super::position::{Point, Position};
 use super::segment::{HEADER, Segment, Unusable};
 use super::segment_file;
 use super::segments::Part;
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::store_dir::StoreDir;
 
 /// The log as far as its checksums hold together.
 pub(super) struct Replayed {

@@ -6,8 +6,8 @@ use std::io::ErrorKind;
 use rustix::fs::OFlags;
 
 use super::segment_file::allocate;
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::store_dir::StoreDir;
 
 const NAME: &str = "reserve";
 
@@ -32,9 +32,9 @@ pub(super) fn keep(dir: &StoreDir, size: u32) -> Result<()> {
 /// Gives up a part of the reserve, if that leaves half of what it is at most; whether it did.
 pub(super) fn give(dir: &StoreDir, bytes: u32, most: u32) -> Result<bool> {
     let failed = |e| Error::io("giving up a reserve of room", e);
-    let file = match dir.open_file(NAME, OFlags::WRONLY) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        opened => opened.map_err(failed)?,
+    let file = match dir.open_own(NAME, OFlags::WRONLY, "giving up a reserve of room") {
+        Err(Error::NotFound { .. }) => return Ok(false),
+        opened => opened?,
     };
     let left = file.metadata().map_err(failed)?.len().checked_sub(bytes.into());
     match left.filter(|left| *left >= u64::from(most / 2)) {

@@ -143,7 +143,7 @@ impl Lmdb {
     /// Bytes that the data file takes on the disk.
     pub(super) fn data_bytes(&self) -> Result<u64> {
         use std::os::unix::fs::MetadataExt;
-        let data = self.data.metadata().map_err(|e| Error::io("looking at the data file", e))?;
+        let data = self.env.data()?.metadata().map_err(|e| Error::io("looking at the data file", e))?;
         Ok(data.blocks() * 512)
     }
 

@@ -19,9 +19,9 @@ use twox_hash::XxHash3_64;
 use super::map::{Map, Mode};
 use super::position::{Point, Position};
 use super::segment_file;
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
 use crate::store::backend::merged::Direction;
+use crate::store::store_dir::StoreDir;
 use crate::store::sync::lock;
 
 const MAGIC: &[u8; 8] = b"CMlogseg";

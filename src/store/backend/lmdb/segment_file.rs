@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::OFlags;
 
 use super::map::{Map, Mode};
-use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::store_dir::StoreDir;
 
 const PREFIX: &str = "log-";
 

@@ -239,10 +239,12 @@ fn wake_one(_word: &AtomicU32) {}
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::store::backend::lmdb::store_dir::StoreDir;
+    use crate::store::locks::LockFile;
+    use crate::store::store_dir::StoreDir;
 
     /// Far more than a nap, and far less than the patience of who waits for somebody that lives.
     const AT_ONCE: Duration = Duration::from_secs(1);
@@ -256,7 +258,8 @@ mod tests {
 
     impl Process {
         fn start(dir: &Path, is_first: bool) -> Process {
-            let control = Control::attach(&StoreDir::open(dir).unwrap(), is_first).unwrap();
+            let dir = Arc::new(StoreDir::open(dir).unwrap());
+            let control = Control::attach(LockFile::open(&dir, None, true).unwrap(), is_first).unwrap();
             control.set_ready();
             let [append, gate] = [Which::Append, Which::Gate].map(SharedLock::new);
             Process { control, append, gate }

@@ -8,19 +8,22 @@
 //! The way to version 2, for who is alone with the store: [`settle`], make it version 2, [`forget`]. After
 //! a kill or a power loss on the way, the next one starts at the beginning again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::fs::{self, File};
 
+use rustix::fs::{FlockOperation, OFlags, flock};
 use twox_hash::XxHash3_64;
 
 use super::file::{self, DataFile, META_BODY, MetaBody, bytes_at};
+use super::{DATA_NAME as DATA, data_path};
 use crate::error::{Error, Result};
+use crate::store::store_dir::StoreDir;
 
-const DATA: &str = "data.mdb";
 const RECORD: &str = "checkpoint";
 const CHECKPOINT_LOCK: &str = "checkpoint.lock";
 const LMDB_LOCK: &str = "lock.mdb";
+/// Held alone by who opened the store, and shared by all who had it open.
+const LOCKS: [&str; 2] = ["open.lock", "users.lock"];
+const OTHER_LOCKS: [&str; 3] = [CHECKPOINT_LOCK, "flight.lock", "sweeper.lock"];
 
 const MAGIC: [u8; 8] = *b"CACHMCKP";
 const RECORD_VERSION: u32 = 1;
@@ -58,8 +61,36 @@ enum Slot {
 }
 
 /// Whether version 1 left something to settle here.
-pub(in crate::store) fn has_left(dir: &Path) -> bool {
-    dir.join(RECORD).exists()
+pub(in crate::store) fn has_left(dir: &StoreDir) -> bool {
+    dir.has(RECORD)
+}
+
+/// Keeps programs of version 1 from a store that one of them left, until what is returned is dropped. `None` where none did.
+///
+/// # Errors
+///
+/// [`Error::Busy`] when one has it open.
+pub(in crate::store) fn lock_out(dir: &StoreDir) -> Result<Option<Vec<File>>> {
+    if !has_left(dir) {
+        return Ok(None);
+    }
+    let mut held = Vec::new();
+    for name in LOCKS {
+        let file = match dir.open_own(name, OFlags::RDONLY, "opening a lock file of version 1") {
+            Err(Error::NotFound { .. }) => continue,
+            opened => opened?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => held.push(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let detail =
+                    "a program of an older version of this library has it open; close it there first";
+                return Err(Error::Busy { path: dir.path().to_owned(), detail: detail.into() });
+            }
+            Err(error) => return Err(Error::io("locking the store", error)),
+        }
+    }
+    Ok(Some(held))
 }
 
 /// Brings the data file of version 1 to a state, on the disk, that LMDB can start from; after a power loss that is the
@@ -74,7 +105,7 @@ pub(in crate::store) fn has_left(dir: &Path) -> bool {
 ///
 /// [`Error::Damaged`] when the record is, or when the data file is not the one that it speaks of;
 /// [`Error::NewerFormat`] when a later version wrote the record. Both files stay as they are then.
-pub(in crate::store) fn settle(dir: &Path) -> Result<()> {
+pub(in crate::store) fn settle(dir: &StoreDir) -> Result<()> {
     if !has_left(dir) {
         return Ok(());
     }
@@ -87,20 +118,20 @@ pub(in crate::store) fn settle(dir: &Path) -> Result<()> {
         }
     }
     // In this order: without its record, the file must be what it is now, also after a power loss.
-    match File::open(dir.join(DATA)) {
+    match dir.open_own(DATA, OFlags::RDONLY, "opening the data file") {
         Ok(data) => data.sync_all().map_err(|e| Error::io("syncing the data file", e))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io("opening the data file", error)),
+        Err(Error::NotFound { .. }) => {}
+        Err(error) => return Err(error),
     }
     sync_names(dir)?;
-    empty_record(dir).map_err(|e| Error::io("emptying the checkpoint record", e))
+    empty_record(dir)
 }
 
 /// Refuses a store that has to be settled by going back, for a process that cannot write to the directory.
-pub(in crate::store) fn refuse_unsettled(dir: &Path) -> Result<()> {
+pub(in crate::store) fn refuse_unsettled(dir: &StoreDir) -> Result<()> {
     match read(dir)? {
         Some((record, _)) if record.state == State::Open && record.boot != current_boot() => Err(Error::Busy {
-            path: dir.to_owned(),
+            path: dir.path().to_owned(),
             detail: "it was not closed before the machine stopped and has to be recovered; open it once from a \
                      process that can write to the directory"
                 .into(),
@@ -111,23 +142,23 @@ pub(in crate::store) fn refuse_unsettled(dir: &Path) -> Result<()> {
 
 /// Removes the side files. The caller is alone with the store, which is version 2 on the disk: a program of version 1
 /// then finds no record, and refuses the store by its version.
-pub(in crate::store) fn forget(dir: &Path) -> Result<()> {
+pub(in crate::store) fn forget(dir: &StoreDir) -> Result<()> {
     // The record last: as long as it is there, this is done again.
-    [CHECKPOINT_LOCK, LMDB_LOCK, RECORD].into_iter().try_for_each(|name| remove(dir, name))?;
+    let side_files = OTHER_LOCKS.into_iter().chain(LOCKS).chain([LMDB_LOCK, RECORD]);
+    side_files.into_iter().try_for_each(|name| remove(dir, name))?;
     sync_names(dir)
 }
 
 /// Puts the recorded snapshot back, on the disk.
-fn go_back(dir: &Path, record: &Record, doubt: bool) -> Result<()> {
+fn go_back(dir: &StoreDir, record: &Record, doubt: bool) -> Result<()> {
     let Some(meta) = &record.meta else {
         return Err(Error::damaged("the checkpoint record has no snapshot"));
     };
-    tracing::info!(store = %dir.display(), txn = meta.txn_id(), "going back to the last checkpoint");
-    let data = OpenOptions::new().read(true).write(true).open(dir.join(DATA));
-    let data = data.map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Error::damaged("the data file is missing"),
-        _ => Error::io("opening the data file for recovery", e),
-    })?;
+    tracing::info!(store = %dir.path().display(), txn = meta.txn_id(), "going back to the last checkpoint");
+    let data = match dir.open_own(DATA, OFlags::RDWR, "opening the data file for recovery") {
+        Err(Error::NotFound { .. }) => return Err(Error::damaged("the data file is missing")),
+        opened => opened?,
+    };
     if doubt {
         file::check_trees(&data, meta)?;
     }
@@ -136,14 +167,15 @@ fn go_back(dir: &Path, record: &Record, doubt: bool) -> Result<()> {
 
 /// Makes sure that the data file is the one that the record speaks of, and not an older, empty or damaged one. Meta
 /// pages have no checksum of their own. There was no power loss.
-fn compare(dir: &Path, record: &Record) -> Result<()> {
+fn compare(dir: &StoreDir, record: &Record) -> Result<()> {
     let Some(recorded) = &record.meta else { return Ok(()) };
-    let path = dir.join(DATA);
-    let data = File::open(&path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Error::damaged("the data file is missing, but not the file \"checkpoint\""),
-        _ => Error::io("opening the data file", e),
-    })?;
-    let DataFile::Lmdb { newest } = file::check(&path, &data)? else {
+    let data = match dir.open_own(DATA, OFlags::RDONLY, "opening the data file") {
+        Err(Error::NotFound { .. }) => {
+            return Err(Error::damaged("the data file is missing, but not the file \"checkpoint\""));
+        }
+        opened => opened?,
+    };
+    let DataFile::Lmdb { newest } = file::check(&data_path(dir.path()), &data)? else {
         return Err(Error::damaged("the data file is empty, but a checkpoint of it is recorded"));
     };
     let (found, known) = (newest.txn_id(), recorded.txn_id());
@@ -157,24 +189,19 @@ fn compare(dir: &Path, record: &Record) -> Result<()> {
     }
 }
 
-fn remove(dir: &Path, name: &str) -> Result<()> {
-    match fs::remove_file(dir.join(name)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::io("removing a file of version 1", error))
-        }
-        _ => Ok(()),
-    }
+fn remove(dir: &StoreDir, name: &str) -> Result<()> {
+    dir.remove(name).map_err(|e| Error::io("removing a file of version 1", e))
 }
 
-fn sync_names(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("syncing the store's directory", e))
+fn sync_names(dir: &StoreDir) -> Result<()> {
+    dir.sync().map_err(|e| Error::io("syncing the store's directory", e))
 }
 
 /// Makes the record one that was never written. Zeros would say the same, but could reach the disk in parts.
-fn empty_record(dir: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(dir.join(RECORD))?;
-    file.set_len(0)?;
-    file.sync_all()
+fn empty_record(dir: &StoreDir) -> Result<()> {
+    let context = "emptying the checkpoint record";
+    let file = dir.open_own(RECORD, OFlags::WRONLY, context)?;
+    file.set_len(0).and_then(|()| file.sync_all()).map_err(|e| Error::io(context, e))
 }
 
 /// The id of the running boot: the page cache outlives a process, but not a boot. `None` where the platform has none.
@@ -191,11 +218,10 @@ fn current_boot() -> Option<Vec<u8>> {
 ///
 /// After a stop of the machine a damaged slot is a torn write, and the snapshot of the other record is complete; but if
 /// it was written in full and damaged later, then pages of that snapshot may have been used again since.
-fn read(dir: &Path) -> Result<Option<(Record, bool)>> {
-    let file = match File::open(dir.join(RECORD)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("opening the checkpoint record", error)),
+fn read(dir: &StoreDir) -> Result<Option<(Record, bool)>> {
+    let file = match dir.open_own(RECORD, OFlags::RDONLY, "opening the checkpoint record") {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        opened => opened?,
     };
     let mut newest: Option<(u64, Record)> = None;
     let mut invalid = 0;
@@ -267,10 +293,34 @@ fn parse(index: u64, slot: &[u8; SLOT]) -> Option<Slot> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::file::{PAGE_HEADER, check_snapshot};
     use super::*;
+
+    fn at(dir: &Path) -> StoreDir {
+        StoreDir::open(dir).unwrap()
+    }
+
+    fn has_left(dir: &Path) -> bool {
+        super::has_left(&at(dir))
+    }
+
+    fn settle(dir: &Path) -> Result<()> {
+        super::settle(&at(dir))
+    }
+
+    fn refuse_unsettled(dir: &Path) -> Result<()> {
+        super::refuse_unsettled(&at(dir))
+    }
+
+    fn forget(dir: &Path) -> Result<()> {
+        super::forget(&at(dir))
+    }
+
+    fn read(dir: &Path) -> Result<Option<(Record, bool)>> {
+        super::read(&at(dir))
+    }
 
     const PAGE: usize = 4096;
     const TXN_ID_AT: usize = 128;
@@ -653,7 +703,7 @@ mod tests {
             let mut left: Vec<_> =
                 fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             left.sort();
-            assert_eq!(left, [DATA, "open.lock", "users.lock"]);
+            assert_eq!(left, [DATA]);
         }
         assert_eq!(newest(dir.path()), old);
     }

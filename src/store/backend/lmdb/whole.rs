@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use heed::RwTxn;
 
 use super::append::Facts;
-use super::env::{explain_short_write, lmdb_error};
+use super::env::lmdb_error;
 use super::fold::{newest_changes, wait_for_readers};
 use super::position::{Point, Position};
 use super::shared_lock::SharedGuard;
@@ -60,7 +60,7 @@ impl Lmdb {
         let changes = newest_changes(snapshot.segments().view(tail));
         let applied = self.apply(&mut txn, &mut changes.into_iter(), u64::MAX, &mut 0);
         let applied = applied.and_then(|_| self.put_folded(&mut txn, upto));
-        applied.map_err(|e| explain_short_write(e, &self.data))?;
+        applied.map_err(|e| self.env.explain_short_write(e))?;
         drop(snapshot);
         super::fault::point("a whole transaction begins");
         Ok(Whole { txn, _append: append, _gate: gate, lmdb: self, shared, tail, newest })
@@ -135,7 +135,7 @@ impl Whole<'_> {
             lmdb.publish(control, newest + 1)?;
             return Ok(end.to_word());
         }
-        let published = committed.map_err(|e| explain_short_write(e, &lmdb.data)).and_then(|()| {
+        let published = committed.map_err(|e| lmdb.env.explain_short_write(e)).and_then(|()| {
             let published = lmdb.publish(control, newest + 1);
             control.last_barrier().store(tail.to_word(), Ordering::SeqCst);
             published
@@ -153,6 +153,6 @@ impl Whole<'_> {
     }
 
     fn explained(&self, error: heed::Error, context: &'static str) -> Error {
-        explain_short_write(lmdb_error(error, context), &self.lmdb.data)
+        self.lmdb.env.explain_short_write(lmdb_error(error, context))
     }
 }

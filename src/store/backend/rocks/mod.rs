@@ -10,7 +10,6 @@ mod options;
 mod records;
 mod token;
 
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock, RwLockReadGuard};
@@ -27,12 +26,10 @@ use super::{ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::store::forked_exit;
-use crate::store::locks::LockFile;
+use crate::store::locks::{Member, Role as MemberRole};
 use crate::store::place::Place;
+use crate::store::store_dir::StoreDir;
 use crate::store::sync::lock;
-
-/// Held exclusively by the process that writes.
-const WRITER_LOCK: &str = "writer.lock";
 
 pub(crate) struct Rocks {
     role: Role,
@@ -43,7 +40,6 @@ pub(crate) struct Rocks {
 
 enum Role {
     Primary {
-        writer: LockFile,
         /// Whether anything was committed since the log was last synced.
         written: AtomicBool,
         synced: Mutex<Instant>,
@@ -57,46 +53,51 @@ enum Role {
 }
 
 impl Rocks {
-    /// Opens the database of the store in `dir` as the only one that writes, and makes it if there is none.
-    pub(crate) fn open(dir: &Path, clock: ClockSource) -> Result<Rocks> {
-        let busy = || {
-            Error::Busy {
-            path: dir.to_owned(),
-            detail: "another process has it open for writing, and a store in RocksDB has one writer; open it read-only, \
-                     or use the backend LMDB, which has many"
-                .into(),
+    /// Opens the database of a store as the only one that writes, and makes it if there is none. The caller has the gate.
+    pub(crate) fn open(member: &Member, clock: ClockSource) -> Result<Rocks> {
+        let dir = member.dir();
+        if !member.is_only(MemberRole::Writer)? {
+            return Err(Error::Busy {
+                path: dir.path().to_owned(),
+                detail:
+                    "another process has it open for writing, and a store in RocksDB has one writer; open it \
+                         read-only, or use the backend LMDB, which has many"
+                        .into(),
+            });
         }
-        };
+        member.become_one(MemberRole::Writer)?;
         forked_exit::prepare();
-        let writer = LockFile::open(dir, WRITER_LOCK, true)?.ok_or_else(busy)?;
-        if !writer.try_exclusive()? {
-            return Err(busy());
+        let path = rocks_path(dir.path());
+        if path.symlink_metadata().is_err() {
+            crate::store::copy::make_directory(&path)?;
         }
-        let path = rocks_path(dir);
-        crate::store::copy::make_directory(&path)?;
+        refuse_strange(&path)?;
         let db =
             DB::open(&options::primary(clock), &path).map_err(|e| rocks_error(e, "opening the store"))?;
         let token = Token::open(dir, true)?;
         token.write(db.latest_sequence_number())?;
-        let role =
-            Role::Primary { writer, written: AtomicBool::new(false), synced: Mutex::new(Instant::now()) };
-        Ok(Rocks { role, db, token, dir: dir.to_owned() })
+        let role = Role::Primary { written: AtomicBool::new(false), synced: Mutex::new(Instant::now()) };
+        Ok(Rocks { role, db, token, dir: dir.path().to_owned() })
     }
 
     /// Opens the database to follow whoever writes it.
-    pub(crate) fn follow(dir: &Path) -> Result<Rocks> {
+    pub(crate) fn follow(dir: &StoreDir) -> Result<Rocks> {
         forked_exit::prepare();
+        refuse_strange(&rocks_path(dir.path()))?;
         let token = Token::open(dir, false)?;
         let seen = token.read()?;
         let scratch = tempfile::Builder::new().prefix("cachemere-secondary-").tempdir();
         let scratch = scratch.map_err(|e| Error::io("making a directory for RocksDB's log", e))?;
-        let opened =
-            DB::open_as_secondary(&options::secondary(), &rocks_path(dir), &scratch.path().to_path_buf());
+        let opened = DB::open_as_secondary(
+            &options::secondary(),
+            &rocks_path(dir.path()),
+            &scratch.path().to_path_buf(),
+        );
         let db = opened.map_err(|e| rocks_error(e, "opening the store"))?;
         // It keeps its log open there and makes no other file, so nobody has to clear up after a killed process.
         scratch.close().map_err(|e| Error::io("removing the directory of RocksDB's log", e))?;
         let role = Role::Secondary { seen: AtomicU64::new(seen), reading: RwLock::new(()) };
-        Ok(Rocks { role, db, token, dir: dir.to_owned() })
+        Ok(Rocks { role, db, token, dir: dir.path().to_owned() })
     }
 
     pub(super) fn last_txn(&self) -> u64 {
@@ -227,18 +228,24 @@ impl Rocks {
         let copied = rocksdb::checkpoint::Checkpoint::new(&self.db)
             .and_then(|copy| copy.create_checkpoint(rocks_path(dir)));
         copied.map_err(|e| rocks_error(e, "copying the store"))?;
-        Token::open(dir, true)?.write(token)
+        Token::open(&StoreDir::open(dir)?, true)?.write(token)
     }
+}
 
-    /// The descriptors to close in a forked child, where RocksDB's threads do not exist. The rest is leaked: it cannot
-    /// be closed without them.
-    pub(super) fn abandon(&self) -> Vec<RawFd> {
-        let mut inherited = vec![self.token.as_raw_fd()];
-        if let Role::Primary { writer, .. } = &self.role {
-            inherited.push(writer.as_raw_fd());
-        }
-        inherited
+/// Refuses a database with anything in it that is no file: RocksDB would write where a link leads.
+fn refuse_strange(path: &Path) -> Result<()> {
+    let failed = |e| Error::io("looking at the store's files", e);
+    if !path.symlink_metadata().map_err(failed)?.is_dir() {
+        return Err(Error::damaged(format!("{path:?} is not a directory; remove it")));
     }
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // A file that a compaction has removed meanwhile is none.
+        if entry.file_type().is_ok_and(|kind| !kind.is_file()) {
+            return Err(Error::damaged(format!("{:?} is not a file; remove it", entry.path())));
+        }
+    }
+    Ok(())
 }
 
 /// Turns RocksDB's errors into ours.

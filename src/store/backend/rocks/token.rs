@@ -1,19 +1,20 @@
 //! The sequence number of the last commit, where other processes can read it.
 
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::error::{Error, Result};
+use crate::store::opened::Opened;
 use crate::store::place::Place;
+use crate::store::store_dir::StoreDir;
 
 const NAME: &str = "token";
 
 /// Eight bytes, little endian, in a file of their own. Read and written whole, which the kernel does not tear apart.
 pub(super) struct Token {
-    file: File,
+    file: Opened,
     place: Place,
 }
 
@@ -22,17 +23,15 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 }
 
 impl Token {
-    pub(super) fn open(dir: &Path, writable: bool) -> Result<Token> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(writable).create(writable).truncate(false).mode(0o600);
-        let opened = options.custom_flags(libc::O_CLOEXEC).open(dir.join(NAME));
-        let file = opened.map_err(|e| match e.kind() {
-            ErrorKind::NotFound => {
-                Error::damaged("the file \"token\" is missing; open the store once for writing")
+    pub(super) fn open(dir: &StoreDir, writable: bool) -> Result<Token> {
+        let flags = if writable { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
+        let file = match dir.open_own(NAME, flags, "opening the file \"token\"") {
+            Err(Error::NotFound { .. }) => {
+                return Err(Error::damaged("the file \"token\" is missing; open the store once for writing"));
             }
-            _ => Error::io("opening the file \"token\"", e),
-        })?;
-        Ok(Token { place: Place::new(path(dir), &file)?, file })
+            opened => opened?,
+        };
+        Ok(Token { place: Place::new(path(dir.path()), &file)?, file: Opened::new(file)? })
     }
 
     pub(super) fn read(&self) -> Result<u64> {
@@ -48,9 +47,5 @@ impl Token {
 
     pub(super) fn place(&self) -> &Place {
         &self.place
-    }
-
-    pub(super) fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
     }
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import stat
 import threading
 import time
 import weakref
@@ -40,9 +41,13 @@ class _Opened:
     def __init__(self, path: Path) -> None:
         self.number = -1
         try:
-            self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Never through a link, and without waiting for the other end of a pipe.
+            self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as cause:
             raise StoreIOError(f"the lock file {path} cannot be opened: {cause.strerror}") from cause
+        if not stat.S_ISREG(os.fstat(self.number).st_mode):
+            self.close()
+            raise StoreIOError(f"the lock file {path} is not a file: remove it")
 
     def close(self) -> None:
         number, self.number = self.number, -1

@@ -43,6 +43,6 @@ def _of_directory(path: Path) -> str | None:
         return "diskcache"
     if is_rocksdb(path):
         return "hugedict"
-    if any((path / name).exists() for name in ("checkpoint", "users.lock", "rocksdb")):
+    if any((path / name).exists() for name in ("checkpoint", "control", "rocksdb")):
         return "cachemere"
     return "persistdict" if is_lmdb(path) else None
