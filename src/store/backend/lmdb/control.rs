@@ -21,7 +21,7 @@ use crate::store::store_dir::StoreDir;
 pub(super) const NAME: &str = LockFile::NAME;
 const MAGIC: u64 = u64::from_le_bytes(*b"CMcontrl");
 /// Of the layout of this file, and of the rules by which it is used.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Processes that can have the store open at once.
 pub(super) const SLOTS: usize = 4096;
