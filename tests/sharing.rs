@@ -21,7 +21,7 @@ use support::{Role, hear_the_end, rounds, say, store};
 
 fn main() -> ExitCode {
     support::run(
-        &[("hold", hold), ("read", read)],
+        &[("hold", hold), ("read", read), ("follow", follow)],
         &[
             ("handles_by_any_name_of_a_directory_share_one_store", names),
             ("closing_one_handle_leaves_the_others_working", closing),
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             ("a_compaction_by_one_handle_is_unnoticed_by_the_others", compaction_under_load),
             ("handles_that_contradict_each_other_are_refused", contradictions),
             ("processes_agree_on_the_size_limit", size_limits),
+            ("settings_that_one_process_changes_are_those_of_the_next_operation_of_others", settings),
             ("compaction_is_refused_while_another_process_has_the_store_open", busy),
             ("readers_that_were_killed_keep_no_pages", killed_readers),
             ("readers_that_were_killed_keep_no_reader_slots", reader_slots),
@@ -54,6 +55,67 @@ fn hold(arguments: &[String]) {
     say("open");
     hear_the_end();
     assert_eq!(cache.get(&1).unwrap(), Some(vec![1]));
+}
+
+/// Does what it is told with a handle that it keeps.
+fn follow(arguments: &[String]) {
+    let cache = open(Path::new(&arguments[0]));
+    say("open");
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["get", key] => {
+                let found = cache.get(&key.parse().unwrap()).unwrap();
+                say(&found.map_or("none".into(), |value| value[0].to_string()));
+            }
+            ["put", key, value] => {
+                cache.insert(&key.parse().unwrap(), &vec![value.parse().unwrap()]).unwrap();
+                say("put");
+            }
+            ["len"] => say(&cache.len().unwrap().to_string()),
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+/// A handle remembers its namespace's id and limit. Others change both again and again.
+fn settings() {
+    let (_dir, path) = store();
+    let ours = open(&path);
+    let mut other = Role::start("follow", &[path.to_str().unwrap()]);
+    other.expect("open");
+    let ask = |other: &mut Role, what: &str, answer: &str| {
+        other.say(what);
+        other.expect(answer);
+    };
+    for round in 0..rounds(30, 1000) {
+        let value = (round % 200) as u8;
+        ours.insert(&1, &vec![value]).unwrap();
+        ask(&mut other, "get 1", &value.to_string());
+        ours.clear().unwrap();
+        ask(&mut other, "get 1", "none");
+        // Into the namespace as it is now.
+        ask(&mut other, &format!("put 2 {value}"), "put");
+        assert_eq!(ours.get(&2).unwrap(), Some(vec![value]));
+        let limit = 2 + round % 3;
+        drop(Cache::<u32, Vec<u8>>::builder(&path).max_entries(limit as u64).open().unwrap());
+        for key in 10..20 {
+            ask(&mut other, &format!("put {key} 1"), "put");
+            assert!(ours.len().unwrap() <= limit as u64, "round {round}");
+        }
+        ask(&mut other, "len", &limit.to_string());
+        drop(Cache::<u32, Vec<u8>>::builder(&path).max_entries(None).open().unwrap());
+        for key in 10..20 {
+            ask(&mut other, &format!("put {key} 1"), "put");
+        }
+        ask(&mut other, "len", "10");
+        ours.clear().unwrap();
+        // Whose id must not be mistaken for another's.
+        drop(Cache::<u32, Vec<u8>>::builder(&path).namespace(&format!("of round {round}")).open().unwrap());
+        ask(&mut other, "len", "0");
+    }
+    other.join();
 }
 
 fn holder(path: &Path, limit: &str) -> Role {

@@ -85,7 +85,10 @@ pub(crate) enum Size {
     Whole,
 }
 
-#[allow(clippy::large_enum_variant, reason = "there is one for each opened environment, and it is never moved")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each opened environment, and it is never moved"
+)]
 pub(crate) enum Backend {
     Lmdb(Lmdb),
     #[cfg(feature = "rocksdb")]
