@@ -12,8 +12,8 @@ use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
 use super::housekeeper::{self, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
-use super::limits::Passed;
 use super::locks::LockFile;
+use super::oldest::Oldest;
 use super::process_lock::ProcessLock;
 use super::quiet::{QuietRun, Standing};
 use super::records::{Recency, StateRecord};
@@ -67,7 +67,7 @@ pub(crate) struct Live {
     stamp_base: u64,
     pub(crate) flights: Arc<Flights>,
     pub(crate) access: AccessLog,
-    pub(super) passed: Passed,
+    pub(super) oldest: Oldest,
     quiet: QuietRun,
     pub(super) sweeper: Option<ProcessLock>,
     /// For `Maintenance::Inline`: held by the thread that is at it.
@@ -115,7 +115,7 @@ impl Live {
             stamp_base: state.stamp_base,
             flights,
             access: AccessLog::default(),
-            passed: Passed::new(),
+            oldest: Oldest::new(),
             quiet: QuietRun::default(),
             sweeper,
             inline: Mutex::new(Rounds::new()),

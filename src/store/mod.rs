@@ -24,6 +24,7 @@ mod limits;
 mod live;
 mod locks;
 mod namespace;
+mod oldest;
 mod opening;
 mod place;
 mod process_lock;
