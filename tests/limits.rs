@@ -523,7 +523,7 @@ fn evicted_by_access() {
 fn many_namespaces() {
     let namespaces: usize = by_form(4_000, 16_000);
     let (_root, dir) = store();
-    let limit = namespaces as u64 * 1_800;
+    let limit = namespaces as u64 * 1_100;
     let open = |number: usize, limit: u64| {
         ByteCache::builder(&dir).max_bytes(limit).namespace(number.to_string()).open().unwrap()
     };
@@ -560,7 +560,7 @@ fn many_namespaces() {
         written * 1_000 / took.as_millis() as usize,
         slowest.as_millis()
     ));
-    assert!(slowest < Duration::from_secs(by_form(5, 1)), "one write took {slowest:?}");
+    assert!(slowest < Duration::from_secs(by_form(5, 2)), "one write took {slowest:?}");
     assert!(count > namespaces / 20, "the test evicts too little: {count}");
     // In their order, but for what was evicted before all of them had been looked at.
     assert!(last < count + namespaces / 8, "{count} evicted, and of those the last at {last}");
@@ -800,8 +800,7 @@ fn four_and_a_walk() {
     }
 }
 
-/// Three values of a bit more than 1 KB find room in a page, if it is full; but pages lose one after the other, and LMDB
-/// joins none that is a quarter full, so that two thirds of that is what stays.
+/// Three values of a bit more than 1 KB find room in a page, and pages are kept nearly full.
 fn mostly_values() {
     let limits: &[u64] = by_form(&[8, 16], &[4, 16, 64, 256]);
     for limit in limits.iter().map(|mib| mib << 20) {
@@ -809,7 +808,9 @@ fn mostly_values() {
         let kind = Churn { limit, low: 1_024, high: 1_024, keys: 0, is_sealed: false };
         let churned = churn(&dir, kind, 1, 4);
         assert_taken(&churned, kind);
-        assert!(churned.live >= limit * 8 / 25, "only {} of {limit} bytes are values", churned.live);
+        // A larger part of the least limits is the log.
+        let part = if limit < 16 << 20 { 52 } else { 58 };
+        assert!(churned.live >= limit / 100 * part, "only {} of {limit} bytes are values", churned.live);
     }
 }
 
