@@ -42,6 +42,7 @@ fn main() {
             ("any_mixture_of_sizes_is_taken_under_any_limit", any_mixture),
             ("four_processes_and_an_open_walk_are_never_refused", four_and_a_walk),
             ("most_of_a_limit_is_values", mostly_values),
+            ("four_writers_at_a_small_limit_go_on_at_speed", four_writers),
             ("a_full_map_is_a_clear_error_and_what_removes_makes_room", full_map),
             ("max_entries_is_exact_for_small_limits_in_all_processes", exact_entries),
             ("what_any_process_has_read_is_evicted_last", evicted_by_access),
@@ -811,6 +812,17 @@ fn mostly_values() {
         // A larger part of the least limits is the log.
         let part = if limit < 16 << 20 { 52 } else { 58 };
         assert!(churned.live >= limit / 100 * part, "only {} of {limit} bytes are values", churned.live);
+    }
+}
+
+/// Its figures are printed: on a quiet machine, `cargo test --release --test limits four_writers -- --nocapture`.
+fn four_writers() {
+    for len in [100, 1_024] {
+        let (_root, dir) = store();
+        let kind = Churn { limit: 32 << 20, low: len, high: len, keys: 0, is_sealed: false };
+        let churned = churn(&dir, kind, 4, 6);
+        assert_taken(&churned, kind);
+        assert!(churned.inserts > by_form(1_000, 20_000), "only {} writes", churned.inserts);
     }
 }
 

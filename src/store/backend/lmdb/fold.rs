@@ -190,7 +190,7 @@ impl Lmdb {
         loop {
             let mut grown = 0;
             let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
-            let applied = self.apply(&mut txn, &mut changes, most.saturating_mul(2), &mut grown);
+            let applied = self.apply(&mut txn, &mut changes, most, &mut grown);
             let is_all = applied.and_then(|is_all| {
                 match upto {
                     Upto::All(upto) if is_all => self.put_folded(&mut txn, upto)?,
@@ -263,8 +263,8 @@ impl Lmdb {
         self.forget_folded(control, upto)
     }
 
-    /// Writes changes until they have cost more than `most`; whether that was all. Counts by what they let the tree grow,
-    /// where that matters. Nothing was written by the transaction before.
+    /// Writes changes until they have cost much more than `most`; whether that was all. Counts by what they let the tree
+    /// grow, where that matters. Nothing was written by the transaction before.
     fn apply<'c>(
         &self,
         txn: &mut RwTxn<'_>,
@@ -275,10 +275,12 @@ impl Lmdb {
         let failed = |e| lmdb_error(e, "moving the log into the data file");
         let old = self.env.read_txn().map_err(failed)?;
         let page_size = self.page_size as usize;
-        let packer = self.limit().map(|_| Packer { tree: self.tree, old: &old, page_size });
+        // Where there is hardly any room, none is spent to save some.
+        let is_packed = self.limit().is_some() && most != FEW;
+        let packer = is_packed.then(|| Packer { tree: self.tree, old: &old, page_size });
         let is_counted = self.is_counted();
         let (mut cost, mut done) = (0, Vec::new());
-        while !changes.is_empty() && cost <= most {
+        while !changes.is_empty() && cost <= most.saturating_mul(2) {
             let (count, packed) = match &packer {
                 Some(packer) => packer.apply(txn, changes, &mut done).map_err(failed)?,
                 None => (1, 0),
