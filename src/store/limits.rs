@@ -5,14 +5,10 @@
 //! makes while the log is moved into LMDB. A large entry is for a time both in the log and in LMDB, beside those that
 //! were evicted for it; so room is made for it before it is written, in transactions of their own.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
 use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use super::live::Live;
+use super::oldest::Lists;
 use super::records::Recency;
-use super::sync::lock;
 use super::transaction::Writer;
 use crate::error::{Error, Result};
 
@@ -46,64 +42,12 @@ pub(crate) fn largest_entry(max_bytes: u64) -> u64 {
     max_bytes / 4
 }
 
-/// Where each namespace's list begins, as was seen a moment ago. What was evicted before it is gone by the log only until
-/// that is folded, so that whoever looks from the start has to pass over all of it. An entry that is listed before it since
-/// (one that was inserted as one that was read long ago) is found a moment later.
-pub(super) struct Passed(Mutex<Places>);
-
-struct Places {
-    since: Instant,
-    /// The first namespace that has any entries.
-    first: Option<NamespaceId>,
-    of: HashMap<NamespaceId, (u64, KeyHash)>,
-}
-
-/// How long it is believed.
-const MOMENT: Duration = Duration::from_secs(1);
-
-impl Places {
-    fn new() -> Places {
-        Places { since: Instant::now(), first: None, of: HashMap::new() }
-    }
-}
-
-impl Passed {
-    pub(super) fn new() -> Passed {
-        Passed(Mutex::new(Places::new()))
-    }
-
-    fn of(&self, namespace: NamespaceId) -> Option<(u64, KeyHash)> {
-        lock(&self.0).of.get(&namespace).copied()
-    }
-
-    fn first(&self) -> Option<(NamespaceId, u64, KeyHash)> {
-        let mut places = lock(&self.0);
-        if places.since.elapsed() > MOMENT {
-            *places = Places::new();
-        }
-        let first = places.first?;
-        places.of.get(&first).map(|(at, hash)| (first, *at, *hash))
-    }
-
-    fn begin_with(&self, first: NamespaceId) {
-        lock(&self.0).first = Some(first);
-    }
-
-    fn note(&self, namespace: NamespaceId, at: u64, hash: KeyHash) {
-        lock(&self.0).of.insert(namespace, (at, hash));
-    }
-
-    fn forget(&self) {
-        *lock(&self.0) = Places::new();
-    }
-}
-
 impl Live {
     /// Bytes that entries and log may take under the limit, if there is one.
     fn target_bytes(&self) -> Option<u64> {
         let map = self.backend.lmdb().map_or(u64::MAX, |lmdb| lmdb.map_size() as u64);
         // What the log and the copies take cannot be made smaller with the limit.
-        let part = |max: u64| if max < 16 << 20 { 85 } else { 90 };
+        let part = |max: u64| if max < 16 << 20 { 87 } else { 95 };
         self.max_bytes.map(|max| max.min(map)).map(|max| max / 100 * part(max))
     }
 
@@ -203,41 +147,40 @@ impl Writer<'_> {
         Ok(self.first_to_go(&from, &to)?.map(|found| (found.hash, found.listed)))
     }
 
-    /// The least recently accessed entry of the store. Costs a descent for each namespace.
+    /// The least recently accessed entry of the store.
     fn least_recent_of_all(&self) -> Result<Option<(NamespaceId, u64, KeyHash)>> {
-        let passed = &self.live().passed;
-        let begins = passed.first();
-        let mut from = match begins {
-            Some((namespace, at, hash)) => recency_key(namespace, at, hash).to_vec(),
-            None => vec![kind::RECENCY],
-        };
-        let mut oldest: Option<Candidate> = None;
-        let mut is_first = true;
+        let mut oldest = self.live().oldest.lock();
+        self.look_around(&mut oldest)?;
+        let mut has_begun = false;
         loop {
-            let first = self.view().range(&from, &[kind::RECENCY + 1])?.next().transpose()?;
-            let Some((namespace, at, hash)) = first.and_then(|(key, _)| parse_recency_key(key)) else {
-                break;
-            };
-            if is_first {
-                passed.begin_with(namespace);
-                is_first = false;
-            }
-            let (at, hash) = passed.of(namespace).filter(|place| *place > (at, hash)).unwrap_or((at, hash));
-            let end = recency_key(namespace, u64::MAX, KeyHash([0xff; 16]));
-            if let Some(found) = self.first_to_go(&recency_key(namespace, at, hash), &end)? {
-                passed.note(namespace, found.first.0, found.first.1);
-                if oldest.is_none_or(|oldest| found.accessed < oldest.accessed) {
-                    oldest = Some(found);
+            let Some((namespace, (at, hash))) = oldest.take_first() else {
+                // All that was known has gone. What has come since is found by the next tour.
+                if oldest.begin_tour() && std::mem::replace(&mut has_begun, true) {
+                    return Ok(None);
                 }
+                self.look_around(&mut oldest)?;
+                continue;
+            };
+            let end = recency_key(namespace, u64::MAX, KeyHash([0xff; 16]));
+            let Some(found) = self.first_to_go(&recency_key(namespace, at, hash), &end)? else { continue };
+            if oldest.note(namespace, found.first, found.accessed) {
+                return Ok(Some((namespace, found.listed, found.hash)));
             }
-            let Some(next) = namespace.0.checked_add(1) else { break };
-            from = recency_key(NamespaceId(next), 0, KeyHash([0; 16])).to_vec();
         }
-        if oldest.is_none() && begins.is_some() {
-            passed.forget();
-            return self.least_recent_of_all();
+    }
+
+    /// Looks at some namespaces that are next in the present tour.
+    fn look_around(&self, oldest: &mut Lists) -> Result<()> {
+        for _ in 0..oldest.looks() {
+            let Some(from) = oldest.next_of_tour() else { break };
+            let from = recency_key(from, 0, KeyHash([0; 16]));
+            let first = self.view().range(&from, &[kind::RECENCY + 1])?.next().transpose()?;
+            match first.and_then(|(key, _)| parse_recency_key(key)) {
+                Some((namespace, at, hash)) => oldest.found(namespace, (at, hash)),
+                None => oldest.end_tour(),
+            }
         }
-        Ok(oldest.map(|oldest| (oldest.namespace, oldest.listed, oldest.hash)))
+        Ok(())
     }
 
     /// The least recently accessed entry of those listed in a range.
@@ -249,7 +192,7 @@ impl Writer<'_> {
         let mut begin = None;
         for record in self.view().range(from, to)?.take(LOOKS) {
             let (key, _) = record?;
-            let Some((namespace, listed, hash)) = parse_recency_key(key) else { continue };
+            let Some((_, listed, hash)) = parse_recency_key(key) else { continue };
             let begin = *begin.get_or_insert((listed, hash));
             // Nothing behind it was accessed earlier than it is listed.
             if first.is_some_and(|first| first.accessed <= listed) {
@@ -257,7 +200,7 @@ impl Writer<'_> {
             }
             let accessed = self.live().access.pending(hash).map_or(listed, |pending| pending.0.max(listed));
             if first.is_none_or(|first| accessed < first.accessed) {
-                first = Some(Candidate { namespace, hash, listed, accessed, first: begin });
+                first = Some(Candidate { hash, listed, accessed, first: begin });
             }
         }
         Ok(first)
@@ -267,7 +210,6 @@ impl Writer<'_> {
 /// An entry that may be evicted.
 #[derive(Clone, Copy)]
 struct Candidate {
-    namespace: NamespaceId,
     hash: KeyHash,
     /// The access it is listed with.
     listed: u64,

@@ -11,8 +11,8 @@ use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
 use super::housekeeper::{self, Rounds};
 use super::layout::{KeyHash, KeyHasher, STATE_KEY};
-use super::limits::Passed;
 use super::locks::{LockFile, Member};
+use super::oldest::Oldest;
 use super::quiet::{QuietRun, Standing};
 use super::records::{Recency, StateRecord};
 use super::sync::lock;
@@ -65,7 +65,7 @@ pub(crate) struct Live {
     stamp_base: u64,
     pub(crate) flights: Arc<Flights>,
     pub(crate) access: AccessLog,
-    pub(super) passed: Passed,
+    pub(super) oldest: Oldest,
     quiet: QuietRun,
     /// `None` where this process cannot write.
     pub(super) locks: Option<Arc<LockFile>>,
@@ -111,7 +111,7 @@ impl Live {
             stamp_base: state.stamp_base,
             flights,
             access: AccessLog::default(),
-            passed: Passed::new(),
+            oldest: Oldest::new(),
             quiet: QuietRun::default(),
             locks,
             inline: Mutex::new(Rounds::new()),

@@ -26,6 +26,7 @@ mod limits;
 mod live;
 mod locks;
 mod namespace;
+mod oldest;
 mod opened;
 mod opening;
 mod place;

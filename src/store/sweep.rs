@@ -129,7 +129,8 @@ impl Writer<'_> {
     /// Removes up to `most` entries of cleared namespaces; returns how many it removed.
     pub(crate) fn remove_buried(&mut self, most: usize) -> Result<usize> {
         let mut removed = 0;
-        for namespace in graves(&self.view())? {
+        // A namespace is work, too, if it has no entries left.
+        for namespace in graves(&self.view(), most)? {
             let room = most - removed;
             if room == 0 {
                 break;
@@ -166,9 +167,10 @@ impl Writer<'_> {
     }
 }
 
-fn graves(view: &ReadView<'_>) -> Result<Vec<NamespaceId>> {
+/// The first `most` of the namespaces that were cleared and have something left.
+fn graves(view: &ReadView<'_>, most: usize) -> Result<Vec<NamespaceId>> {
     let mut graves = Vec::new();
-    for record in view.range(&[kind::GRAVE], &[kind::GRAVE + 1])? {
+    for record in view.range(&[kind::GRAVE], &[kind::GRAVE + 1])?.take(most) {
         let (key, _) = record?;
         if let Some(id) = key.last_chunk::<4>() {
             graves.push(NamespaceId(u32::from_be_bytes(*id)));
@@ -204,7 +206,7 @@ pub(crate) fn collect_graves(live: &Live) -> Result<()> {
 }
 
 fn graves_exist(view: &ReadView<'_>) -> Result<bool> {
-    Ok(!graves(view)?.is_empty())
+    Ok(!graves(view, 1)?.is_empty())
 }
 
 /// [`sweep`], if anything is due and no other process is at it.

@@ -12,6 +12,7 @@ use heed::{DatabaseStat, RwTxn};
 use super::append::growth;
 use super::control::{Control, PINS};
 use super::env::lmdb_error;
+use super::pack::Packer;
 use super::position::{Point, Position};
 use super::room::{DISK, MAP, PAGE, cost_of};
 use super::segment::{Change, HEADER};
@@ -183,11 +184,11 @@ impl Lmdb {
         most: u64,
         upto: Upto,
     ) -> Result<Folded> {
-        let mut changes = changes.into_iter();
+        let mut changes = changes.as_slice();
         loop {
             let mut grown = 0;
             let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
-            let applied = self.apply(&mut txn, &mut changes, most.saturating_mul(2), &mut grown);
+            let applied = self.apply(&mut txn, &mut changes, most, &mut grown);
             let is_all = applied.and_then(|is_all| {
                 match upto {
                     Upto::All(upto) if is_all => self.put_folded(&mut txn, upto)?,
@@ -260,51 +261,51 @@ impl Lmdb {
         self.forget_folded(control, upto)
     }
 
-    /// Writes changes until they have cost more than `most`; whether that was all. Counts by what they let the tree grow,
-    /// where that matters.
-    pub(super) fn apply<'c>(
+    /// Writes changes until they have cost much more than `most`; whether that was all. Counts by what they let the tree
+    /// grow, where that matters. Nothing was written by the transaction before.
+    fn apply<'c>(
         &self,
         txn: &mut RwTxn<'_>,
-        changes: &mut impl Iterator<Item = Change<'c>>,
+        changes: &mut &'c [Change<'c>],
         most: u64,
         grown: &mut i64,
     ) -> Result<bool> {
         let failed = |e| lmdb_error(e, "moving the log into the data file");
+        let old = self.env.read_txn().map_err(failed)?;
+        let page_size = self.page_size as usize;
+        // Where there is hardly any room, none is spent to save some.
+        let is_packed = self.limit().is_some() && most != FEW;
+        let packer = is_packed.then(|| Packer { tree: self.tree, old: &old, page_size });
         let is_counted = self.is_counted();
-        let mut cost = 0;
-        for change in changes {
-            if is_counted {
-                let old = self.tree.get(txn, change.key).map_err(failed)?;
-                *grown += growth(change.key, old.map(<[u8]>::len), change.value.map(<[u8]>::len));
+        let (mut cost, mut done) = (0, Vec::new());
+        while !changes.is_empty() && cost <= most.saturating_mul(2) {
+            let (count, packed) = match &packer {
+                Some(packer) => packer.apply(txn, changes, &mut done).map_err(failed)?,
+                None => (1, 0),
+            };
+            let (now, others) = changes.split_at(count.max(1));
+            *changes = others;
+            for change in now {
+                if is_counted {
+                    let old = self.tree.get(&old, change.key).map_err(failed)?;
+                    *grown += growth(change.key, old.map(<[u8]>::len), change.value.map(<[u8]>::len));
+                }
+                if packer.is_none() {
+                    self.apply_one(txn, change)?;
+                }
+                cost += cost_of(change, self.page_size);
             }
-            match change.value {
-                Some(value) => self.tree.put(txn, change.key, value).map_err(failed)?,
-                None => drop(self.tree.delete(txn, change.key).map_err(failed)?),
-            }
-            if self.limit().is_some() && change.key.first() == Some(&kind::ENTRY) {
-                self.pull_next(txn, change.key).map_err(failed)?;
-            }
-            cost += cost_of(&change, self.page_size);
-            if cost > most {
-                return Ok(false);
-            }
+            cost += packed as u64 * PAGE;
         }
-        Ok(true)
+        Ok(changes.is_empty())
     }
 
-    /// Writes the entry behind a key again. If it has a page of its own, where a few would find room, that moves it to the
-    /// page before, where the key is: LMDB joins no pages that are a quarter full.
-    fn pull_next(&self, txn: &mut RwTxn<'_>, key: &[u8]) -> heed::Result<()> {
-        let few = (self.page_size / 8) as usize..(self.page_size / 2) as usize;
-        let next = self.tree.get_greater_than(txn, key)?;
-        let Some((key, value)) =
-            next.filter(|(key, value)| key.first() == Some(&kind::ENTRY) && few.contains(&value.len()))
-        else {
-            return Ok(());
+    pub(super) fn apply_one(&self, txn: &mut RwTxn<'_>, change: &Change<'_>) -> Result<()> {
+        let applied = match change.value {
+            Some(value) => self.tree.put(txn, change.key, value),
+            None => self.tree.delete(txn, change.key).map(drop),
         };
-        let (key, value) = (key.to_vec(), value.to_vec());
-        self.tree.delete(txn, &key)?;
-        self.tree.put(txn, &key, &value)
+        applied.map_err(|e| lmdb_error(e, "moving the log into the data file"))
     }
 
     /// Writes up to where LMDB has the log.

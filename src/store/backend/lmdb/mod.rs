@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `append`, `whole` | the two kinds of transactions: one record in the log, or one commit of LMDB |
 //! | `snapshot`, `view`, `gaps` | what a reader sees, and how nobody disturbs it |
-//! | `fold`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
+//! | `fold`, `pack`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
 //! | `room`, `reclaim`, `reserve` | what of the disk each part may take, and giving back what is free |
 //! | `segments`, `segment`, `segment_file`, `ahead`, `position`, `replay` | the log: its files, its records, and finding its end |
 //! | `control`, `shared_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
@@ -28,6 +28,7 @@ mod fold;
 mod gaps;
 mod map;
 mod new_data;
+mod pack;
 mod position;
 mod reclaim;
 mod replay;

@@ -39,7 +39,7 @@ impl Lmdb {
     pub(super) fn keep_within_limit(&self, control: &Control) -> Result<()> {
         let Some(limit) = self.limit() else { return Ok(()) };
         let bytes = self.file_bytes()?;
-        let (most, enough) = (limit / 100 * 97, limit / 100 * 93);
+        let (most, enough) = (limit / 100 * 104, limit / 100 * 102);
         if bytes > most {
             self.reclaim(control, bytes - enough)?;
         }

@@ -115,7 +115,7 @@ impl Lmdb {
     /// What one fold may cost, but for a transaction that alone costs more.
     pub(super) fn most_folded(&self, control: &Control) -> u64 {
         let pages = match self.measure() {
-            Some(limit) => (limit / 32 / self.page_size).clamp(24, 2048),
+            Some(limit) => (limit / 64 / self.page_size).clamp(16, 2048),
             None => (self.tree_bytes(control) / 8 / self.page_size).clamp(512, 16 << 10),
         };
         pages * PAGE

@@ -76,25 +76,6 @@ impl SharedLock {
         Ok(SharedGuard { word, _local: local })
     }
 
-    /// Waits for the lock, but no longer than so.
-    pub(super) fn lock_within<'a>(
-        &'a self,
-        control: &'a Control,
-        most: Duration,
-    ) -> Result<Option<SharedGuard<'a>>> {
-        let begun = Instant::now();
-        loop {
-            if let Some(guard) = self.try_lock(control)? {
-                return Ok(Some(guard));
-            }
-            if begun.elapsed() >= most {
-                return Ok(None);
-            }
-            crate::waiting::go_on_waiting()?;
-            std::thread::sleep(Duration::from_micros(500));
-        }
-    }
-
     /// Takes the lock if nobody alive has it.
     pub(super) fn try_lock<'a>(&'a self, control: &'a Control) -> Result<Option<SharedGuard<'a>>> {
         let Ok(local) = self.local.try_lock() else { return Ok(None) };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::fold::{Extent, Folded};
 use super::position::Position;
 use super::room::backlog;
+use super::shared_lock::SharedGuard;
 use super::{Access, Lmdb, Shared};
 use crate::error::{Error, Result};
 use crate::store::sync::lock;
@@ -38,6 +39,8 @@ impl Upkeep {
 
 /// How long a writer waits under a limit for one who folds.
 const FOR_THE_GATE: Duration = Duration::from_millis(60);
+/// The time between two tries to get it.
+const BETWEEN_TRIES: Duration = Duration::from_micros(200);
 
 impl Lmdb {
     /// Does what is due.
@@ -170,7 +173,7 @@ impl Lmdb {
             // Nobody waits long for one who folds and may be stopped, and nobody after the first who has.
             let is_stuck = control.stuck().load(Ordering::Relaxed) != 0;
             let most = if is_stuck { Duration::ZERO } else { FOR_THE_GATE };
-            let gate = shared.gate.lock_within(control, most)?;
+            let Some(gate) = self.wait_for_turn(shared, most)? else { return Ok(()) };
             let is_held = gate.is_none();
             let folded = match gate {
                 Some(gate) => loop {
@@ -199,6 +202,32 @@ impl Lmdb {
                 return Err(Error::StoreFull { limit, detail: detail.into() });
             }
             std::thread::sleep(PUT_OFF);
+        }
+    }
+
+    /// Waits for the gate, for so long at most: `Some(None)` if it was not to be had. `None` if another writer has folded
+    /// meanwhile: of many, each waits for one fold, and the log does not get much longer by what they write then.
+    fn wait_for_turn<'a>(
+        &self,
+        shared: &'a Shared,
+        most: Duration,
+    ) -> Result<Option<Option<SharedGuard<'a>>>> {
+        let control = &shared.control;
+        let folded = control.folded_logged().load(Ordering::Relaxed);
+        let until = Instant::now() + most;
+        loop {
+            if let Some(gate) = shared.gate.try_lock(control)? {
+                return Ok(Some(Some(gate)));
+            }
+            let has_folded = control.folded_logged().load(Ordering::Relaxed) != folded;
+            if has_folded && backlog(control) <= self.most_backlog(control) * 5 / 4 {
+                return Ok(None);
+            }
+            if Instant::now() >= until {
+                return Ok(Some(None));
+            }
+            crate::waiting::go_on_waiting()?;
+            std::thread::sleep(BETWEEN_TRIES);
         }
     }
 

@@ -58,8 +58,8 @@ impl Lmdb {
         let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
         let upto = Point { at: tail, checksum: control.checksum().load(Ordering::Acquire) };
         let changes = newest_changes(snapshot.segments().view(tail));
-        let applied = self.apply(&mut txn, &mut changes.into_iter(), u64::MAX, &mut 0);
-        let applied = applied.and_then(|_| self.put_folded(&mut txn, upto));
+        let applied = changes.iter().try_for_each(|change| self.apply_one(&mut txn, change));
+        let applied = applied.and_then(|()| self.put_folded(&mut txn, upto));
         applied.map_err(|e| self.env.explain_short_write(e))?;
         drop(snapshot);
         super::fault::point("a whole transaction begins");
