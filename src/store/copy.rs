@@ -1,19 +1,22 @@
 //! Backups, and replacing the data file by a compacted or rewritten one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::Store;
 #[cfg(feature = "rocksdb")]
 use super::backend::Backend;
-use super::backend::lmdb::{Rewrite, data_path, fault};
+use super::backend::lmdb::{COMPACTED, Rewrite, data_path, fault};
 use super::closing::{self, Exclusive};
 use super::fork::TRANSITIONS;
 use super::live::Live;
 use super::transaction::ReadView;
-use super::{Shared, Store};
 use crate::error::{Error, Result};
 
 impl Store {
@@ -29,26 +32,16 @@ impl Store {
             let reason = "it exists and is not an empty directory; choose a path where nothing is";
             return Err(Error::invalid("backup path", reason));
         }
-        let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
-        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let partial = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-        remove_unfinished(&partial)?;
-        let copied = {
+        let partial = Partial::beside(to)?;
+        {
             let live = self.live()?;
             if !self.is_read_only() {
                 // So that the copy knows as well as this store when its entries were last read.
                 super::sweep::flush_accesses(&live)?;
             }
-            copy_backend(&live, &partial)
-        };
-        let placed = copied.and_then(|()| {
-            fs::rename(&partial, to).map_err(|e| Error::io("putting the backup in place", e))?;
-            sync_directory(parent)
-        });
-        if placed.is_err() {
-            drop(fs::remove_dir_all(&partial));
+            copy_backend(&live, &partial.path)?;
         }
-        placed
+        partial.put_in_place(to)
     }
 
     /// Rewrites the data without what is free, in LMDB as a new file: that needs the store to be open in this process only.
@@ -57,15 +50,21 @@ impl Store {
         if let Backend::Rocks(rocks) = &self.live_for_writing()?.backend {
             return rocks.compact();
         }
-        match self.replace("compact.tmp", copy_records) {
+        match self.replace(COMPACTED, copy_records, || ()) {
             // There is no room for two of it. What is free in the one can be given back all the same.
             Err(Error::DiskFull { .. }) => self.live_for_writing()?.backend.make_room(),
             done => done,
         }
     }
 
-    /// Puts the data file that `make` writes into a directory in place of the present one.
-    pub(super) fn replace(&self, tmp: &str, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
+    /// Puts the data file that `make` writes into a directory in place of the present one; `is_in_place` hears of it before
+    /// that is opened.
+    pub(super) fn replace(
+        &self,
+        tmp: &str,
+        make: impl FnOnce(&Live, &Path) -> Result<()>,
+        is_in_place: impl FnOnce(),
+    ) -> Result<()> {
         if self.is_read_only() {
             return Err(Error::ReadOnly { path: self.dir().to_owned() });
         }
@@ -77,24 +76,93 @@ impl Store {
         let Some(live) = shared.current.swap(None) else { return Err(Error::Closed) };
         closing::drain(&live);
         let tmp = shared.dir.join(tmp);
-        match replace_data(&live, &tmp, make) {
-            Ok(()) => {
-                drop(live);
-                fault::point("a compacted file is to be put in place");
-                let placed = put_in_place(shared, &tmp);
-                drop(exclusive);
-                shared.reopen_environment()?;
-                placed
+        let replaced = replace_data(&live, &tmp, make).and_then(|()| {
+            fault::point("a compacted file is to be put in place");
+            let moved = fs::rename(data_path(&tmp), data_path(&shared.dir));
+            moved.map_err(|e| Error::io("putting the new file in place", e))
+        });
+        // Whatever stays of it the next process to open the store removes.
+        drop(fs::remove_dir_all(&tmp));
+        if let Err(error) = replaced {
+            // The background thread has let go of it.
+            live.is_kept.store(false, Ordering::Release);
+            shared.current.store(Some(live));
+            return Err(error);
+        }
+        drop(live);
+        is_in_place();
+        fault::point("a compacted file is in place");
+        // If that fails, no write of the new file's becomes known before a later sync of the directory, which each new part
+        // of the log begins with.
+        let synced = sync_directory(&shared.dir);
+        drop(exclusive);
+        shared.reopen_environment()?;
+        synced
+    }
+}
+
+/// A backup on its way, beside the place where it is to be.
+struct Partial {
+    path: PathBuf,
+    /// Locked, where that can be done, so that nobody takes it for one that was left unfinished.
+    directory: File,
+}
+
+impl Partial {
+    /// What a killed process left under that name is removed; of a link, only the link.
+    fn beside(to: &Path) -> Result<Partial> {
+        let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
+        let path = parent_of(to).join(format!(".{}.partial", name.to_string_lossy()));
+        let failed = |e| Error::io("making a directory", e);
+        make_directory(parent_of(to))?;
+        loop {
+            let is_new = match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => true,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
+                Err(e) => return Err(failed(e)),
+            };
+            let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let directory = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(_) if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_dir()) => {
+                    fs::remove_file(&path).map_err(|e| Error::io("removing an unfinished copy", e))?;
+                    continue;
+                }
+                opened => opened.map_err(failed)?,
+            };
+            if let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                let detail = "another backup to this path is being made; wait for it, or choose another path";
+                return Err(Error::Busy { path: to.to_owned(), detail: detail.into() });
             }
-            Err(error) => {
-                drop(fs::remove_dir_all(&tmp));
-                // The background thread has let go of it.
-                live.is_kept.store(false, Ordering::Release);
-                shared.current.store(Some(live));
-                Err(error)
+            // It may have been put in place, or removed, since it was opened.
+            let locked = directory.metadata().map_err(failed)?;
+            let is_there = |found: fs::Metadata| (found.dev(), found.ino()) == (locked.dev(), locked.ino());
+            if !fs::symlink_metadata(&path).is_ok_and(is_there) {
+                continue;
             }
+            if is_new {
+                return Ok(Partial { path, directory });
+            }
+            remove_unfinished(&path)?;
         }
     }
+
+    fn put_in_place(self, to: &Path) -> Result<()> {
+        fs::rename(&self.path, to).map_err(|e| Error::io("putting the backup in place", e))?;
+        sync_directory(parent_of(to))
+    }
+}
+
+/// Of one that was put in place there is nothing at its old path.
+impl Drop for Partial {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.path));
+        let _ = flock(&self.directory, FlockOperation::Unlock);
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the new file, of all that is in the data file and the log now. It says, as the present one does, up to where it has
@@ -112,14 +180,6 @@ fn remove_unfinished(tmp: &Path) -> Result<()> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing an unfinished copy", e)),
         _ => Ok(()),
     }
-}
-
-fn put_in_place(shared: &Shared, tmp: &Path) -> Result<()> {
-    fs::rename(data_path(tmp), data_path(&shared.dir))
-        .map_err(|e| Error::io("putting the new file in place", e))?;
-    fault::point("a compacted file is in place");
-    sync_directory(&shared.dir)?;
-    fs::remove_dir_all(tmp).map_err(|e| Error::io("removing what is left of the copy", e))
 }
 
 fn copy_backend(live: &Live, dir: &Path) -> Result<()> {

@@ -13,8 +13,8 @@ use arc_swap::ArcSwapOption;
 use super::backend::Rocks;
 use super::backend::lmdb::file::DataFile;
 use super::backend::lmdb::{
-    DATA_NAME, Lmdb, Part, check_data, complete, data_path, make_data, refuse_foreign, refuse_lone_log,
-    version_1,
+    DATA_NAME, Lmdb, Part, check_data, complete, data_path, forget_unfinished, make_data, refuse_foreign,
+    refuse_lone_log, version_1,
 };
 use super::backend::{Backend, BackendKind, rocks_path};
 use super::config::{Config, Request};
@@ -401,6 +401,9 @@ impl Opening {
         let found = if is_new { DataFile::Empty } else { check_data(&dir)? };
         if matches!(found, DataFile::Empty) {
             refuse_lone_log(&dir)?;
+        }
+        if alone && !read_only {
+            forget_unfinished(dir.path());
         }
         match (alone && !read_only, found) {
             (true, DataFile::Empty) => make_data(&dir, config.map_size)?,

@@ -1,7 +1,7 @@
 //! Changing the secret of a store, and the data key under it.
 
 use super::Store;
-use super::backend::lmdb::Rewrite;
+use super::backend::lmdb::{REENCRYPTED, Rewrite};
 use super::body;
 use super::copy::{make_directory, point_of, sync_directory};
 use super::header::{Header, checksum};
@@ -37,12 +37,11 @@ impl Store {
         let data_key = DataKey::generate()?;
         let record = with_envelope(record, new, &data_key)?;
         let unlocked = std::sync::Arc::new(Unlocked::new(Some(StoreKeys::derive(&data_key))));
-        let shared = &self.shared;
-        self.replace("reencrypt.tmp", |live, tmp| {
-            rewrite(live, tmp, &record, &unlocked)?;
-            *lock(&shared.unlocked) = unlocked.clone();
-            Ok(())
-        })
+        self.replace(
+            REENCRYPTED,
+            |live, tmp| rewrite(live, tmp, &record, &unlocked),
+            || *lock(&self.shared.unlocked) = unlocked.clone(),
+        )
     }
 
     fn data_key(&self, record: &StoreRecord, secret: &Secret) -> Result<DataKey> {

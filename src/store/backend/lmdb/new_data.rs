@@ -1,5 +1,7 @@
-//! Making the data file of a new store: it gets its name when all of it is on the disk. LMDB would write its first pages
-//! under that name, and of these a power loss can leave any part, which nothing could tell from damage.
+//! Data files that are made beside the present one, in directories of their own, until they are put in place.
+//!
+//! That of a new store, too, gets its name when all of it is on the disk. LMDB would write its first pages under that name,
+//! and of these a power loss can leave any part, which nothing could tell from damage.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +13,27 @@ use super::rewrite::Rewrite;
 use crate::error::{Error, Result};
 use crate::store::store_dir::StoreDir;
 
-/// Where the file is made.
-const MAKING: &str = "create.tmp";
+/// Where the file of a new store is made.
+const CREATED: &str = "create.tmp";
+/// Where a compacted file is made.
+pub(crate) const COMPACTED: &str = "compact.tmp";
+/// Where a file with a new key is made.
+pub(crate) const REENCRYPTED: &str = "reencrypt.tmp";
+
+/// Removes what was not finished. The caller is the only process, and nothing depends on whether it can.
+pub(in crate::store) fn forget_unfinished(dir: &Path) {
+    for name in [CREATED, COMPACTED, REENCRYPTED] {
+        if let Err(error) = forget(&dir.join(name)) {
+            tracing::debug!(%error, store = %dir.display(), "{name} stays beside the data file");
+        }
+    }
+}
 
 /// Puts a data file into a directory that says nothing but where the log begins. The caller is the only process.
 pub(in crate::store) fn make_data(dir: &StoreDir, map_size: usize) -> Result<()> {
-    let making = dir.path().join(MAKING);
-    forget(&making)?;
-    let made = make(dir, &making, map_size);
-    let forgotten = forget(&making);
-    made.and(forgotten)
+    make(dir, &dir.path().join(CREATED), map_size)?;
+    forget_unfinished(dir.path());
+    Ok(())
 }
 
 fn make(dir: &StoreDir, making: &Path, map_size: usize) -> Result<()> {
