@@ -181,6 +181,7 @@ impl Rounds {
         }
         let report = |what: &str, result: Result<()>| {
             if let Err(error) = result {
+                live.note_failure();
                 tracing::warn!(%error, store = %live.dir.display(), "{what} failed");
             }
         };

@@ -75,9 +75,14 @@ pub(crate) struct Live {
     pub(super) shortest_idle: AtomicU64,
     pub(crate) evictions: AtomicU64,
     pub(crate) expirations: AtomicU64,
-    /// Found not to be what lies at its path any more.
-    gone: AtomicBool,
+    /// Why it cannot be used any more, or 0.
+    unusable: AtomicU8,
 }
+
+/// It is not what lies at its path any more.
+const GONE: u8 = 1;
+/// The backend refuses everything, until it is opened anew.
+const FAILED: u8 = 2;
 
 /// The parts a [`Live`] is made of by whoever opens it.
 pub(crate) struct Parts {
@@ -118,7 +123,7 @@ impl Live {
             shortest_idle: AtomicU64::new(u64::MAX),
             evictions: AtomicU64::new(0),
             expirations: AtomicU64::new(0),
-            gone: AtomicBool::new(false),
+            unusable: AtomicU8::new(0),
         })
     }
 
@@ -149,7 +154,23 @@ impl Live {
 
     /// Opens a read transaction for `look`, which must not run code of the user's: a thread can have one only.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&ReadView<'_>) -> Result<T>) -> Result<T> {
-        self.backend.read(|txn| look(&ReadView::new(txn)))
+        self.noting_failure(self.backend.read(|txn| look(&ReadView::new(txn))))
+    }
+
+    /// After an error: whether the backend goes on.
+    #[inline]
+    fn noting_failure<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.note_failure();
+        }
+        result
+    }
+
+    #[cold]
+    pub(super) fn note_failure(&self) {
+        if self.backend.has_failed() {
+            self.unusable.store(FAILED, Ordering::Relaxed);
+        }
     }
 
     /// Runs `work` in a write transaction and commits it, unless `work` changed nothing.
@@ -160,7 +181,7 @@ impl Live {
         work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
-        self.write_as(Size::Small, 0, work, committed)
+        self.noting_failure(self.write_as(Size::Small, 0, work, committed))
     }
 
     /// [`write`](Self::write) of entries that take so many bytes together: under a limit, room is made for them first.
@@ -170,7 +191,7 @@ impl Live {
         work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
-        self.write_as(Size::Small, bytes, work, committed)
+        self.noting_failure(self.write_as(Size::Small, bytes, work, committed))
     }
 
     /// [`write`](Self::write) for what may fill a whole store. All others wait until it is on the disk.
@@ -180,7 +201,7 @@ impl Live {
         work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
         committed: impl FnOnce(&Commit),
     ) -> Result<T> {
-        self.write_as(Size::Whole, 0, work, committed)
+        self.noting_failure(self.write_as(Size::Whole, 0, work, committed))
     }
 
     fn write_as<T>(
@@ -253,17 +274,26 @@ impl Live {
         Ok(())
     }
 
-    /// Whether the store was found not to be what lies at its path any more.
     #[inline]
+    pub(super) fn is_usable(&self) -> bool {
+        self.unusable.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the store was found not to be what lies at its path any more.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.unusable.load(Ordering::Relaxed) == GONE
+    }
+
+    /// Whether it has to be opened anew, after an error.
+    pub(super) fn has_failed(&self) -> bool {
+        self.unusable.load(Ordering::Relaxed) == FAILED
     }
 
     /// Looks whether the store is still what lies at its path; from then on nothing is read from one that is not.
     pub(super) fn check_place(&self) -> Result<()> {
         let checked = self.backend.check_place();
         if checked.is_err() {
-            self.gone.store(true, Ordering::Relaxed);
+            self.unusable.store(GONE, Ordering::Relaxed);
         }
         checked
     }

@@ -168,11 +168,15 @@ impl Store {
         if self.released.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        match LiveRef::wrap(self.shared.current.load()) {
-            Some(live) if live.forks == fork::epoch() && !live.is_gone() => Ok(live),
-            Some(live) if live.is_gone() => Err(Error::Gone { path: self.shared.dir.clone() }),
-            _ => self.shared.reopen(),
+        let live = LiveRef::wrap(self.shared.current.load());
+        match live {
+            Some(live) if live.forks == fork::epoch() && live.is_usable() => return Ok(live),
+            Some(live) if live.is_gone() => return Err(Error::Gone { path: self.shared.dir.clone() }),
+            _ => {}
         }
+        // Whoever opens it anew waits for those who use it.
+        drop(live);
+        self.shared.reopen()
     }
 
     /// The open environment, for who is about to compute what is to be kept in it: not in vain, as far as can be told.
@@ -224,6 +228,10 @@ impl Store {
                 Some(live) if live.backend.has_unsynced_writes() => live.checkpoint(),
                 _ => Ok(()),
             };
+        }
+        if self.shared.current.load().as_ref().is_some_and(|live| live.has_failed()) {
+            // What is in the log is to be made safe. If that cannot be done, closing says so.
+            drop(self.shared.revive(&transition));
         }
         self.shared.closed.store(true, Ordering::Release);
         // Now and not when the last handle is dropped, which would let go of the locks of one that was opened since.
@@ -279,7 +287,8 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The environment of a store that was found closed for a while: after a fork, or during a compaction.
+    /// The environment of a store that was found closed for a while: after a fork, during a compaction, or because it had
+    /// failed.
     fn reopen(&self) -> Result<LiveRef> {
         let transition = TRANSITIONS.lock();
         self.revive(&transition)?;
@@ -309,11 +318,19 @@ impl Shared {
         if let Some(live) = &*self.current.load()
             && live.forks == fork::epoch()
         {
-            return Ok(());
+            if !live.has_failed() {
+                return Ok(());
+            }
+            // Else what the disk did not keep would be taken for safe.
+            live.backend.check_poison()?;
         }
-        if let Some(inherited) = self.current.swap(None) {
-            closing::abandon(inherited);
-            *self.fresh_flights() = None;
+        match self.current.swap(None) {
+            Some(failed) if failed.forks == fork::epoch() => closing::drain(&failed),
+            Some(inherited) => {
+                closing::abandon(inherited);
+                *self.fresh_flights() = None;
+            }
+            None => {}
         }
         self.reopen_environment()
     }

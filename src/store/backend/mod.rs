@@ -144,6 +144,16 @@ impl Backend {
     }
 
     /// Whether this process was let in for reading only.
+    /// Whether it refuses everything until it is opened anew.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lmdb().is_some_and(Lmdb::has_failed)
+    }
+
+    /// Refuses a store whose disk has failed to keep what it was told to.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        self.lmdb().map_or(Ok(()), Lmdb::check_poison)
+    }
+
     pub(crate) fn is_read_only(&self) -> bool {
         match self {
             Backend::Lmdb(lmdb) => lmdb.is_read_only(),

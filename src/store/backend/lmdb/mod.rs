@@ -443,6 +443,15 @@ impl Lmdb {
         }
     }
 
+    /// Whether LMDB refuses everything in this process: it could not write a meta page.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.env.read_txn(), Err(heed::Error::Mdb(heed::MdbError::Panic)))
+    }
+
+    pub(super) fn check_poison(&self) -> Result<()> {
+        self.shared()?.control.check_poison()
+    }
+
     /// Where the data file was found.
     pub(super) fn place(&self) -> &Place {
         &self.place
