@@ -85,7 +85,11 @@ impl Obstacle {
     fn put_back(&self, cache: &ByteCache) {
         match self {
             Obstacle::Ballast(file) => fill_disk(file),
-            Obstacle::Limit => limit_files(Some(cache.stats().unwrap().file_bytes + 40_000)),
+            // It is for each file, and all of the log goes into one in the end.
+            Obstacle::Limit => {
+                let data = std::fs::metadata(cache.path().join("data.mdb")).unwrap();
+                limit_files(Some(data.len() + 40_000));
+            }
         }
     }
 }
@@ -143,7 +147,12 @@ fn filler(arguments: &[String]) {
     };
     let cache = builder(&store, kind).open().unwrap();
     let mut there = 0;
-    for round in 0..by_form(3, 6) {
+    let rounds = match obstacle {
+        Obstacle::Ballast(_) => by_form(3, 6),
+        // From one to the next the store grows by what the log may have before anybody is refused.
+        Obstacle::Limit => 3,
+    };
+    for round in 0..rounds {
         // One after the other, until the disk is full.
         let full = loop {
             match cache.insert(&key(there), &value(there), 0, None) {
