@@ -51,6 +51,7 @@ fn any_moment() {
     }
     say(&tally.to_string());
     assert!(!is_long() || tally.losses >= 2000, "{tally}");
+    assert!(tally.holes > 0, "{tally}");
 }
 
 fn failed_sync() {

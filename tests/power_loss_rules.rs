@@ -43,6 +43,9 @@ fn main() {
                 }
             }),
             ("a_link_that_is_not_looked_at_is_noticed", || noticed("headers link", 11)),
+            ("a_hole_in_what_the_disk_still_refers_to_is_noticed", || {
+                noticed("what is punched is free on the disk", 14);
+            }),
             ("trusting_a_commit_that_a_kill_left_is_noticed", || noticed("what is open is settled", 12)),
         ],
     );

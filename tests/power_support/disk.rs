@@ -14,7 +14,7 @@ use crate::damage_support::Dice;
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 /// Where a data file is made that is then put in place.
-const MAKING: [&str; 2] = ["compact.tmp", "create.tmp"];
+const MAKING: [&str; 3] = ["compact.tmp", "create.tmp", "reencrypt.tmp"];
 /// Segments whose bytes may lie in blocks that were never synced.
 const REMEMBERED: usize = 6;
 
@@ -122,7 +122,7 @@ impl Disk {
     /// Finds out which names there are now.
     pub(crate) fn look(&mut self) {
         let mut present = BTreeMap::new();
-        for place in ["", MAKING[0], MAKING[1]] {
+        for place in std::iter::once("").chain(MAKING) {
             let prefix = if place.is_empty() { String::new() } else { format!("{place}/") };
             for entry in fs::read_dir(self.dir.join(place)).into_iter().flatten().flatten() {
                 let name = entry.file_name().into_string().unwrap();

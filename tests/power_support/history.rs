@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Choice, Disk};
 use super::recorder::{Checker, Process, Recorder};
+use super::setting::Setting;
 use super::steps::{Content, Counts, Model, WRITERS};
 use super::wire::{Kind, Request};
 use crate::damage_support::{Dice, copy_files, is_long, quick_dir};
@@ -23,6 +24,7 @@ pub(crate) struct Tally {
     loads: u64,
     checkpoints: u64,
     cut_off: u64,
+    pub(crate) holes: u64,
 }
 
 impl std::fmt::Display for Tally {
@@ -30,7 +32,7 @@ impl std::fmt::Display for Tally {
         write!(
             out,
             "{} power losses ({} in recovery), {} images, {} kills, {} events, {} steps ({} past the log), {} \
-             checkpoints, {} steps cut off",
+             checkpoints, {} steps cut off, {} holes",
             self.losses,
             self.in_recovery,
             self.images,
@@ -39,7 +41,8 @@ impl std::fmt::Display for Tally {
             self.steps,
             self.loads,
             self.checkpoints,
-            self.cut_off
+            self.cut_off,
+            self.holes
         )
     }
 }
@@ -85,7 +88,7 @@ struct History<'t> {
     recorder: Recorder,
     checker: Checker,
     writers: HashMap<u64, Writing>,
-    limit: u64,
+    setting: Setting,
     era: u64,
     /// Whether the store was left without a power loss, so that nothing may be missing.
     was_left: bool,
@@ -121,6 +124,7 @@ pub(crate) fn play(
     std::fs::create_dir(&dir).unwrap();
     // Segments of 64 KiB, of 128 KiB, or of 256 KiB and more.
     let limit = [6 << 20, 10 << 20, 0][dice.below(3)];
+    let setting = Setting { limit, is_encrypted: dice.chance(40) };
     let mut history = History {
         disk: Disk::of(&dir, None),
         root,
@@ -128,9 +132,9 @@ pub(crate) fn play(
         dice,
         model: Model::default(),
         recorder: Recorder::new(broken),
-        checker: Checker::new(limit, broken),
+        checker: Checker::new(setting, broken),
         writers: HashMap::new(),
-        limit,
+        setting,
         era: 0,
         was_left: false,
         is_open: false,
@@ -223,7 +227,7 @@ impl History<'_> {
         let arguments = [
             self.dir.to_str().unwrap(),
             &writer.to_string(),
-            &self.limit.to_string(),
+            &self.setting.told(),
             &interval,
             if is_durable { "sync" } else { "checkpoint" },
             if first { "first" } else { "join" },
@@ -237,6 +241,7 @@ impl History<'_> {
     fn note(&mut self, id: u64, request: &Request) {
         self.events += 1;
         self.tally.events += 1;
+        self.tally.holes += u64::from(request.kind == Kind::Punched);
         self.trace.push(format!("{} {id}: {} {}", self.events, self.disk.told(request), request.text));
         note(&mut self.disk, &self.dir, request);
         if self.dice.chance(8) {
@@ -330,13 +335,19 @@ impl History<'_> {
                 (Order::Checkpoint(self.model.done), "checkpoint".to_owned())
             }
             7..=8 => (Order::Other, "verify".to_owned()),
+            9 if self.setting.is_encrypted => {
+                let how = ["compact", "reencrypt", "secret"][self.dice.below(3)];
+                (Order::Other, how.to_owned())
+            }
             9 => (Order::Other, "compact".to_owned()),
+            // So that it folds, and gives back what is free, before its next record finds room.
+            17..=18 => (Order::Other, "full".to_owned()),
             10..=13 => (Order::Other, format!("pause {}", self.dice.between(1, 12))),
             // All of the log is folded when nobody writes for a while.
             14 if is_long() && self.dice.chance(10) => (Order::Other, "pause 800".to_owned()),
             15..=16 => (Order::Close, "close".to_owned()),
             other => {
-                let is_load = cfg!(feature = "load") && other < 23;
+                let is_load = cfg!(feature = "load") && other < 25;
                 let number = self.model.begin(writer, self.era, is_load);
                 self.tally.steps += 1;
                 self.tally.loads += u64::from(is_load);
@@ -425,7 +436,7 @@ fn is_commit(request: &Request) -> bool {
 pub(crate) fn note(disk: &mut Disk, dir: &Path, request: &Request) {
     disk.look();
     match request.kind {
-        Kind::Wrote => disk.wrote(request.file, request.at, request.len),
+        Kind::Wrote | Kind::Punched => disk.wrote(request.file, request.at, request.len),
         Kind::Sync => disk.synced(request.file, request.at, request.len),
         Kind::SyncDirectory if std::fs::metadata(dir).is_ok_and(|dir| dir.ino() == request.file) => {
             disk.synced_directory();

@@ -1,7 +1,7 @@
 //! The C library's calls that change what a disk holds, as this test binary has them: the recorder is asked before and after
 //! each. What is said to be synced is not brought anywhere: the recorder keeps the disk.
 //!
-//! What comes past them (rustix makes its system calls itself: `fallocate`) the recorder sees when it looks at the files.
+//! A hole that is punched is a write of zeros, which a power loss can undo as any other.
 //!
 //! They take the place of the C library's for LMDB, for Rust's standard library and for the crate, which are all linked
 //! into this binary.
@@ -12,7 +12,7 @@
 )]
 
 use std::ffi::{c_char, c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use libc::{iovec, off_t, size_t, ssize_t};
@@ -26,6 +26,18 @@ static MAPS: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
 /// From now on this process asks before it touches a file.
 pub(crate) fn activate() {
     ACTIVE.store(true, Ordering::SeqCst);
+}
+
+/// The thread for which the disk is full when it next asks for room.
+static FULL_FOR: AtomicI32 = AtomicI32::new(0);
+
+fn this_thread() -> i32 {
+    rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+/// The next time that this thread asks for room there is none.
+pub(crate) fn fill() {
+    FULL_FOR.store(this_thread(), Ordering::SeqCst);
 }
 
 fn is_active() -> bool {
@@ -58,6 +70,10 @@ fn file_of(fd: c_int) -> (u64, bool) {
 }
 
 fn writing(fd: c_int, at: off_t, write: impl FnOnce() -> ssize_t) -> ssize_t {
+    changing(Kind::Wrote, fd, at, write)
+}
+
+fn changing(kind: Kind, fd: c_int, at: off_t, write: impl FnOnce() -> ssize_t) -> ssize_t {
     if !is_active() {
         return write();
     }
@@ -65,7 +81,7 @@ fn writing(fd: c_int, at: off_t, write: impl FnOnce() -> ssize_t) -> ssize_t {
     tell(Kind::Before, file, 0, 0);
     let written = write();
     if written > 0 {
-        tell(Kind::Wrote, file, at as u64, written as u64);
+        tell(kind, file, at as u64, written as u64);
     }
     written
 }
@@ -116,6 +132,29 @@ unsafe extern "C" fn writev(fd: c_int, from: *const iovec, parts: c_int) -> ssiz
     }
     let at = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
     writing(fd, at, write)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fallocate(fd: c_int, how: c_int, at: off_t, len: off_t) -> c_int {
+    let is_hole = how & libc::FALLOC_FL_PUNCH_HOLE != 0;
+    if !is_hole && FULL_FOR.compare_exchange(this_thread(), 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        unsafe { *libc::__errno_location() = libc::ENOSPC };
+        return -1;
+    }
+    let done = || unsafe { libc::syscall(libc::SYS_fallocate, fd, how, at, len) as ssize_t };
+    if !is_hole {
+        return done() as c_int;
+    }
+    // Its length is what was written if it succeeds.
+    match changing(Kind::Punched, fd, at, || if done() == 0 { len as ssize_t } else { -1 }) {
+        -1 => -1,
+        _ => 0,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fallocate64(fd: c_int, how: c_int, at: off_t, len: off_t) -> c_int {
+    unsafe { fallocate(fd, how, at, len) }
 }
 
 #[unsafe(no_mangle)]

@@ -7,6 +7,7 @@
 //! | file | concept |
 //! |---|---|
 //! | `steps` | what a writer writes, and which contents of a store are states that were |
+//! | `setting` | what the store is opened with: a limit, encryption |
 //! | `hooks`, `wire` | in a tested process: each write, sync and change of names waits for the recorder's leave |
 //! | `writer` | what a tested process does when it is told to |
 //! | `disk` | every version of every page and name since it was synced, and what of it a power loss leaves |
@@ -22,6 +23,7 @@ pub(crate) mod disk;
 pub(crate) mod history;
 pub(crate) mod hooks;
 pub(crate) mod recorder;
+pub(crate) mod setting;
 pub(crate) mod steps;
 pub(crate) mod sweep;
 pub(crate) mod wire;

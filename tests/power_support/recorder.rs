@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
+use super::setting::Setting;
 use super::wire::{Request, answer, next_request};
 use crate::damage_support::HANG;
 
@@ -97,12 +98,12 @@ impl Recorder {
 pub(crate) struct Checker {
     recorder: Recorder,
     process: Option<Process>,
-    limit: u64,
+    setting: Setting,
 }
 
 impl Checker {
-    pub(crate) fn new(limit: u64, broken: Option<&'static str>) -> Checker {
-        Checker { recorder: Recorder::new(broken), process: None, limit }
+    pub(crate) fn new(setting: Setting, broken: Option<&'static str>) -> Checker {
+        Checker { recorder: Recorder::new(broken), process: None, setting }
     }
 
     /// What an image holds, as a line.
@@ -122,7 +123,7 @@ impl Checker {
             self.process = Some(process);
         }
         let process = self.process.as_mut().unwrap();
-        process.answer(&format!("{} {}", self.limit, dir.to_str().unwrap()));
+        process.answer(&format!("{} {}", self.setting.told(), dir.to_str().unwrap()));
         let heard = hear(&self.recorder, process);
         if heard.is_err() {
             self.process = None;

@@ -68,6 +68,8 @@ pub(crate) struct Content {
     values: BTreeMap<String, u64>,
     pub(crate) counts: Counts,
     last: Option<(usize, u64)>,
+    /// The number of the secret that it was opened with.
+    pub(crate) secret: usize,
 }
 
 impl Content {
@@ -88,12 +90,13 @@ impl Content {
         let last = self.last.map_or(String::new(), |(writer, number)| format!("{writer}:{number}"));
         let counts = self.counts.map(|count| count.to_string()).join(":");
         let values = self.values.iter().map(|(key, hash)| format!(" {key}={hash}"));
-        format!("{counts},{last},{}", values.collect::<String>())
+        format!("{},{counts},{last},{}", self.secret, values.collect::<String>())
     }
 
     pub(crate) fn read(line: &str) -> Content {
-        let mut parts = line.splitn(3, ',');
+        let mut parts = line.splitn(4, ',');
         let mut next = || parts.next().unwrap();
+        let secret = next().parse().unwrap();
         let counts: Vec<u64> = next().split(':').map(|count| count.parse().unwrap()).collect();
         let last = next().split_once(':').map(|(w, n)| (w.parse().unwrap(), n.parse().unwrap()));
         let values = next().split_whitespace().map(|pair| pair.split_once('=').unwrap());
@@ -101,6 +104,7 @@ impl Content {
             values: values.map(|(key, hash)| (key.to_owned(), hash.parse().unwrap())).collect(),
             counts: counts.try_into().unwrap(),
             last,
+            secret,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::disk::{Choice, Disk};
 use super::history::note;
 use super::recorder::{Checker, Recorder};
+use super::setting::Setting;
 use super::steps::{Content, Counts, Model};
 use super::wire::Kind;
 use crate::damage_support::{Dice, quick_dir};
@@ -23,12 +24,15 @@ pub(crate) fn sweep(seed: u64, most_images: u64) -> Result<(u64, u64), String> {
     std::fs::create_dir(&dir).unwrap();
     let (mut disk, mut model) = (Disk::of(&dir, None), Model::default());
     let mut recorder = Recorder::new(None);
-    let mut checker = Checker::new(LIMIT, None);
-    let limit = LIMIT.to_string();
-    let arguments = [dir.to_str().unwrap(), "0", &limit, "1000", "checkpoint", "alone"];
+    let setting = Setting { limit: LIMIT, is_encrypted: dice.chance(50) };
+    let mut checker = Checker::new(setting, None);
+    let told = setting.told();
+    let arguments = [dir.to_str().unwrap(), "0", &told, "1000", "checkpoint", "alone"];
     let (mut images, mut events) = (0, 0);
     let mut looked_at: (u64, Counts) = (u64::MAX, Counts::default());
     let mut first = true;
+    // Those that it may be opened with.
+    let mut secrets = vec![0];
     while images < most_images {
         // Opened, written and closed, or killed, over and over.
         let mut process = recorder.start("writer", &arguments);
@@ -57,6 +61,7 @@ pub(crate) fn sweep(seed: u64, most_images: u64) -> Result<(u64, u64), String> {
                         first = false;
                     }
                     "put" | "load" => model.returned(0, &request.text),
+                    "reencrypt" | "secret" => secrets = vec![request.text.parse().unwrap()],
                     "checkpoint" | "close" => model.keep(&model.done.clone()),
                     _ => {}
                 }
@@ -75,7 +80,11 @@ pub(crate) fn sweep(seed: u64, most_images: u64) -> Result<(u64, u64), String> {
                         let of =
                             |why| format!("{why}; event {events}, newest {newest} but {but:?}, seed {seed}");
                         let content = checker.look_at(&image).map_err(of)?;
-                        model.check(&Content::read(&content), &model.safe).map_err(of)?;
+                        let content = Content::read(&content);
+                        model.check(&content, &model.safe).map_err(of)?;
+                        if !secrets.contains(&content.secret) {
+                            return Err(of(format!("secret {} of {secrets:?} opens it", content.secret)));
+                        }
                         images += 1;
                     }
                 }
@@ -103,7 +112,18 @@ pub(crate) fn sweep(seed: u64, most_images: u64) -> Result<(u64, u64), String> {
                     order.to_owned()
                 }
                 2 => {
-                    order = "compact";
+                    order = match dice.below(3) {
+                        1 if setting.is_encrypted => "reencrypt",
+                        2 if setting.is_encrypted => "secret",
+                        _ => "compact",
+                    };
+                    if order != "compact" {
+                        secrets = vec![0, 1];
+                    }
+                    order.to_owned()
+                }
+                4 => {
+                    order = "full";
                     order.to_owned()
                 }
                 other => {

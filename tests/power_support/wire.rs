@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Before,
     /// Bytes of a file were written.
     Wrote,
+    /// A hole was made in a file, which reads as zeros.
+    Punched,
     /// A range of a file is about to be synced.
     Sync,
     /// A directory is about to be synced.
@@ -27,8 +29,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 6] =
-        [Kind::Before, Kind::Wrote, Kind::Sync, Kind::SyncDirectory, Kind::After, Kind::Next];
+    const ALL: [Kind; 7] =
+        [Kind::Before, Kind::Wrote, Kind::Punched, Kind::Sync, Kind::SyncDirectory, Kind::After, Kind::Next];
 }
 
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cachemere::{ByteBatch, ByteCache, Durability, Maintenance, ScanPosition};
+use cachemere::{ByteBatch, ByteCache, Durability, Error, Maintenance, Result, ScanPosition, Secret};
 
 use super::hooks;
+use super::setting::{Setting, secrets};
 use super::steps::{Content, WRITERS, counter_key, step};
 use super::wire::{Kind, Request, ask};
 
@@ -15,9 +16,10 @@ fn next_order(report: &str) -> String {
 }
 
 /// All that is in a store, which must be sound.
-fn content(cache: &ByteCache) -> Content {
+fn content(cache: &ByteCache, secret: usize) -> Content {
     let mut position = ScanPosition::default();
     let (mut content, mut entries) = (Content::default(), 0);
+    content.secret = secret;
     loop {
         let chunk = cache.scan(&mut position).unwrap();
         if chunk.is_empty() {
@@ -36,25 +38,26 @@ fn content(cache: &ByteCache) -> Content {
     content
 }
 
-/// Arguments: directory, number of the writer, limit in bytes or 0, milliseconds between syncs, `sync` or `checkpoint`,
+/// Arguments: directory, number of the writer, the setting, milliseconds between syncs, `sync` or `checkpoint`,
 /// `first`, `join`, or `alone`, which does nothing unless told.
 pub(crate) fn write(arguments: &[String]) {
-    let [dir, writer, limit, interval, durability, part] = arguments else { panic!("six arguments") };
-    let (writer, limit): (usize, u64) = (writer.parse().unwrap(), limit.parse().unwrap());
+    let [dir, writer, setting, interval, durability, part] = arguments else { panic!("six arguments") };
+    let (writer, setting): (usize, Setting) = (writer.parse().unwrap(), Setting::read(setting));
     hooks::activate();
-    let mut builder = ByteCache::builder(dir)
-        .checkpoint_interval(Duration::from_millis(interval.parse().unwrap()))
-        .max_bytes((limit > 0).then_some(limit));
-    if durability == "sync" {
-        builder = builder.durability(Durability::Sync);
-    }
-    if part == "alone" {
-        builder = builder.maintenance(Maintenance::Manual);
-    }
-    let cache = builder.open().unwrap();
+    let (cache, secret) = setting.open(Path::new(dir), |builder| {
+        let builder = builder.checkpoint_interval(Duration::from_millis(interval.parse().unwrap()));
+        let builder = match durability.as_str() {
+            "sync" => builder.durability(Durability::Sync),
+            _ => builder,
+        };
+        match part.as_str() {
+            "alone" => builder.maintenance(Maintenance::Manual),
+            _ => builder,
+        }
+    });
     let mut report = match part.as_str() {
         "join" => count(&cache, writer).to_string(),
-        _ => content(&cache).told(),
+        _ => content(&cache, secret).told(),
     };
     loop {
         let order = next_order(&report);
@@ -75,9 +78,12 @@ pub(crate) fn write(arguments: &[String]) {
             "verify" => assert!(cache.verify().unwrap().is_clean()),
             // Refused while others have the store open.
             "compact" => match cache.compact() {
-                Ok(()) | Err(cachemere::Error::Busy { .. }) => {}
+                Ok(()) | Err(Error::Busy { .. }) => {}
                 Err(error) => panic!("compacting: {error}"),
             },
+            "reencrypt" => report = renew(|old, new| cache.reencrypt(old, new)),
+            "secret" => report = renew(|old, new| cache.change_secret(old, new)),
+            "full" => hooks::fill(),
             "fail" => {
                 cache.checkpoint().unwrap_err();
                 // A second try would succeed, and what it said would not be true.
@@ -110,6 +116,30 @@ fn seen(cache: &ByteCache) -> String {
     counts.join(" ")
 }
 
+/// Puts one secret in place of the other; the number of that.
+fn renew(change: impl Fn(&Secret, &Secret) -> Result<()>) -> String {
+    let secrets = secrets();
+    for (old, new) in [(0, 1), (1, 0)] {
+        match change(&secrets[old], &secrets[new]) {
+            Ok(()) => return new.to_string(),
+            Err(Error::WrongSecret { .. } | Error::Busy { .. }) => {}
+            Err(error) => panic!("changing the secret: {error}"),
+        }
+    }
+    // Others have it open, or have changed it meanwhile.
+    String::new()
+}
+
+/// Again, if the disk was full, and another process was first to use the room that was made.
+fn where_there_is_room<T>(write: impl Fn() -> Result<T>) -> T {
+    loop {
+        match write() {
+            Err(error) if error.is_disk_full() => {}
+            written => return written.unwrap(),
+        }
+    }
+}
+
 fn put(cache: &ByteCache, writer: usize, number: u64, era: u64) {
     let step = step(writer, number, era);
     let mut batch = ByteBatch::new();
@@ -119,7 +149,7 @@ fn put(cache: &ByteCache, writer: usize, number: u64, era: u64) {
     if let Some(key) = &step.removed {
         batch.remove(key.as_bytes());
     }
-    cache.write(&batch).unwrap();
+    where_there_is_room(|| cache.write(&batch));
 }
 
 /// Only the puts, as one large transaction, which goes past the log.
@@ -134,7 +164,7 @@ fn load(cache: &ByteCache, writer: usize, number: u64, era: u64) {
     let file = outside.join(format!("{writer}.tsv"));
     std::fs::write(&file, lines.collect::<String>()).unwrap();
     let load =
-        Load::new([&file], Format::new(Records::TabSep), outside).options(|o| o.memory_budget(4 << 20));
+        || Load::new([&file], Format::new(Records::TabSep), outside).options(|o| o.memory_budget(4 << 20));
     let make = |record: &Record<'_>, entry: &mut ByteEntry| -> Result<(), Refusal> {
         entry.key.extend_from_slice(record.key.raw());
         for pair in record.value.raw().chunks(2) {
@@ -142,7 +172,7 @@ fn load(cache: &ByteCache, writer: usize, number: u64, era: u64) {
         }
         Ok(())
     };
-    cache.load(load, Existing::Replace, None, &make, &mut ()).unwrap();
+    where_there_is_room(|| cache.load(load(), Existing::Replace, None, &make, &mut ()));
 }
 
 /// Opens one image after the other, twice each: it takes new writes, and is the same again.
@@ -150,23 +180,21 @@ pub(crate) fn check() {
     let mut report = String::new();
     loop {
         let order = next_order(&report);
-        let (limit, dir) = order.split_once(' ').unwrap();
-        let limit: u64 = limit.parse().unwrap();
+        let (setting, dir) = order.split_once(' ').unwrap();
         let open = || {
-            let builder = ByteCache::builder(Path::new(dir)).max_bytes((limit > 0).then_some(limit));
-            builder.maintenance(Maintenance::Manual).open().unwrap()
+            Setting::read(setting).open(Path::new(dir), |builder| builder.maintenance(Maintenance::Manual))
         };
-        let cache = open();
-        let found = content(&cache);
+        let (cache, secret) = open();
+        let found = content(&cache, secret);
         cache.insert(b"new", &[7; 500], 0, None).unwrap();
         cache.checkpoint().unwrap();
         cache.insert_many([(&b"new"[..], vec![8; 5000], 0), (b"newer", vec![9; 50], 0)], None).unwrap();
         cache.remove(b"newer").unwrap();
         cache.close().unwrap();
-        let cache = open();
+        let (cache, secret) = open();
         assert_eq!(cache.get(b"new").unwrap().unwrap().payload, [8; 5000]);
         assert!(cache.remove(b"new").unwrap());
-        assert_eq!(content(&cache), found, "closed and opened again");
+        assert_eq!(content(&cache, secret), found, "closed and opened again");
         report = found.told();
     }
 }

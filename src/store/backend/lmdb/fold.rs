@@ -207,6 +207,9 @@ impl Lmdb {
             super::fault::point("a fold is committed");
             // The one before, if nothing changed.
             let newest = self.env.info().last_txn_id as u64;
+            if super::fault::breaks("what is punched is free on the disk") {
+                self.punch_free(newest, u64::MAX)?;
+            }
             self.publish(control, newest)?;
             super::fault::point("a fold is published");
             self.note_tree(control, &pages);

@@ -53,6 +53,11 @@ impl Lmdb {
         if self.no_holes.load(Ordering::Relaxed) || !wait_for_readers(control, newest, FOR_READERS)? {
             return Ok(());
         }
+        self.punch_free(newest, wanted)
+    }
+
+    /// Makes holes of what a transaction lists as free.
+    pub(super) fn punch_free(&self, newest: u64, wanted: u64) -> Result<()> {
         let data = self.env.data()?;
         let Some(meta) = file::meta_of(&data, newest)? else { return Ok(()) };
         let mut free = file::free_pages(&data, &meta)?;
