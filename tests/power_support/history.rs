@@ -340,7 +340,6 @@ impl History<'_> {
                 (Order::Other, how.to_owned())
             }
             9 => (Order::Other, "compact".to_owned()),
-            // So that it folds, and gives back what is free, before its next record finds room.
             17..=18 => (Order::Other, "full".to_owned()),
             10..=13 => (Order::Other, format!("pause {}", self.dice.between(1, 12))),
             // All of the log is folded when nobody writes for a while.

@@ -15,7 +15,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use libc::{iovec, off_t, size_t, ssize_t};
+use libc::{iovec, mode_t, off_t, size_t, ssize_t};
 
 use super::wire::{FAIL, Kind, Request, ask};
 
@@ -38,6 +38,15 @@ fn this_thread() -> i32 {
 /// The next time that this thread asks for room there is none.
 pub(crate) fn fill() {
     FULL_FOR.store(this_thread(), Ordering::SeqCst);
+}
+
+fn is_full() -> bool {
+    let is_full = FULL_FOR.compare_exchange(this_thread(), 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    if is_full {
+        // SAFETY: the location is this thread's.
+        unsafe { *libc::__errno_location() = libc::ENOSPC };
+    }
+    is_full
 }
 
 fn is_active() -> bool {
@@ -137,8 +146,7 @@ unsafe extern "C" fn writev(fd: c_int, from: *const iovec, parts: c_int) -> ssiz
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fallocate(fd: c_int, how: c_int, at: off_t, len: off_t) -> c_int {
     let is_hole = how & libc::FALLOC_FL_PUNCH_HOLE != 0;
-    if !is_hole && FULL_FOR.compare_exchange(this_thread(), 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-        unsafe { *libc::__errno_location() = libc::ENOSPC };
+    if !is_hole && is_full() {
         return -1;
     }
     let done = || unsafe { libc::syscall(libc::SYS_fallocate, fd, how, at, len) as ssize_t };
@@ -150,6 +158,14 @@ unsafe extern "C" fn fallocate(fd: c_int, how: c_int, at: off_t, len: off_t) -> 
         -1 => -1,
         _ => 0,
     }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
+    if is_full() {
+        return -1;
+    }
+    unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, path, mode) as c_int }
 }
 
 #[unsafe(no_mangle)]

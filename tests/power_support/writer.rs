@@ -76,14 +76,14 @@ pub(crate) fn write(arguments: &[String]) {
             }
             "checkpoint" => cache.checkpoint().unwrap(),
             "verify" => assert!(cache.verify().unwrap().is_clean()),
-            // Refused while others have the store open.
-            "compact" => match cache.compact() {
-                Ok(()) | Err(Error::Busy { .. }) => {}
-                Err(error) => panic!("compacting: {error}"),
-            },
+            "compact" => compact(&cache),
+            // Then it gives back what is free, at once or before its next record finds room.
+            "full" => {
+                hooks::fill();
+                compact(&cache);
+            }
             "reencrypt" => report = renew(|old, new| cache.reencrypt(old, new)),
             "secret" => report = renew(|old, new| cache.change_secret(old, new)),
-            "full" => hooks::fill(),
             "fail" => {
                 cache.checkpoint().unwrap_err();
                 // A second try would succeed, and what it said would not be true.
@@ -114,6 +114,14 @@ fn count(cache: &ByteCache, writer: usize) -> u64 {
 fn seen(cache: &ByteCache) -> String {
     let counts: [String; WRITERS] = std::array::from_fn(|writer| count(cache, writer).to_string());
     counts.join(" ")
+}
+
+/// Refused while others have the store open.
+fn compact(cache: &ByteCache) {
+    match cache.compact() {
+        Ok(()) | Err(Error::Busy { .. }) => {}
+        Err(error) => panic!("compacting: {error}"),
+    }
 }
 
 /// Puts one secret in place of the other; the number of that.
