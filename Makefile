@@ -34,7 +34,7 @@ WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libcl
 
 .PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
 	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
-	torture bench bench-rust bench-python bench-load bench-rocks bench-facade clean
+	torture torture-machine bench bench-rust bench-python bench-load bench-rocks bench-facade clean
 
 demo: $(VENV)/package
 	$(VENV)/bin/python $(PACKAGE)/examples/demo.py
@@ -93,6 +93,25 @@ torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV
 	CACHEMERE_TORTURE=1 $(CARGO) test --release $(FAULT_FEATURES) $(FAULT_TESTS) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
+
+# A virtual machine that loses power. It is emulated by what `qemu-system-x86_64` there is (for Debian: the package
+# qemu-system-x86); its kernel is Debian's.
+MACHINE = target/machine
+
+ifneq ($(shell command -v qemu-system-x86_64),)
+torture: torture-machine
+endif
+
+torture-machine: $(MACHINE)/vmlinuz
+	CACHEMERE_MACHINE=$(abspath $(MACHINE)) $(CARGO) test --release $(FEATURES) --test virtual_machine -- --nocapture
+
+$(MACHINE)/vmlinuz:
+	rm -rf $(MACHINE) && mkdir -p $(MACHINE)
+	cd $(MACHINE) && apt-get download busybox-static \
+		$$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
+	cd $(MACHINE) && for package in *.deb; do dpkg -x "$$package" unpacked; done
+	cd $(MACHINE) && cp unpacked/bin/busybox . && find unpacked -name 'virtio*.ko' -exec cp '{}' . ';'
+	cp $(MACHINE)/unpacked/boot/vmlinuz-* $@
 
 bench: bench-rust bench-python bench-rocks
 
