@@ -28,6 +28,7 @@ fn main() {
         |role, arguments| match role {
             "prepare" => Operation::of(&arguments[0]).prepare(Path::new(&arguments[1])),
             "run" => run(arguments),
+            "beside" => beside(arguments),
             "look" => look(arguments),
             _ => panic!("no such role: {role}"),
         },
@@ -57,6 +58,8 @@ struct Run {
     fault: Fault,
     /// Whether the process ends as by SIGKILL afterwards.
     is_killed: bool,
+    /// Whether another process has the store open meanwhile.
+    is_shared: bool,
 }
 
 fn each(operation: Operation) {
@@ -69,7 +72,8 @@ fn each(operation: Operation) {
     let none = Fault { call: Call::Open, number: 0, error: 0, lasts: false };
     let mut looker = Peer::start("look", &[]);
     let (_, seen) =
-        play(Run { operation, fault: none, is_killed: false }, root.path(), 0, &mut looker).unwrap();
+        play(Run { operation, fault: none, is_killed: false, is_shared: false }, root.path(), 0, &mut looker)
+            .unwrap();
 
     let runs: Mutex<VecDeque<(usize, Run)>> =
         Mutex::new(runs(operation, &seen).into_iter().enumerate().collect());
@@ -121,7 +125,9 @@ fn runs(operation: Operation, seen: &[usize]) -> Vec<Run> {
             let picked = by_form(&all[number % all.len()..][..1], &all[..]);
             for (at, (error, lasts)) in picked.iter().enumerate() {
                 let fault = Fault { call, number, error: *error, lasts: *lasts };
-                runs.push(Run { operation, fault, is_killed: (number + at) % 2 == 0 });
+                let turn = number + at;
+                let is_shared = operation.can_be_shared() && turn % 4 < 2;
+                runs.push(Run { operation, fault, is_killed: turn % 2 == 0, is_shared });
             }
         }
     }
@@ -134,7 +140,7 @@ fn runs(operation: Operation, seen: &[usize]) -> Vec<Run> {
 
 /// Runs an operation and looks at what is there then; how many calls failed, and how many of each kind there were.
 fn play(run: Run, root: &Path, number: usize, looker: &mut Peer) -> Result<(usize, Vec<usize>), String> {
-    let Run { operation, fault, is_killed } = run;
+    let Run { operation, fault, is_killed, is_shared } = run;
     let home = root.join(number.to_string());
     let dir = home.join("store");
     std::fs::create_dir(&home).unwrap();
@@ -150,6 +156,11 @@ fn play(run: Run, root: &Path, number: usize, looker: &mut Peer) -> Result<(usiz
         fault.lasts.to_string(),
         is_killed.to_string(),
     ];
+    let mut other = is_shared.then(|| {
+        let mut other = Peer::start("beside", &[&arguments[0], &arguments[1]]);
+        other.expect("open");
+        other
+    });
     let mut child = Peer::start("run", &arguments.each_ref().map(String::as_str));
     let mut hear = |word: &str| match child.hear() {
         Some(line) => line.strip_prefix(word).map(str::to_owned).ok_or(line),
@@ -157,9 +168,20 @@ fn play(run: Run, root: &Path, number: usize, looker: &mut Peer) -> Result<(usiz
     };
     let calls: Vec<usize> = hear("calls ")?.split(' ').map(|count| count.parse().unwrap()).collect();
     let done = hear("done ")?;
-    let found = hear("found ").map_err(|why| format!("{why}, after {done}"))?;
+    let mut found = hear("found ").map_err(|why| format!("{why}, after {done}"))?;
     hear("ended").map_err(|why| format!("{why}, after {done}"))?;
     child.wait();
+    if let Some(other) = &mut other {
+        other.say(&found);
+        match other.hear() {
+            Some(line) => match line.strip_prefix("found ") {
+                Some(now) => found = now.to_owned(),
+                None => return Err(format!("beside it: {line}, after {done}")),
+            },
+            None => return Err(format!("who had it open beside it has ended, after {done}")),
+        }
+        other.wait();
+    }
     let must_be = if done == "ok" { "done" } else { "any" };
     looker.say(&format!("{operation:?} {must_be} {}", dir.to_str().unwrap()));
     let left = match looker.hear() {
@@ -234,6 +256,26 @@ fn run(arguments: &[String]) {
     tell("ended");
 }
 
+/// Has the store open while calls fail elsewhere, and goes on afterwards.
+fn beside(arguments: &[String]) {
+    say_why_it_fails();
+    let operation = Operation::of(&arguments[0]);
+    let cache = operation.builder(Path::new(&arguments[1]), 0).open().unwrap();
+    tell("open");
+    let expected = orders().next().unwrap();
+    let mut found = content(&cache).expect("all can be read");
+    assert_eq!(told(&found), expected);
+    match put(&cache, "beside", 1) {
+        Ok(()) => drop(found.insert("beside".to_owned(), 1)),
+        Err(error) => assert!(is_for_good(&error), "nothing can be written: {error}"),
+    }
+    assert_eq!(content(&cache).expect("all can be read"), found, "after a write");
+    if let Err(error) = cache.close() {
+        assert!(is_for_good(&error), "it cannot be closed: {error}");
+    }
+    tell(&format!("found {}", told(&found)));
+}
+
 /// Opens one store after the other, as the next process to do so.
 fn look(_: &[String]) {
     say_why_it_fails();
@@ -290,7 +332,7 @@ fn check_backup(cache: &cachemere::ByteCache, dir: &Path, is_done: bool) {
     if backup.exists() {
         let opened = Operation::Backup.builder(&backup, 0).open().unwrap();
         let mut all = content(cache).unwrap();
-        all.remove("new");
+        all.retain(|key, _| key != "new" && key != "beside");
         assert_eq!(content(&opened).unwrap(), all, "the backup");
         opened.close().unwrap();
     }

@@ -116,6 +116,11 @@ impl Operation {
         matches!(self, Operation::Create | Operation::CreateSealed)
     }
 
+    /// Whether other processes may have the store open, and have nothing to do with the operation.
+    pub(crate) fn can_be_shared(self) -> bool {
+        !self.creates() && !matches!(self, Operation::Recover | Operation::Compact | Operation::Reencrypt)
+    }
+
     pub(crate) fn changes_secret(self) -> bool {
         matches!(self, Operation::Reencrypt | Operation::ChangeSecret)
     }
