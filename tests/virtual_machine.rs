@@ -90,7 +90,7 @@ impl Machine {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", "tcg", "-m", "512", "-display", "none", "-monitor", "none"]);
         command.args(["-serial", "stdio", "-no-reboot", "-append"]);
-        command.arg(format!("console=ttyS0 quiet panic=-1 era={era}"));
+        command.arg(format!("console=ttyS0 quiet panic=-1 no_timer_check era={era}"));
         command.arg("-kernel").arg(files.join("vmlinuz")).arg("-initrd").arg(image);
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
         command.stdin(Stdio::null()).stdout(Stdio::piped());
