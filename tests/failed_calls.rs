@@ -126,8 +126,12 @@ fn runs(operation: Operation, seen: &[usize]) -> Vec<Run> {
             for (at, (error, lasts)) in picked.iter().enumerate() {
                 let fault = Fault { call, number, error: *error, lasts: *lasts };
                 let turn = number + at;
-                let is_shared = operation.can_be_shared() && turn % 4 < 2;
-                runs.push(Run { operation, fault, is_killed: turn % 2 == 0, is_shared });
+                let shared = match operation.can_be_shared() {
+                    true => by_form(if turn % 4 < 2 { &[true][..] } else { &[false] }, &[false, true]),
+                    false => &[false],
+                };
+                let is_killed = turn % 2 == 0;
+                runs.extend(shared.iter().map(|&is_shared| Run { operation, fault, is_killed, is_shared }));
             }
         }
     }
