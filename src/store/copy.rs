@@ -1,7 +1,7 @@
 //! Backups, and replacing the data file by a compacted or rewritten one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -114,9 +114,8 @@ impl Partial {
         let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
         let path = parent_of(to).join(format!(".{}.partial", name.to_string_lossy()));
         let failed = |e| Error::io("making a directory", e);
-        make_directory(parent_of(to))?;
         loop {
-            let is_new = match fs::DirBuilder::new().mode(0o700).create(&path) {
+            let is_new = match try_to_make_directory(&path) {
                 Ok(()) => true,
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
                 Err(e) => return Err(failed(e)),
@@ -171,6 +170,7 @@ fn replace_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Resu
     remove_unfinished(tmp)?;
     super::sweep::flush_accesses(live)?;
     live.writable()?;
+    make_directory(tmp)?;
     make(live, tmp)
 }
 
@@ -185,7 +185,6 @@ fn remove_unfinished(tmp: &Path) -> Result<()> {
 fn copy_backend(live: &Live, dir: &Path) -> Result<()> {
     #[cfg(feature = "rocksdb")]
     if let Backend::Rocks(rocks) = &live.backend {
-        make_directory(dir)?;
         rocks.copy_to(dir)?;
         return sync_directory(dir);
     }
@@ -194,7 +193,6 @@ fn copy_backend(live: &Live, dir: &Path) -> Result<()> {
 
 /// Writes all records of the newest snapshot, in their order, as the data file of a store of its own.
 fn copy_records(live: &Live, dir: &Path) -> Result<()> {
-    make_directory(dir)?;
     live.read(|view| {
         let copy = Rewrite::new(live.lmdb()?, dir)?;
         let mut batch = copy.batch();
@@ -218,11 +216,14 @@ pub(super) fn point_of(view: &ReadView<'_>) -> Result<Vec<u8>> {
 
 /// Makes a directory, and those above it. What lies there already is refused: it could be a link to somewhere else.
 pub(super) fn make_directory(dir: &Path) -> Result<()> {
-    let failed = |e| Error::io("making a directory", e);
+    try_to_make_directory(dir).map_err(|e| Error::io("making a directory", e))
+}
+
+fn try_to_make_directory(dir: &Path) -> io::Result<()> {
     if let Some(parent) = dir.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    fs::DirBuilder::new().mode(0o700).create(dir).map_err(failed)
+    fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
 pub(super) fn sync_directory(dir: &Path) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::Store;
 use super::backend::lmdb::{REENCRYPTED, Rewrite};
 use super::body;
-use super::copy::{make_directory, point_of, sync_directory};
+use super::copy::{point_of, sync_directory};
 use super::header::{Header, checksum};
 use super::layout::{
     KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, kind, order_key, parse_hash,
@@ -60,7 +60,6 @@ fn with_envelope(record: StoreRecord, secret: &Secret, data_key: &DataKey) -> Re
 
 /// Writes the whole store, decrypted with its present keys and encrypted with new ones, into a new directory.
 fn rewrite(live: &Live, dir: &std::path::Path, record: &StoreRecord, unlocked: &Unlocked) -> Result<()> {
-    make_directory(dir)?;
     live.read(|view| rewrite_view(live, view, dir, record, unlocked))?;
     sync_directory(dir)
 }
