@@ -99,10 +99,10 @@ fn settings() {
         ask(&mut other, &format!("put 2 {value}"), "put");
         assert_eq!(ours.get(&2).unwrap(), Some(vec![value]));
         let limit = 2 + round % 3;
-        drop(Cache::<u32, Vec<u8>>::builder(&path).max_entries(limit as u64).open().unwrap());
+        drop(Cache::<u32, Vec<u8>>::builder(&path).max_entries(limit).open().unwrap());
         for key in 10..20 {
             ask(&mut other, &format!("put {key} 1"), "put");
-            assert!(ours.len().unwrap() <= limit as u64, "round {round}");
+            assert!(ours.len().unwrap() <= limit, "round {round}");
         }
         ask(&mut other, "len", &limit.to_string());
         drop(Cache::<u32, Vec<u8>>::builder(&path).max_entries(None).open().unwrap());
@@ -112,7 +112,7 @@ fn settings() {
         ask(&mut other, "len", "10");
         ours.clear().unwrap();
         // Whose id must not be mistaken for another's.
-        drop(Cache::<u32, Vec<u8>>::builder(&path).namespace(&format!("of round {round}")).open().unwrap());
+        drop(Cache::<u32, Vec<u8>>::builder(&path).namespace(format!("of round {round}")).open().unwrap());
         ask(&mut other, "len", "0");
     }
     other.join();
