@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use cachemere::Error;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{
+    PyAttributeError, PyException, PyImportError, PyRecursionError, PyRuntimeError, PyTypeError,
+};
 use pyo3::prelude::*;
 
 /// An exception of a class of `cachemere.errors`.
@@ -24,6 +26,63 @@ pub(crate) fn missing(key: &Bound<'_, PyAny>) -> PyErr {
     raise(key.py(), "MissingKeyError", (key,))
 }
 
+/// Whether an error belongs to the caller, whatever was being done: it ends the program, or a handler of a signal raised it.
+pub(crate) fn is_passed_on(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    if !error.is_instance_of::<PyException>(py) {
+        return Ok(true);
+    }
+    let module = py.import("cachemere._signals")?;
+    module.call_method1("is_of_handler", (error.value(py),))?.extract()
+}
+
+/// Whether an error is of this package.
+pub(crate) fn is_ours(py: Python<'_>, error: &PyErr) -> bool {
+    let root = py.import("cachemere.errors").and_then(|module| module.getattr("CacheError"));
+    root.is_ok_and(|root| error.matches(py, root).unwrap_or(false))
+}
+
+/// Whether an object, or one within it, cannot be hashed: Python says so and no method of anybody's, of which it would be
+/// known, unless such a method passes on what Python says.
+pub(crate) fn is_unhashable(py: Python<'_>, error: &PyErr) -> bool {
+    let says_so = || -> PyResult<bool> {
+        Ok(error.value(py).str()?.to_str()?.starts_with("unhashable type") && !is_passed_on(py, error)?)
+    };
+    error.is_instance_of::<PyTypeError>(py)
+        && (error.traceback(py).is_none() || says_so().unwrap_or_default())
+}
+
+/// An error of pickle's as one of this package, which `message` makes. Those of the methods that pickle calls are passed on,
+/// unless they are of the kinds by which an object says that it cannot be pickled.
+pub(crate) fn not_pickled(
+    py: Python<'_>,
+    cause: PyErr,
+    class: &str,
+    message: impl Fn(&PyErr) -> String,
+) -> PyErr {
+    let is_told = || -> PyResult<bool> {
+        let of_pickle = py.import("pickle")?.getattr("PickleError")?;
+        let is_kind = error_is_any(py, &cause) || cause.matches(py, of_pickle)?;
+        Ok(is_kind && !is_passed_on(py, &cause)?)
+    };
+    match is_told() {
+        Ok(false) => cause,
+        Ok(true) => {
+            let error = raise(py, class, (message(&cause),));
+            error.set_cause(py, Some(cause));
+            error
+        }
+        Err(error) => error,
+    }
+}
+
+/// Whether it is of a kind by which objects say that they cannot be pickled, or classes that they cannot be found.
+fn error_is_any(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyTypeError>(py)
+        || error.is_instance_of::<PyAttributeError>(py)
+        || error.is_instance_of::<PyImportError>(py)
+        || error.is_instance_of::<PyRecursionError>(py)
+}
+
 thread_local! {
     /// What a handler of a signal raised while the engine waited.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
@@ -40,14 +99,14 @@ pub(crate) fn hear_signals() {
     });
 }
 
-/// What a handler of a signal raised, if that is why the engine does not wait any longer.
-fn raised_meanwhile(error: &Error) -> Option<PyErr> {
-    let raised = RAISED.take();
-    raised.filter(|_| matches!(error, Error::Interrupted))
+/// What a handler of a signal raised while the engine waited. It is told whatever became of the operation: it was meant
+/// for what comes next, too.
+pub(crate) fn raised_meanwhile() -> Option<PyErr> {
+    RAISED.take()
 }
 
 pub(crate) fn from_engine(error: Error) -> PyErr {
-    raised_meanwhile(&error).unwrap_or_else(|| raise_as(class_of(&error), told(&error)))
+    raised_meanwhile().unwrap_or_else(|| raise_as(class_of(&error), told(&error)))
 }
 
 fn class_of(error: &Error) -> &'static str {
@@ -74,9 +133,6 @@ fn class_of(error: &Error) -> &'static str {
 
 /// What went wrong at opening a store, of which the engine does not always say which.
 pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
-    if let Some(raised) = raised_meanwhile(&error) {
-        return raised;
-    }
     let (class, message) = (class_of(&error), told(&error));
     let path = path.display().to_string();
     if message.contains(&path) {

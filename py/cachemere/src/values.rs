@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyTuple};
 
-use crate::errors::raise;
+use crate::errors::{not_pickled, raise};
 use crate::form::{self, Decoder, Refused};
 use crate::keys::Exact;
 use crate::policy::Policy;
@@ -29,6 +29,8 @@ pub(crate) struct Aside<'a, 'py> {
 pub(crate) struct Decoded<'py> {
     pub(crate) value: Bound<'py, PyAny>,
     pub(crate) sharing: Sharing,
+    /// Bytes that the value takes in memory, if it can be shared or copied.
+    pub(crate) weight: u64,
     pub(crate) preface: Option<Bound<'py, PyTuple>>,
 }
 
@@ -89,10 +91,9 @@ pub(crate) fn encode(
 
 fn unpicklable(py: Python<'_>, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
     let kind = value.get_type().qualname().map(|name| name.to_string()).unwrap_or_default();
-    let message = format!("a value of type '{kind}' can be neither stored safely nor pickled: {cause}");
-    let error = raise(py, "ValueFormError", (message,));
-    error.set_cause(py, Some(cause));
-    error
+    not_pickled(py, cause, "ValueFormError", |cause| {
+        format!("a value of type '{kind}' can be neither stored safely nor pickled: {cause}")
+    })
 }
 
 fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
@@ -103,6 +104,14 @@ fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
             "ValueFormError",
             (
                 "the value contains itself or is nested too deeply for the safe form: flatten it, or allow_pickle=True",
+            ),
+        ),
+        Refused::Collisions => raise(
+            py,
+            "ValueFormError",
+            (
+                "too many keys of a dict or set in the value have the same hash, so that it would take long to read: make \
+                 them text, or allow_pickle=True",
             ),
         ),
         Refused::Type(kind) => {
@@ -126,7 +135,7 @@ pub(crate) fn decode<'py>(
     tag: u8,
 ) -> PyResult<Decoded<'py>> {
     let (preface, rest) = split(py, policy, payload, tag)?;
-    let (value, sharing) = match tag & !PREFACE {
+    let (value, sharing, weight) = match tag & !PREFACE {
         SAFE => {
             let mut decoder = Decoder::new(py, policy, rest);
             let value = decoder.value()?;
@@ -138,10 +147,10 @@ pub(crate) fn decode<'py>(
                 (false, true) => Sharing::ByCopy,
                 (false, false) => Sharing::AsIs,
             };
-            (value, sharing)
+            (value, sharing, decoder.weight)
         }
         PICKLE => match &policy.pickle {
-            Some((_, loads)) => (loads.bind(py).call1((PyBytes::new(py, rest),))?, Sharing::Never),
+            Some((_, loads)) => (loads.bind(py).call1((PyBytes::new(py, rest),))?, Sharing::Never, 0),
             None => {
                 let message = "the value is pickled, and loading a pickle can run any code: open with \
                                allow_pickle=True if you trust whoever wrote the store";
@@ -151,7 +160,7 @@ pub(crate) fn decode<'py>(
         USER => match &policy.values {
             Some((_, loads)) => {
                 let made = Decoder::new(py, policy, rest).value()?;
-                (loads.bind(py).call1((made,))?, Sharing::Never)
+                (loads.bind(py).call1((made,))?, Sharing::Never, 0)
             }
             None => {
                 let message =
@@ -161,7 +170,7 @@ pub(crate) fn decode<'py>(
         },
         _ => return Err(raise(py, "DecodeError", ("the value is in a form this version does not know",))),
     };
-    Ok(Decoded { value, sharing, preface })
+    Ok(Decoded { value, sharing, weight, preface })
 }
 
 /// What was stored beside the value.

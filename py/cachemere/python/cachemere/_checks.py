@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ._signals import is_of_handler
 from .errors import InvalidOptionError
 
 #: In seconds: times are kept in microseconds, and the engine counts whole seconds in 64 bits.
@@ -18,7 +19,9 @@ def shown(value: object) -> str:
     """A wrong value for a message: not long, and not another error in place of the one that is told."""
     try:
         text = repr(value)
-    except Exception:
+    except Exception as error:
+        if is_of_handler(error):
+            raise
         text = f"an object of type '{type(value).__name__}'"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
