@@ -5,9 +5,10 @@ use std::path::Path;
 
 use cachemere::Error;
 use pyo3::exceptions::{
-    PyAttributeError, PyException, PyImportError, PyRecursionError, PyRuntimeError, PyTypeError,
+    PyAttributeError, PyException, PyImportError, PyRecursionError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 /// An exception of a class of `cachemere.errors`.
 pub(crate) fn raise<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
@@ -32,7 +33,13 @@ pub(crate) fn is_passed_on(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
         return Ok(true);
     }
     let module = py.import("cachemere._signals")?;
-    module.call_method1("is_of_handler", (error.value(py),))?.extract()
+    // Before Python 3.12 the error itself need not have it yet.
+    module.call_method1("passed_a_handler", (error.traceback(py),))?.extract()
+}
+
+/// The name of a class for messages. Not by `Display`, which asks for signals and drops what their handlers raise.
+pub(crate) fn name_of(kind: &Bound<'_, PyType>) -> PyResult<String> {
+    kind.qualname()?.extract()
 }
 
 /// Whether an error is of this package.
@@ -45,29 +52,28 @@ pub(crate) fn is_ours(py: Python<'_>, error: &PyErr) -> bool {
 /// known, unless such a method passes on what Python says.
 pub(crate) fn is_unhashable(py: Python<'_>, error: &PyErr) -> bool {
     let says_so = || -> PyResult<bool> {
-        Ok(error.value(py).str()?.to_str()?.starts_with("unhashable type") && !is_passed_on(py, error)?)
+        Ok(error.value(py).str()?.to_cow()?.starts_with("unhashable type") && !is_passed_on(py, error)?)
     };
-    error.is_instance_of::<PyTypeError>(py)
+    // numpy has times that it calls a value that cannot be hashed.
+    (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyValueError>(py))
         && (error.traceback(py).is_none() || says_so().unwrap_or_default())
 }
 
-/// An error of pickle's as one of this package, which `message` makes. Those of the methods that pickle calls are passed on,
+/// An error of pickle's as one of this package that says so of `what`. Those of the methods that pickle calls are passed on,
 /// unless they are of the kinds by which an object says that it cannot be pickled.
-pub(crate) fn not_pickled(
-    py: Python<'_>,
-    cause: PyErr,
-    class: &str,
-    message: impl Fn(&PyErr) -> String,
-) -> PyErr {
-    let is_told = || -> PyResult<bool> {
+pub(crate) fn not_pickled(py: Python<'_>, cause: PyErr, class: &str, what: &str) -> PyErr {
+    let words = || -> PyResult<Option<String>> {
         let of_pickle = py.import("pickle")?.getattr("PickleError")?;
-        let is_kind = error_is_any(py, &cause) || cause.matches(py, of_pickle)?;
-        Ok(is_kind && !is_passed_on(py, &cause)?)
+        let is_told = says_cannot(py, &cause) || cause.matches(py, of_pickle)?;
+        if !is_told || is_passed_on(py, &cause)? {
+            return Ok(None);
+        }
+        Ok(Some(cause.value(py).str()?.extract()?))
     };
-    match is_told() {
-        Ok(false) => cause,
-        Ok(true) => {
-            let error = raise(py, class, (message(&cause),));
+    match words() {
+        Ok(None) => cause,
+        Ok(Some(words)) => {
+            let error = raise(py, class, (format!("{what}: {words}"),));
             error.set_cause(py, Some(cause));
             error
         }
@@ -76,7 +82,7 @@ pub(crate) fn not_pickled(
 }
 
 /// Whether it is of a kind by which objects say that they cannot be pickled, or classes that they cannot be found.
-fn error_is_any(py: Python<'_>, error: &PyErr) -> bool {
+fn says_cannot(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py)
         || error.is_instance_of::<PyAttributeError>(py)
         || error.is_instance_of::<PyImportError>(py)

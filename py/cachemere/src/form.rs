@@ -16,7 +16,7 @@ use pyo3::types::{
 };
 
 use crate::collisions::{Hashes, Key, Spent};
-use crate::errors::{is_unhashable, raise};
+use crate::errors::{is_unhashable, name_of, raise};
 use crate::names::{Name, Table};
 use crate::policy::Policy;
 use crate::turns::met_container;
@@ -180,7 +180,8 @@ fn put(
         let packed = policy.pack.bind(object.py()).call1((object,))?;
         if packed.is_none() {
             let kind = object.get_type();
-            return Err(Refused::Type(format!("{}.{}", kind.module()?, kind.qualname()?)));
+            let module: String = kind.module()?.extract()?;
+            return Err(Refused::Type(format!("{module}.{}", name_of(&kind)?)));
         }
         let (name, plain): (String, Bound<'_, PyAny>) = packed.extract()?;
         put_bytes(out, NAMED, name.as_bytes());

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple, PyType};
 
-use crate::errors::{is_unhashable, not_pickled, raise};
+use crate::errors::{is_unhashable, name_of, not_pickled, raise};
 use crate::form::{
     BIG, DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, broken, put_bytes, put_int, put_length, put_scalar,
 };
@@ -46,7 +46,7 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
     if let Some(exact) = put(policy, key, out, 0)? {
         return Ok(exact);
     }
-    let kind = key.get_type().qualname()?.to_string();
+    let kind = name_of(&key.get_type())?;
     match key.hash() {
         Err(error) if is_unhashable(py, &error) => {
             return Err(raise(py, "KeyFormError", (error.value(py).str()?,)));
@@ -78,9 +78,8 @@ fn without_form(kind: &str, py: Python<'_>) -> PyErr {
 }
 
 fn unpicklable(kind: &str, py: Python<'_>, cause: PyErr) -> PyErr {
-    not_pickled(py, cause, "KeyFormError", |cause| {
-        format!("a key of type '{kind}' has no canonical form and cannot be pickled: {cause}")
-    })
+    let what = format!("a key of type '{kind}' has no canonical form and cannot be pickled");
+    not_pickled(py, cause, "KeyFormError", &what)
 }
 
 /// Whether a key is equal to nothing but itself, so that two that are different could have the same pickle. Classes and

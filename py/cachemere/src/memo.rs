@@ -390,8 +390,9 @@ impl BoundMemo {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let name = self.memo.bind(py).getattr("__qualname__")?;
-        Ok(format!("<bound memoized function {name} of {}>", self.instance.bind(py).repr()?))
+        let name: String = self.memo.bind(py).getattr("__qualname__")?.extract()?;
+        let instance: String = self.instance.bind(py).repr()?.extract()?;
+        Ok(format!("<bound memoized function {name} of {instance}>"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -6,7 +6,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyTuple};
 
-use crate::errors::{not_pickled, raise};
+use crate::errors::{name_of, not_pickled, raise};
 use crate::form::{self, Decoder, Refused};
 use crate::keys::Exact;
 use crate::policy::Policy;
@@ -57,13 +57,22 @@ pub(crate) fn encode(
     let (key, exact) = aside.key;
     if exact == Exact::No || aside.tags.is_some() || aside.cost.is_some() {
         tag |= PREFACE;
-        let key = if exact == Exact::No { key.clone() } else { py.None().into_bound(py) };
         let tags = match aside.tags {
             Some(tags) => tags.clone(),
             None => PyTuple::empty(py),
         };
-        let preface = (exact == Exact::No, key, tags, aside.cost).into_pyobject(py)?;
-        if let Err(refused) = form::encode(policy, &preface, &mut out) {
+        let preface =
+            |key| (exact == Exact::No, key, tags.clone(), aside.cost).into_pyobject(py).map(Bound::into_any);
+        let none = py.None().into_bound(py);
+        let given = preface(if exact == Exact::No { key.clone() } else { none })?;
+        let mut written = form::encode(policy, &given, &mut out);
+        if let Err(Refused::Type(_)) = written {
+            // It is of a subclass, or has something in it that is.
+            out.clear();
+            let known = py.import("cachemere._forms")?.call_method1("as_known", (key,))?;
+            written = form::encode(policy, &preface(known)?, &mut out);
+        }
+        if let Err(refused) = written {
             return Err(explain(py, refused, "KeyFormError"));
         }
     }
@@ -90,10 +99,9 @@ pub(crate) fn encode(
 }
 
 fn unpicklable(py: Python<'_>, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let kind = value.get_type().qualname().map(|name| name.to_string()).unwrap_or_default();
-    not_pickled(py, cause, "ValueFormError", |cause| {
-        format!("a value of type '{kind}' can be neither stored safely nor pickled: {cause}")
-    })
+    let what = name_of(&value.get_type())
+        .map(|kind| format!("a value of type '{kind}' can be neither stored safely nor pickled"));
+    what.map_or_else(|error| error, |what| not_pickled(py, cause, "ValueFormError", &what))
 }
 
 fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {

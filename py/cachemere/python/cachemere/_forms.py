@@ -151,7 +151,7 @@ def _pack_timedelta(it: datetime.timedelta) -> Packed:
 #: What `dtype.str` says of the kinds that are stored: numpy's own reader of such texts takes more, and divides by zero.
 _DTYPE = re.compile(
     r"\|[biu]1|[<>](?:[iu][248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|U[1-9][0-9]{0,8}"
-    r"|[mM]8(?:\[(?:[1-9][0-9]{0,9})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)|\|S[1-9][0-9]{0,9}"
+    r"|[mM]8\[(?:[1-9][0-9]{0,9})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])|<[mM]8|\|S[1-9][0-9]{0,9}"
 )
 
 #: Of numpy 2; numpy 1 has 32.
@@ -610,8 +610,7 @@ def _of_decimal(key: decimal.Decimal) -> Packed:
         # As an int it would fill the memory.
         sign, digits, exponent = key.normalize(_ALL_DIGITS).as_tuple()
         if len(digits) > _WRITTEN:
-            number = int(decimal.Decimal((0, digits, 0)))
-            return "decimal", (sign, number, exponent)
+            return "decimal", (sign, _bytes(int(decimal.Decimal((0, digits, 0)))), exponent)
         return "decimal", (sign, digits, exponent)
     return _of_fraction(fractions.Fraction(key))
 
@@ -622,13 +621,17 @@ _DIGITS = 100_000
 #: Ints of no more bits have no more digits than that.
 _LONG_INT = 332_192
 
-#: More digits than these are written as an int, since it takes the square of their number to find them.
+#: More digits than these are written as the bytes of their int, since it takes the square of their number to find them.
 _WRITTEN = 4000
 
 _ALL_DIGITS = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
 
 
-def _scientific(key: int) -> tuple[int, tuple[int, ...] | int, int]:
+def _bytes(number: int) -> bytes:
+    return number.to_bytes(number.bit_length() // 8 + 1, "little")
+
+
+def _scientific(key: int) -> tuple[int, tuple[int, ...] | bytes, int]:
     """Sign, digits and exponent of an int, as of the decimal that is equal to it."""
     sign, number, exponent = int(key < 0), abs(key), 0
     # There are no more factors of ten than of two.
@@ -640,7 +643,7 @@ def _scientific(key: int) -> tuple[int, tuple[int, ...] | int, int]:
             if rest == 0:
                 number, exponent = quotient, exponent + step
     if number >= 10**_WRITTEN:
-        return sign, number, exponent
+        return sign, _bytes(number), exponent
     return sign, tuple(map(int, str(number))), exponent
 
 
@@ -766,4 +769,35 @@ _CANONICAL: dict[Any, Callable[[Any], Packed]] = {
     datetime.timezone: lambda key: ("timezone", _zone(datetime.timezone(key.utcoffset(None)))),
     range: lambda key: ("range", _canonical_range(key)),
     uuid.UUID: lambda key: ("uuid", key.bytes),
+}
+
+
+def as_known(key: Any) -> Any:
+    """A key for whoever lists the keys: instances of subclasses that are not known become what they are equal to."""
+    if isinstance(key, tuple):
+        return tuple(map(as_known, tuple.__iter__(key)))
+    if isinstance(key, frozenset):
+        return frozenset(map(as_known, frozenset.__iter__(key)))
+    for base, rebuilt in _REBUILT.items():
+        if isinstance(key, base):
+            return key if type(key) is base else rebuilt(key)
+    return key
+
+
+def _rebuilt_datetime(it: datetime.datetime) -> datetime.datetime:
+    clock = (it.hour, it.minute, it.second, it.microsecond, it.tzinfo)
+    return datetime.datetime(it.year, it.month, it.day, *clock, fold=it.fold)
+
+
+_REBUILT: dict[Any, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: lambda it: complex(it.real, it.imag),
+    decimal.Decimal: decimal.Decimal,
+    fractions.Fraction: lambda it: fractions.Fraction(it.numerator, it.denominator),
+    datetime.datetime: _rebuilt_datetime,
+    datetime.date: lambda it: datetime.date(it.year, it.month, it.day),
+    datetime.time: lambda it: datetime.time(it.hour, it.minute, it.second, it.microsecond, it.tzinfo, fold=it.fold),
+    datetime.timedelta: lambda it: datetime.timedelta(it.days, it.seconds, it.microseconds),
+    uuid.UUID: lambda it: uuid.UUID(bytes=it.bytes),
 }

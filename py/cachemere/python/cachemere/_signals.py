@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import signal
-from types import CodeType
+from types import CodeType, TracebackType
 from typing import Any
 
 
 def is_of_handler(error: BaseException) -> bool:
     """Whether a handler of a signal raised it, and not what was called: it is to be passed on, whatever was done."""
+    return passed_a_handler(error.__traceback__)
+
+
+def passed_a_handler(step: TracebackType | None) -> bool:
+    """Whether what has this traceback came out of a handler of a signal."""
     codes = {_code(signal.getsignal(number)) for number in signal.valid_signals()}
-    step = error.__traceback__
     while step is not None:
         if step.tb_frame.f_code in codes:
             return True
