@@ -3,13 +3,13 @@
 //! Its versions differ by some bytes an object.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyFrozenSet, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
 
 /// What every object of a kind takes whose contents have a fixed size.
 pub(crate) const FLOAT: u64 = 32;
 pub(crate) const COMPLEX: u64 = 32;
 
-/// A key of another kind, roughly: a number, a time, a path.
+/// A key of another kind, roughly: a time, a path.
 const OTHER: u64 = 96;
 
 /// What goes before an object that can contain others, for the collector of garbage.
@@ -110,6 +110,7 @@ pub(crate) fn key(key: &Bound<'_, PyAny>) -> PyResult<u64> {
     if key.is_exact_instance_of::<PyString>()
         || key.is_exact_instance_of::<PyBytes>()
         || key.is_exact_instance_of::<PyInt>()
+        || key.is_exact_instance_of::<PyFloat>()
     {
         return Ok(rounded(key.call_method0("__sizeof__")?.extract()?));
     }
