@@ -67,7 +67,7 @@ impl Store {
     /// Puts the data file that `make` writes into a directory in place of the present one.
     pub(super) fn replace(&self, tmp: &str, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
         if self.is_read_only() {
-            return Err(Error::ReadOnly { path: self.dir().to_owned() });
+            return Err(Error::reads_only(self.dir().to_owned()));
         }
         drop(self.live()?);
         let shared = &self.shared;

@@ -1,6 +1,7 @@
 //! From the engine's errors to the classes of `cachemere.errors`.
 
 use std::cell::RefCell;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use cachemere::Error;
@@ -9,6 +10,10 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+
+/// Too many open files, of the process and of the system: the numbers are those of all platforms that are supported.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
 
 /// An exception of a class of `cachemere.errors`.
 pub(crate) fn raise<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
@@ -120,6 +125,7 @@ fn class_of(error: &Error) -> &'static str {
         Error::Input { .. } => "InputFileError",
         Error::BadRecord { .. } => "BadRecordError",
         Error::DuplicateKey { .. } => "DuplicateKeyError",
+        Error::TooLarge { .. } => "TooLargeError",
         _ if error.is_wrong_secret() => "WrongSecretError",
         _ if error.is_tampered() => "TamperedError",
         _ if error.is_incompatible() => "IncompatibleError",
@@ -144,13 +150,31 @@ pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
     if message.contains(&path) {
         return raise_as(class, message);
     }
-    let next = match class {
-        "StoreIOError" => {
-            "; see that its parent directory is there and can be written to, or choose another path"
-        }
+    let next = match &error {
+        Error::Io { source, .. } => advice(source),
         _ => "",
     };
     raise_as(class, format!("the store at {path} cannot be opened: {message}{next}"))
+}
+
+/// What to do about an error of the system's at opening.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem => {
+            "; see that its parent directory is there and can be written to, or choose another path"
+        }
+        ErrorKind::InvalidFilename => "; choose another path",
+        ErrorKind::OutOfMemory => {
+            "; the system gave no memory or address space: see the limits of this process"
+        }
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => {
+            "; close other files, or raise the limit of open files"
+        }
+        _ => "",
+    }
 }
 
 fn told(error: &Error) -> String {

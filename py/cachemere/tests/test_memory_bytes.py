@@ -54,7 +54,8 @@ KEPT: dict[str, Callable[[int], Any]] = {
     "frozensets": lambda n: [frozenset({k, 1, 2, 3, 4, 5}) for k in range(300)],
     "none and flags": lambda n: [None, True, False] * 1000,
     "messages": lambda n: {
-        "model": "m", "choices": [{"index": k, "message": {"role": "a", "content": f"{n} {k} " * 8}} for k in range(40)],
+        "model": "m",
+        "choices": [{"index": k, "message": {"role": "a", "content": f"{n} {k} " * 8}} for k in range(40)],
         "usage": {"in": 1000 + n, "out": 2000 + n, "price": n / 3},
     },
 }  # fmt: skip
@@ -138,7 +139,6 @@ def test_no_more_is_kept_than_was_said(path: Path) -> None:
             for _ in range(3):
                 for number in range(1000):
                     cache[number]
-            assert tracemalloc.get_traced_memory()[0] < (32 << 20) * FACTOR
-            assert cache._store.resident_bytes > 4 << 20
+            assert 10 << 20 < tracemalloc.get_traced_memory()[0] < (32 << 20) * FACTOR
         finally:
             tracemalloc.stop()
