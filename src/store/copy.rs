@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "rocksdb")]
 use super::backend::Backend;
@@ -16,6 +17,9 @@ use super::transaction::ReadView;
 use super::{Shared, Store};
 use crate::error::{Error, Result};
 
+/// How many backups this process has begun.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
     pub(crate) fn backup(&self, to: &Path) -> Result<()> {
@@ -25,14 +29,20 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotADirectory => false,
             Err(e) => return Err(Error::io("looking at the backup's path", e)),
         };
-        if !is_free {
+        let taken = || {
             let reason = "it exists and is not an empty directory; choose a path where nothing is";
-            return Err(Error::invalid("backup path", reason));
+            Error::invalid("backup path", reason)
+        };
+        if !is_free {
+            return Err(taken());
         }
         let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let partial = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-        remove_unfinished(&partial)?;
+        // Of a name of its own, also beside other threads and other containers, whose processes have the same numbers.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let own = format!(".{}.partial-{}-{since}-{number}", name.to_string_lossy(), std::process::id());
+        let partial = parent.join(own);
         let copied = {
             let live = self.live()?;
             if !self.is_read_only() {
@@ -42,7 +52,11 @@ impl Store {
             copy_backend(&live, &partial)
         };
         let placed = copied.and_then(|()| {
-            fs::rename(&partial, to).map_err(|e| Error::io("putting the backup in place", e))?;
+            fs::rename(&partial, to).map_err(|e| match e.kind() {
+                // Somebody else was faster, with another backup.
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => taken(),
+                _ => Error::io("putting the backup in place", e),
+            })?;
             sync_directory(parent)
         });
         if placed.is_err() {

@@ -336,7 +336,7 @@ impl Opening {
             return Err(Error::NotFound { path: path.to_owned() });
         }
         if !read_only && !dir.is_writable() {
-            return Err(Error::ReadOnly { path: path.to_owned() });
+            return Err(Error::not_permitted(path.to_owned()));
         }
         let member = Member::join(&dir)?;
         match config.backend {

@@ -4,7 +4,7 @@
 //! key does not tell, the entry's tags, and what the value cost to compute.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyString, PyTuple};
 
 use crate::errors::{name_of, not_pickled, raise};
 use crate::form::{self, Decoder, Refused};
@@ -193,7 +193,13 @@ pub(crate) fn split<'a, 'py>(
     }
     let mut decoder = Decoder::new(py, policy, payload);
     let Ok(preface) = decoder.value()?.cast_into_exact::<PyTuple>() else { return Err(form::broken(py)) };
-    if preface.extract::<(bool, Bound<'_, PyAny>, Bound<'_, PyTuple>, Option<f64>)>().is_err() {
+    let Ok((_, _, tags, cost)) =
+        preface.extract::<(bool, Bound<'_, PyAny>, Bound<'_, PyTuple>, Option<f64>)>()
+    else {
+        return Err(form::broken(py));
+    };
+    let is_text = tags.iter_borrowed().all(|tag| tag.is_exact_instance_of::<PyString>());
+    if !is_text || cost.is_some_and(|cost| !cost.is_finite()) {
         return Err(form::broken(py));
     }
     let rest = decoder.rest();
