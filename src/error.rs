@@ -159,7 +159,7 @@ pub enum Error {
         reason: Cow<'static, str>,
     },
     /// There is no store at the path, and this open may not create one.
-    #[error("no store at {path}: check the path, or open it writable to create one")]
+    #[error("no store at {path}: check the path; an open that only reads makes none")]
     NotFound {
         /// The path.
         path: PathBuf,
@@ -201,7 +201,9 @@ pub enum Error {
         detail: Cow<'static, str>,
     },
     /// The disk is full. Earlier entries are readable; writes work again once there is room.
-    #[error("no space left on the disk of the store while {context}: free some space and try again")]
+    #[error(
+        "no space left for the store while {context}: free some space on its disk, or raise the quota or the limit of a file's size, and try again"
+    )]
     DiskFull {
         /// What was being done.
         context: &'static str,
@@ -217,11 +219,13 @@ pub enum Error {
     /// The handle was closed.
     #[error("this cache handle is closed: open the store again")]
     Closed,
-    /// The store was opened read-only.
-    #[error("the store at {path} is open read-only: open it writable to change it")]
+    /// The store cannot be written to, by this handle or by this process.
+    #[error("the store at {path} cannot be written to: {detail}")]
     ReadOnly {
         /// The store.
         path: PathBuf,
+        /// Why, and what to do.
+        detail: &'static str,
     },
     /// The wait for another process was ended from outside, as
     /// [`ask_while_waiting`](crate::ask_while_waiting) was told to do.
@@ -381,6 +385,18 @@ impl Error {
     /// The store or handle is read-only.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Error::ReadOnly { .. })
+    }
+
+    /// Of a handle that was asked to read only.
+    pub(crate) fn reads_only(path: PathBuf) -> Error {
+        Error::ReadOnly { path, detail: "this handle was opened read-only; write through one that was not" }
+    }
+
+    /// Of a store in a directory that this process may not write to.
+    pub(crate) fn not_permitted(path: PathBuf) -> Error {
+        let detail = "this process may not write to its directory or to a file in it; change their permissions, or copy \
+                      it to another place with backup";
+        Error::ReadOnly { path, detail }
     }
 
     pub(crate) fn damaged(detail: impl Into<Cow<'static, str>>) -> Error {

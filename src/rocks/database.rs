@@ -121,7 +121,7 @@ impl Database {
         }
         match self.mode() {
             Mode::Primary => Ok(()),
-            _ => Err(Error::ReadOnly { path: self.path().to_owned() }),
+            _ => Err(Error::reads_only(self.path().to_owned())),
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn tell(path: &Path, context: &'static str, error: &rocksdb::Error) -
             Error::Invalid { what: "option of RocksDB", reason: format!("{text}; nothing was done").into() }
         }
         ErrorKind::NotSupported if text.contains("read only") || text.contains("secondary") => {
-            Error::ReadOnly { path: path.to_owned() }
+            Error::reads_only(path.to_owned())
         }
         _ => Error::Io {
             context: format!("RocksDB at {}, {context}", path.display()).into(),

@@ -29,8 +29,7 @@ impl Store {
             Err(e) => return Err(Error::io("looking at the backup's path", e)),
         };
         if !is_free {
-            let reason = "it exists and is not an empty directory; choose a path where nothing is";
-            return Err(Error::invalid("backup path", reason));
+            return Err(taken());
         }
         let partial = Partial::beside(to)?;
         {
@@ -66,7 +65,7 @@ impl Store {
         is_in_place: impl FnOnce(),
     ) -> Result<()> {
         if self.is_read_only() {
-            return Err(Error::ReadOnly { path: self.dir().to_owned() });
+            return Err(Error::reads_only(self.dir().to_owned()));
         }
         drop(self.live()?);
         let shared = &self.shared;
@@ -106,6 +105,8 @@ struct Partial {
     path: PathBuf,
     /// Locked, where that can be done, so that nobody takes it for one that was left unfinished.
     directory: File,
+    /// Then what lies at its old path is another's.
+    is_in_place: bool,
 }
 
 impl Partial {
@@ -140,24 +141,34 @@ impl Partial {
                 continue;
             }
             if is_new {
-                return Ok(Partial { path, directory });
+                return Ok(Partial { path, directory, is_in_place: false });
             }
             remove_unfinished(&path)?;
         }
     }
 
-    fn put_in_place(self, to: &Path) -> Result<()> {
-        fs::rename(&self.path, to).map_err(|e| Error::io("putting the backup in place", e))?;
+    fn put_in_place(mut self, to: &Path) -> Result<()> {
+        fs::rename(&self.path, to).map_err(|e| match e.kind() {
+            // Somebody else has put something there meanwhile.
+            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => taken(),
+            _ => Error::io("putting the backup in place", e),
+        })?;
+        self.is_in_place = true;
         sync_directory(parent_of(to))
     }
 }
 
-/// Of one that was put in place there is nothing at its old path.
 impl Drop for Partial {
     fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.path));
+        if !self.is_in_place {
+            drop(fs::remove_dir_all(&self.path));
+        }
         let _ = flock(&self.directory, FlockOperation::Unlock);
     }
+}
+
+fn taken() -> Error {
+    Error::invalid("backup path", "it exists and is not an empty directory; choose a path where nothing is")
 }
 
 fn parent_of(path: &Path) -> &Path {

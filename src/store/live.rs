@@ -312,7 +312,7 @@ impl Live {
             return Ok(());
         }
         match self.backend.kind() {
-            BackendKind::Lmdb => Err(Error::ReadOnly { path: self.dir.clone() }),
+            BackendKind::Lmdb => Err(Error::not_permitted(self.dir.clone())),
             // Of a handle that may write, in a forked child.
             BackendKind::RocksDb => Err(Error::Busy {
                 path: self.dir.clone(),

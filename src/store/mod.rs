@@ -189,7 +189,7 @@ impl Store {
     /// The open environment, for writing.
     pub(crate) fn live_for_writing(&self) -> Result<LiveRef> {
         if self.read_only {
-            return Err(Error::ReadOnly { path: self.shared.dir.clone() });
+            return Err(Error::reads_only(self.shared.dir.clone()));
         }
         let live = self.live()?;
         live.writable()?;

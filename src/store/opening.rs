@@ -257,7 +257,11 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
         });
     }
     if live.is_read_only() && !request.read_only {
-        return Err(Error::ReadOnly { path: shared.dir.clone() });
+        return Err(Error::ReadOnly {
+            path: shared.dir.clone(),
+            detail: "this process opened it when it could not write to its directory, and has it open still; close those \
+                     handles first",
+        });
     }
     let record = live.read(store_record)?;
     match &request.cipher {
@@ -332,7 +336,7 @@ impl Opening {
             return Err(Error::NotFound { path: path.to_owned() });
         }
         if !read_only && !dir.is_writable() {
-            return Err(Error::ReadOnly { path: path.to_owned() });
+            return Err(Error::not_permitted(path.to_owned()));
         }
         let member = Member::join(&dir)?;
         match config.backend {

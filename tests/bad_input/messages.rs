@@ -28,7 +28,7 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::Stage { stage: "s".into(), source: source() }, "try again"),
         (Error::TooLarge { size: 2, limit: 1 }, "store a reference"),
         (Error::EmptyKey, "give it at least one byte"),
-        (Error::NotFound { path: path() }, "check the path, or open it writable"),
+        (Error::NotFound { path: path() }, "check the path"),
         (Error::NotADirectory { path: path() }, "a store is a directory of its own"),
         (
             Error::UnsupportedFileSystem { path: path(), file_system: "NFS".into() },
@@ -40,7 +40,7 @@ fn all() -> Vec<(Error, &'static str)> {
         ),
         (Error::DiskFull { context: "writing" }, "free some space"),
         (Error::Closed, "open the store again"),
-        (Error::ReadOnly { path: path() }, "open it writable"),
+        (Error::ReadOnly { path: path(), detail: "detail" }, "cannot be written to: detail"),
         (Error::Gone { path: path() }, "open it again"),
         (Error::Interrupted, "nothing was changed"),
     ]);

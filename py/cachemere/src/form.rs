@@ -7,7 +7,7 @@ use std::sync::MutexGuard;
 
 use pyo3::PyTypeInfo;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyTypeError, PyUnicodeDecodeError};
+use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -15,10 +15,12 @@ use pyo3::types::{
     PyTuple, PyType,
 };
 
-use crate::errors::raise;
-use crate::names::Table;
+use crate::collisions::{Hashes, Key, Spent};
+use crate::errors::{is_unhashable, name_of, raise};
+use crate::names::{Name, Table};
 use crate::policy::Policy;
 use crate::turns::met_container;
+use crate::weights;
 
 pub(crate) const NONE: u8 = b'N';
 pub(crate) const FALSE: u8 = b'0';
@@ -49,6 +51,8 @@ pub(crate) enum Refused {
     Type(String),
     /// It is nested too deeply, or contains itself.
     Depth,
+    /// Too many keys of a dict or set in it have the same hash.
+    Collisions,
     Python(PyErr),
 }
 
@@ -120,10 +124,16 @@ pub(crate) fn put_scalar(object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResu
 }
 
 pub(crate) fn encode(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Result<(), Refused> {
-    put(policy, object, out, 0)
+    put(policy, object, out, &mut Spent::default(), 0)
 }
 
-fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -> Result<(), Refused> {
+fn put(
+    policy: &Policy,
+    object: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+    spent: &mut Spent,
+    depth: u32,
+) -> Result<(), Refused> {
     if depth > DEPTH {
         return Err(Refused::Depth);
     }
@@ -141,20 +151,21 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
         met_container(object.py());
         out.push(DICT);
         put_length(out, dict.len());
+        let mut hashes = Hashes::with_capacity(dict.len());
         for (key, value) in dict.iter() {
-            put(policy, &key, out, depth + 1)?;
-            put(policy, &value, out, depth + 1)?;
+            put_key(policy, &key, out, spent, &mut hashes, depth)?;
+            put(policy, &value, out, spent, depth + 1)?;
         }
     } else if let Ok(list) = object.cast_exact::<PyList>() {
-        put_items(policy, LIST, &list.to_tuple(), out, depth)?;
+        put_items(policy, LIST, &list.to_tuple(), out, spent, depth)?;
     } else if let Ok(tuple) = object.cast_exact::<PyTuple>() {
-        put_items(policy, TUPLE, tuple, out, depth)?;
+        put_items(policy, TUPLE, tuple, out, spent, depth)?;
     } else if let Ok(bytes) = object.cast_exact::<PyByteArray>() {
         put_bytes(out, BYTEARRAY, &bytes.to_vec());
     } else if object.is_exact_instance_of::<PySet>() || object.is_exact_instance_of::<PyFrozenSet>() {
         let tag = if object.is_exact_instance_of::<PySet>() { SET } else { FROZENSET };
         let items = object.py().get_type::<PyTuple>().call1((object,))?;
-        put_items(policy, tag, items.cast::<PyTuple>().map_err(PyErr::from)?, out, depth)?;
+        put_items(policy, tag, items.cast::<PyTuple>().map_err(PyErr::from)?, out, spent, depth)?;
     } else if let Ok(complex) = object.cast_exact::<PyComplex>() {
         out.push(COMPLEX);
         out.extend_from_slice(&complex.real().to_le_bytes());
@@ -169,13 +180,82 @@ fn put(policy: &Policy, object: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32
         let packed = policy.pack.bind(object.py()).call1((object,))?;
         if packed.is_none() {
             let kind = object.get_type();
-            return Err(Refused::Type(format!("{}.{}", kind.module()?, kind.qualname()?)));
+            let module: String = kind.module()?.extract()?;
+            return Err(Refused::Type(format!("{module}.{}", name_of(&kind)?)));
         }
         let (name, plain): (String, Bound<'_, PyAny>) = packed.extract()?;
         put_bytes(out, NAMED, name.as_bytes());
-        put(policy, &plain, out, depth + 1)?;
+        met_named(spent, name.as_bytes());
+        match plain.cast_exact::<PyList>() {
+            Ok(pairs) if name == ORDERED && pairs.iter().all(|pair| is_pair(&pair)) => {
+                put_pairs(policy, pairs, out, spent, depth + 1)?
+            }
+            _ => put(policy, &plain, out, spent, depth + 1)?,
+        }
     }
     Ok(())
+}
+
+/// The name of an `OrderedDict`, whose plain data is a list of pairs: another place where keys are.
+const ORDERED: &str = "ordereddict";
+
+fn met_named(spent: &mut Spent, name: &[u8]) {
+    spent.has_calls = true;
+    spent.has_decimals |= name == b"decimal";
+}
+
+fn is_pair(it: &Bound<'_, PyAny>) -> bool {
+    it.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.len() == 2)
+}
+
+fn put_pairs(
+    policy: &Policy,
+    pairs: &Bound<'_, PyList>,
+    out: &mut Vec<u8>,
+    spent: &mut Spent,
+    depth: u32,
+) -> Result<(), Refused> {
+    if depth + 1 > DEPTH {
+        return Err(Refused::Depth);
+    }
+    out.push(LIST);
+    put_length(out, pairs.len());
+    let mut hashes = Hashes::with_capacity(pairs.len());
+    for pair in pairs.iter() {
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        out.push(TUPLE);
+        put_length(out, 2);
+        put_key(policy, &key, out, spent, &mut hashes, depth + 1)?;
+        put(policy, &value, out, spent, depth + 2)?;
+    }
+    Ok(())
+}
+
+/// Writes a key of a dict or an item of a set.
+fn put_key(
+    policy: &Policy,
+    key: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+    spent: &mut Spent,
+    hashes: &mut Hashes,
+    depth: u32,
+) -> Result<(), Refused> {
+    let (start, before) = (out.len(), spent.nanos);
+    put(policy, key, out, spent, depth + 1)?;
+    let collides = out.get(start).is_some_and(|tag| can_collide(*tag));
+    if collides {
+        let bytes = (out.len() - start) as u64;
+        let key = Key { hash: key.hash()?, bytes, inside: spent.nanos - before };
+        if !hashes.note(key, spent) {
+            return Err(Refused::Collisions);
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody can make many keys with this tag that have the same hash: those of text and bytes are secret.
+fn can_collide(tag: u8) -> bool {
+    !matches!(tag, STR | SURROGATES | BYTES | NONE | TRUE | FALSE)
 }
 
 /// The bytes of a `pickle.PickleBuffer`, which `pack` hands on so that they are copied once. As a value of the user's it
@@ -193,13 +273,20 @@ fn put_items(
     tag: u8,
     items: &Bound<'_, PyTuple>,
     out: &mut Vec<u8>,
+    spent: &mut Spent,
     depth: u32,
 ) -> Result<(), Refused> {
     met_container(items.py());
     out.push(tag);
     put_length(out, items.len());
+    let is_set = matches!(tag, SET | FROZENSET);
+    let mut hashes = Hashes::with_capacity(if is_set { items.len() } else { 0 });
     for item in items.iter_borrowed() {
-        put(policy, &item, out, depth + 1)?;
+        if is_set {
+            put_key(policy, &item, out, spent, &mut hashes, depth)?;
+        } else {
+            put(policy, &item, out, spent, depth + 1)?;
+        }
     }
     Ok(())
 }
@@ -213,8 +300,13 @@ pub(crate) struct Decoder<'a, 'py> {
     policy: &'a Policy,
     rest: &'a [u8],
     depth: u32,
+    /// Items that were announced and are still to come. Each takes a byte at least.
+    owed: usize,
     failed: Option<PyErr>,
     names: Option<MutexGuard<'a, Table>>,
+    spent: Spent,
+    /// Bytes that the objects take in memory, as far as they are plain.
+    pub(crate) weight: u64,
     /// Whether a list, dict, set or bytearray was met.
     pub(crate) has_containers: bool,
     /// Whether an object was met that only Python code can copy.
@@ -232,8 +324,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
             policy,
             rest: bytes,
             depth: 0,
+            owed: 0,
             failed: None,
             names: policy.names.lend(),
+            spent: Spent::default(),
+            weight: 0,
             has_containers: false,
             has_named: false,
         }
@@ -314,9 +409,19 @@ impl<'a, 'py> Decoder<'a, 'py> {
         Some(taken)
     }
 
-    /// The number of items that follow; each takes a byte at least.
+    /// The number of items that follow. All that were announced must be able to, so that no more room is made for items
+    /// than there are bytes, however they are nested.
     fn count(&mut self) -> Option<usize> {
-        self.length().filter(|count| *count <= self.rest.len())
+        let count = self.length()?;
+        self.owed = self.owed.checked_add(count)?;
+        (self.owed <= self.rest.len()).then_some(count)
+    }
+
+    /// Reads an item that was announced.
+    #[inline]
+    fn item<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.owed -= 1;
+        read(self)
     }
 
     /// Reads what [`put_scalar`] and the keys' own floats wrote.
@@ -326,18 +431,29 @@ impl<'a, 'py> Decoder<'a, 'py> {
         Some(match tag {
             STR => {
                 let bytes = self.counted()?;
+                self.weight += weights::text(bytes);
                 self.text(PyString::from_bytes(py, bytes))?
             }
             NONE => py.None().into_bound(py),
             INT => self.int()?,
-            FLOAT => PyFloat::new(py, f64::from_le_bytes(self.array()?)).into_any(),
-            BYTES => PyBytes::new(py, self.counted()?).into_any(),
+            FLOAT => {
+                self.weight += weights::FLOAT;
+                PyFloat::new(py, f64::from_le_bytes(self.array()?)).into_any()
+            }
+            BYTES => {
+                let bytes = self.counted()?;
+                self.weight += weights::bytes(bytes.len());
+                PyBytes::new(py, bytes).into_any()
+            }
             BIG => {
                 let bytes = self.counted()?;
+                self.weight += weights::big_int(bytes.len());
                 self.kept(big_int(py, bytes))?
             }
             SURROGATES => {
-                let bytes = PyBytes::new(py, self.counted()?);
+                let bytes = self.counted()?;
+                self.weight += weights::text(bytes);
+                let bytes = PyBytes::new(py, bytes);
                 let made = bytes.call_method1("decode", ("utf-8", "surrogatepass"));
                 self.unless::<PyUnicodeDecodeError, _>(made)?
             }
@@ -346,7 +462,9 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     fn int(&mut self) -> Option<Bound<'py, PyAny>> {
-        let Ok(int) = i64::from_le_bytes(self.array()?).into_pyobject(self.py);
+        let int = i64::from_le_bytes(self.array()?);
+        self.weight += weights::int(int);
+        let Ok(int) = int.into_pyobject(self.py);
         Some(int.into_any())
     }
 
@@ -354,6 +472,14 @@ impl<'a, 'py> Decoder<'a, 'py> {
     fn unless<E: PyTypeInfo, T>(&mut self, made: PyResult<T>) -> Option<T> {
         match made {
             Err(error) if error.is_instance_of::<E>(self.py) => None,
+            made => self.kept(made),
+        }
+    }
+
+    /// What was made of keys, which the bytes of one that cannot be a key are not.
+    fn unless_unhashable<T>(&mut self, made: PyResult<T>) -> Option<T> {
+        match made {
+            Err(error) if is_unhashable(self.py, &error) => None,
             made => self.kept(made),
         }
     }
@@ -370,8 +496,15 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let bytes = self.counted()?;
                 let made = match &mut self.names {
                     Some(names) => names.get(py, bytes),
-                    None => PyString::from_bytes(py, bytes),
+                    None => PyString::from_bytes(py, bytes).map(Name::Made),
                 };
+                let made = made.map(|name| match name {
+                    Name::Known(text) => text,
+                    Name::Made(text) => {
+                        self.weight += weights::text(bytes);
+                        text
+                    }
+                });
                 self.text(made)
             }
             tag => self.tagged(tag),
@@ -391,49 +524,63 @@ impl<'a, 'py> Decoder<'a, 'py> {
             TRUE => PyBool::new(py, true).to_owned().into_any(),
             DICT => {
                 self.has_containers = true;
-                let count = self.length()?;
+                let count = self.count()?;
+                // Of a key and of a value.
+                self.owed += count;
                 self.nested(|inner| {
                     let dict = PyDict::new(inner.py);
+                    let (mut hashes, mut has_names_only) = (Hashes::with_capacity(count), true);
                     for _ in 0..count {
-                        let key = inner.name()?;
-                        let value = inner.read()?;
+                        has_names_only &= inner.rest.first() == Some(&STR);
+                        let key = inner.item(|inner| inner.key(&mut hashes, Decoder::name))?;
+                        let value = inner.item(Decoder::read)?;
                         let done = dict.set_item(key, value);
-                        inner.unless::<PyTypeError, _>(done)?;
+                        inner.unless_unhashable(done)?;
                     }
+                    inner.weight += weights::dict(count, has_names_only);
                     Some(dict.into_any())
                 })?
             }
             LIST => {
                 self.has_containers = true;
                 let count = self.count()?;
+                self.weight += weights::list(count);
                 self.nested(|inner| inner.list(count))?
             }
             TUPLE => {
                 let items = self.items(Decoder::read)?;
+                self.weight += weights::tuple(items.len());
                 self.kept(PyTuple::new(py, items))?.into_any()
             }
             COMPLEX => {
                 let (real, imaginary) = (self.array()?, self.array()?);
+                self.weight += weights::COMPLEX;
                 PyComplex::from_doubles(py, f64::from_le_bytes(real), f64::from_le_bytes(imaginary))
                     .into_any()
             }
             BYTEARRAY => {
                 self.has_containers = true;
-                PyByteArray::new(py, self.counted()?).into_any()
+                let bytes = self.counted()?;
+                self.weight += weights::bytearray(bytes.len());
+                PyByteArray::new(py, bytes).into_any()
             }
             SET => {
                 self.has_containers = true;
-                let items = self.items(Decoder::read)?;
-                self.unless::<PyTypeError, _>(PySet::new(py, items))?.into_any()
+                let items = self.members(Decoder::read)?;
+                self.unless_unhashable(PySet::new(py, items))?.into_any()
             }
             FROZENSET => {
-                let items = self.items(Decoder::read)?;
-                self.unless::<PyTypeError, _>(PyFrozenSet::new(py, items))?.into_any()
+                let items = self.members(Decoder::read)?;
+                self.unless_unhashable(PyFrozenSet::new(py, items))?.into_any()
             }
             NAMED => {
                 self.has_named = true;
-                let name = String::from_utf8(self.counted()?.to_vec()).ok()?;
-                let plain = self.nested(Decoder::read)?;
+                let name = std::str::from_utf8(self.counted()?).ok()?;
+                met_named(&mut self.spent, name.as_bytes());
+                let plain = self.nested(|inner| match (name, inner.rest.first()) {
+                    (ORDERED, Some(&LIST)) => inner.pairs(),
+                    _ => inner.read(),
+                })?;
                 self.kept(self.policy.unpack.bind(py).call1((name, plain)))?
             }
             scalar => return self.scalar(scalar),
@@ -445,7 +592,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let py = self.py;
         let mut is_whole = true;
         let items = (0..count).map(|_| {
-            let item = if is_whole { self.read() } else { None };
+            let item = if is_whole { self.item(Decoder::read) } else { None };
             is_whole = item.is_some();
             item.unwrap_or_else(|| py.None().into_bound(py))
         });
@@ -460,7 +607,63 @@ impl<'a, 'py> Decoder<'a, 'py> {
         read: impl Fn(&mut Self) -> Option<Bound<'py, PyAny>>,
     ) -> Option<Vec<Bound<'py, PyAny>>> {
         let count = self.count()?;
-        self.nested(|inner| (0..count).map(|_| read(inner)).collect())
+        self.nested(|inner| (0..count).map(|_| inner.item(&read)).collect())
+    }
+
+    /// Reads the items of a set.
+    pub(crate) fn members(
+        &mut self,
+        read: impl Fn(&mut Self) -> Option<Bound<'py, PyAny>>,
+    ) -> Option<Vec<Bound<'py, PyAny>>> {
+        let count = self.count()?;
+        self.weight += weights::set(count);
+        let mut hashes = Hashes::with_capacity(count);
+        self.nested(|inner| (0..count).map(|_| inner.item(|inner| inner.key(&mut hashes, &read))).collect())
+    }
+
+    /// Reads the list of pairs of an `OrderedDict`.
+    fn pairs(&mut self) -> Option<Bound<'py, PyAny>> {
+        self.byte()?;
+        let count = self.count()?;
+        let mut hashes = Hashes::with_capacity(count);
+        let pairs = self.nested(|inner| {
+            (0..count).map(|_| inner.item(|inner| inner.pair(&mut hashes))).collect::<Option<Vec<_>>>()
+        })?;
+        let pairs = PyList::new(self.py, pairs);
+        Some(self.kept(pairs)?.into_any())
+    }
+
+    fn pair(&mut self, hashes: &mut Hashes) -> Option<Bound<'py, PyAny>> {
+        let Some(rest) = self.rest.strip_prefix(&[TUPLE, 2]) else { return self.read() };
+        self.rest = rest;
+        let pair = self.nested(|inner| {
+            let key = inner.key(hashes, Decoder::read)?;
+            Some((key, inner.read()?))
+        })?;
+        let pair = pair.into_pyobject(self.py);
+        Some(self.kept(pair)?.into_any())
+    }
+
+    /// Reads what goes into a dict or set as a key.
+    fn key(
+        &mut self,
+        hashes: &mut Hashes,
+        read: impl FnOnce(&mut Self) -> Option<Bound<'py, PyAny>>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let (tag, start, before) = (*self.rest.first()?, self.rest.len(), self.spent.nanos);
+        let key = read(self)?;
+        if can_collide(tag) {
+            let bytes = (start - self.rest.len()) as u64;
+            let hash = self.unless_unhashable(key.hash())?;
+            let noted = Key { hash, bytes, inside: self.spent.nanos - before };
+            if !hashes.note(noted, &mut self.spent) {
+                let message = "too many keys of a dict or set in the stored bytes have the same hash, as if to \
+                               take long to read; remove the entry";
+                self.failed = Some(raise(self.py, "DecodeError", (message,)));
+                return None;
+            }
+        }
+        Some(key)
     }
 
     #[inline]

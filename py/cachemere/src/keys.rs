@@ -1,16 +1,19 @@
 //! The canonical form of keys: keys that are equal as keys of a dict have equal bytes.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple, PyType};
 
-use crate::errors::raise;
+use crate::errors::{is_unhashable, name_of, not_pickled, raise};
 use crate::form::{
-    DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, broken, put_bytes, put_int, put_length, put_scalar,
+    BIG, DEPTH, Decoder, FLOAT, FROZENSET, NAMED, TUPLE, broken, put_bytes, put_int, put_length, put_scalar,
 };
 use crate::policy::Policy;
 
 const PICKLE: u8 = b'P';
+
+/// Forms of ints of more bytes are left to `cachemere._forms`: they can be equal to decimals that are too large to be
+/// written as ints.
+const LONG_INT: usize = 40_000;
 const USER: u8 = b'U';
 
 /// How a key is told again from what is stored.
@@ -43,9 +46,9 @@ pub(crate) fn encode(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>)
     if let Some(exact) = put(policy, key, out, 0)? {
         return Ok(exact);
     }
-    let kind = key.get_type().qualname()?.to_string();
+    let kind = name_of(&key.get_type())?;
     match key.hash() {
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+        Err(error) if is_unhashable(py, &error) => {
             return Err(raise(py, "KeyFormError", (error.value(py).str()?,)));
         }
         // Of the user's own `__hash__`.
@@ -75,10 +78,8 @@ fn without_form(kind: &str, py: Python<'_>) -> PyErr {
 }
 
 fn unpicklable(kind: &str, py: Python<'_>, cause: PyErr) -> PyErr {
-    let message = format!("a key of type '{kind}' has no canonical form and cannot be pickled: {cause}");
-    let error = raise(py, "KeyFormError", (message,));
-    error.set_cause(py, Some(cause));
-    error
+    let what = format!("a key of type '{kind}' has no canonical form and cannot be pickled");
+    not_pickled(py, cause, "KeyFormError", &what)
 }
 
 /// Whether a key is equal to nothing but itself, so that two that are different could have the same pickle. Classes and
@@ -112,9 +113,12 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -
         // What is nested deeper could be written, but not read back.
         return Ok(None);
     }
-    let py = key.py();
+    let (py, start) = (key.py(), out.len());
     if put_scalar(key, out)? {
-        return Ok(Some(Exact::Yes));
+        if out.len() - start < LONG_INT || out.get(start) != Some(&BIG) {
+            return Ok(Some(Exact::Yes));
+        }
+        out.truncate(start);
     }
     if let Ok(flag) = key.cast_exact::<PyBool>() {
         put_int(out, &py.get_type::<PyInt>().call1((flag,))?)?;
@@ -162,10 +166,13 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: u32) -
             return Ok(None);
         }
         let (name, plain, is_exact): (String, Bound<'_, PyAny>, bool) = canonical.extract()?;
+        let exact = if is_exact { Exact::Yes } else { Exact::No };
         if !name.is_empty() {
             put_bytes(out, NAMED, name.as_bytes());
+        } else if plain.is_exact_instance_of::<PyInt>() {
+            put_int(out, &plain)?;
+            return Ok(Some(exact));
         }
-        let exact = if is_exact { Exact::Yes } else { Exact::No };
         return Ok(put(policy, &plain, out, depth + 1)?.map(|of_plain| exact.and(of_plain)));
     }
     Ok(Some(Exact::Yes))
@@ -201,7 +208,7 @@ fn get<'py>(decoder: &mut Decoder<'_, 'py>) -> Option<Bound<'py, PyAny>> {
             Some(decoder.kept(PyTuple::new(decoder.py, items))?.into_any())
         }
         FROZENSET => {
-            let items = decoder.items(get)?;
+            let items = decoder.members(get)?;
             Some(decoder.kept(PyFrozenSet::new(decoder.py, items))?.into_any())
         }
         scalar => decoder.scalar(scalar),

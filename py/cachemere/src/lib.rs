@@ -1,9 +1,10 @@
 //! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
 //!
-//! `keys` and `values` define the bytes, `residents` keeps decoded objects, `store` joins them to the engine (opened as
+//! `keys` and `values` define the bytes, `residents` keeps decoded objects by their `weights`, `store` joins them to the engine (opened as
 //! `settings` say, walked through by `scanner`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
 //! Python calls most often. Everything else is written in Python.
 
+mod collisions;
 mod dict;
 mod errors;
 mod form;
@@ -24,6 +25,7 @@ mod store;
 mod times;
 mod turns;
 mod values;
+mod weights;
 
 use pyo3::prelude::*;
 

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::errors::is_passed_on;
 
 /// So many messages are kept; of more, the oldest are dropped.
 const KEPT: usize = 128;
@@ -92,10 +93,11 @@ pub(crate) fn look_at_level(py: Python<'_>, interval: Duration) -> PyResult<()> 
     heard(py, least().map(|least| LEAST.store(least, Ordering::Relaxed)))
 }
 
-/// Logging must not make an operation fail, but what is no error of the logging goes on: `KeyboardInterrupt`.
+/// Logging must not make an operation fail, but what is no error of the logging goes on: `KeyboardInterrupt`, and what a
+/// handler of a signal raises.
 fn heard(py: Python<'_>, done: PyResult<()>) -> PyResult<()> {
     match done {
-        Err(error) if error.is_instance_of::<PyException>(py) => {
+        Err(error) if !is_passed_on(py, &error)? => {
             error.write_unraisable(py, None);
             Ok(())
         }

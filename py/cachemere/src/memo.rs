@@ -7,6 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
 
+use crate::errors::is_ours;
 use crate::store::Store;
 
 /// So many calls are remembered by their arguments as given, or so many bytes of arguments.
@@ -165,24 +166,30 @@ impl Calls {
         if is_positional { &self.positional } else { &self.named }
     }
 
-    /// The result of a call, if it is in memory and current. Errors, of a closed store say, are for the long way to meet
-    /// again and report.
+    /// The result of a call, if it is in memory and current. Errors of this package, of a closed store say, are for the long
+    /// way to meet again and report.
     fn find<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
         options: Option<&Bound<'py, PyDict>>,
-    ) -> Option<Bound<'py, PyAny>> {
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = args.py();
-        let store = self.store.get()?;
+        let (Some(store), Some(environment)) = (self.store.get(), &self.environment) else { return Ok(None) };
         let is_positional = options.is_none_or(|options| options.is_empty());
-        let (call, _) = self.call(args, options).ok()??;
-        let key = self.table(is_positional).bind(py).get_item(call).ok()??;
-        if !self.environment.as_ref()?.is_plain(py).ok()? {
-            return None;
+        let Some((call, _)) = self.call(args, options)? else { return Ok(None) };
+        let Some(key) = self.table(is_positional).bind(py).get_item(call)? else { return Ok(None) };
+        if !environment.is_plain(py)? {
+            return Ok(None);
         }
-        let (value, cost) = store.get().resident(&key, |_| true).ok()??;
-        self.hit(cost);
-        Some(value)
+        match store.get().resident(&key, |_| true) {
+            Ok(Some((value, cost))) => {
+                self.hit(cost);
+                Ok(Some(value))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if is_ours(py, &error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What stands for a call whose arguments are all plain, and roughly how many bytes it has.
@@ -290,7 +297,7 @@ impl MemoBase {
         args: &Bound<'py, PyTuple>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(value) = slf.get().calls.get().find(args, options) {
+        if let Some(value) = slf.get().calls.get().find(args, options)? {
             return Ok(value);
         }
         match options {
@@ -383,8 +390,9 @@ impl BoundMemo {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let name = self.memo.bind(py).getattr("__qualname__")?;
-        Ok(format!("<bound memoized function {name} of {}>", self.instance.bind(py).repr()?))
+        let name: String = self.memo.bind(py).getattr("__qualname__")?.extract()?;
+        let instance: String = self.instance.bind(py).repr()?.extract()?;
+        Ok(format!("<bound memoized function {name} of {instance}>"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

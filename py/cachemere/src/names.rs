@@ -15,9 +15,15 @@ const SLOT_BITS: u32 = 9;
 pub(crate) struct Names(Mutex<Table>);
 
 #[derive(Default)]
-pub(crate) struct Table(Vec<Option<Name>>);
+pub(crate) struct Table(Vec<Option<Slot>>);
 
-struct Name {
+/// A string, which others have too, or which was made just now.
+pub(crate) enum Name<'py> {
+    Known(Bound<'py, PyString>),
+    Made(Bound<'py, PyString>),
+}
+
+struct Slot {
     label: Label,
     text: Py<PyString>,
 }
@@ -35,22 +41,22 @@ impl Names {
 
 impl Table {
     /// The string of these bytes, which must be UTF-8.
-    pub(crate) fn get<'py>(&mut self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        let Some(label) = Label::of(bytes) else { return PyString::from_bytes(py, bytes) };
+    pub(crate) fn get<'py>(&mut self, py: Python<'py>, bytes: &[u8]) -> PyResult<Name<'py>> {
+        let Some(label) = Label::of(bytes) else { return PyString::from_bytes(py, bytes).map(Name::Made) };
         let place = label.place();
         if let Some(Some(name)) = self.0.get(place)
             && name.label == label
         {
-            return Ok(name.text.bind(py).clone());
+            return Ok(Name::Known(name.text.bind(py).clone()));
         }
         let text = PyString::from_bytes(py, bytes)?;
         if self.0.is_empty() {
             self.0.resize_with(SLOTS, || None);
         }
         if let Some(slot) = self.0.get_mut(place) {
-            *slot = Some(Name { label, text: text.clone().unbind() });
+            *slot = Some(Slot { label, text: text.clone().unbind() });
         }
-        Ok(text)
+        Ok(Name::Made(text))
     }
 }
 

@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachemere::Held;
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::errors::is_unhashable;
 use crate::policy::Policy;
 use crate::seen::Seen;
 use crate::values::{self, Sharing};
 
-/// Bytes an object takes beside its payload, roughly.
+/// Bytes an entry takes beside its key and value: its places in tables, and the claim to it.
 const OVERHEAD: u64 = 400;
 
 /// Bytes of a value that an event loop may copy by itself.
@@ -40,8 +42,13 @@ impl Resident {
         payload: Vec<u8>,
         tag: u8,
         cost: f64,
+        key_weight: u64,
     ) -> Resident {
-        let weight = payload.len() as u64 + OVERHEAD;
+        let held_bytes = match decoded.sharing {
+            Sharing::AsIs | Sharing::ByCopy => decoded.weight,
+            Sharing::Never => payload.capacity() as u64,
+        };
+        let weight = held_bytes + key_weight + OVERHEAD;
         let form = match decoded.sharing {
             Sharing::AsIs => Form::Shared(decoded.value.clone().unbind()),
             Sharing::ByCopy => Form::Template(decoded.value.clone().unbind()),
@@ -86,28 +93,29 @@ impl Residents {
     /// Whether a value that was read is to be kept: if it is the second time that its key is asked for.
     ///
     /// A program that reads each of many entries once does not pay for keeping them.
-    pub(crate) fn welcome(&self, key: &Bound<'_, PyAny>) -> bool {
-        self.limit != 0 && key.hash().is_ok_and(|hash| self.seen.note(hash))
+    pub(crate) fn welcome(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(self.limit != 0 && self.seen.note(key.hash()?))
     }
 
     /// `None` also for keys that cannot be hashed, which the canonical form refuses with a better message.
-    pub(crate) fn find<'py>(&self, key: &Bound<'py, PyAny>) -> Option<Bound<'py, Resident>> {
+    pub(crate) fn find<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Resident>>> {
         if self.limit == 0 {
-            return None;
+            return Ok(None);
         }
         let py = key.py();
         let found = match self.young.bind(py).get_item(key) {
             Ok(Some(found)) => found,
-            Ok(None) if self.old.bind(py).is_empty() => return None,
+            Ok(None) if self.old.bind(py).is_empty() => return Ok(None),
             Ok(None) => {
-                let found = self.old.bind(py).get_item(key).ok().flatten()?;
-                let resident = found.cast_exact::<Resident>().ok()?.clone();
-                self.add(key, &resident).ok()?;
-                return Some(resident);
+                let Some(found) = self.old.bind(py).get_item(key)? else { return Ok(None) };
+                let resident = found.cast_into_exact::<Resident>()?;
+                self.add(key, &resident)?;
+                return Ok(Some(resident));
             }
-            Err(_) => return None,
+            Err(error) if is_unhashable(py, &error) => return Ok(None),
+            Err(error) => return Err(error),
         };
-        found.cast_into_exact::<Resident>().ok()
+        Ok(Some(found.cast_into_exact::<Resident>()?))
     }
 
     pub(crate) fn add(&self, key: &Bound<'_, PyAny>, resident: &Bound<'_, Resident>) -> PyResult<()> {
@@ -127,17 +135,26 @@ impl Residents {
     }
 
     /// Frees the memory of a key that was written. What is current does not depend on it.
-    pub(crate) fn forget(&self, key: &Bound<'_, PyAny>) {
+    pub(crate) fn forget(&self, key: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.limit == 0 {
-            return;
+            return Ok(());
         }
         let py = key.py();
         for table in [&self.young, &self.old] {
-            if table.bind(py).contains(key).unwrap_or(false) {
-                // It can be gone by now, through another thread.
-                let _ = table.bind(py).del_item(key);
+            if table.bind(py).contains(key)? {
+                match table.bind(py).del_item(key) {
+                    // It can be gone by now, through another thread.
+                    Err(error) if !error.is_instance_of::<PyKeyError>(py) => return Err(error),
+                    _ => {}
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Bytes of what is in the younger generation.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn clear(&self, py: Python<'_>) {

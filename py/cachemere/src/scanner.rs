@@ -3,11 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use cachemere::{RawEntry, ScanPosition};
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::errors::from_engine;
+use crate::errors::{from_engine, is_passed_on};
 use crate::store::{Store, Unpacked, Version, detached};
 use crate::times::{Times, times};
 
@@ -42,10 +41,8 @@ impl Scanner {
             .into_iter()
             .map(|entry| match entry.map_err(from_engine).and_then(|entry| self.read(py, store, &entry)) {
                 Ok(met) => Ok(met),
-                Err(error) if error.is_instance_of::<PyException>(py) => {
-                    Ok(error.into_value(py).into_bound(py).into_any())
-                }
-                Err(error) => Err(error),
+                Err(error) if is_passed_on(py, &error)? => Err(error),
+                Err(error) => Ok(error.into_value(py).into_bound(py).into_any()),
             })
             .collect()
     }

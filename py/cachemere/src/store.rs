@@ -13,7 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::errors::{from_engine, missing, opening};
+use crate::errors::{from_engine, missing, opening, raised_meanwhile};
 use crate::keys::{self, Exact};
 use crate::load::{self, Description};
 use crate::logging;
@@ -24,6 +24,7 @@ use crate::scanner::Scanner;
 use crate::settings::{self, Settings};
 use crate::times::{GivenTimes, Times, given, seconds, stamp, times};
 use crate::values::{self, Aside, Sharing};
+use crate::weights;
 
 /// A namespace of a store.
 #[pyclass(subclass, frozen, weakref, module = "cachemere._engine")]
@@ -215,7 +216,7 @@ impl Store {
             None => cache.insert(&bytes, &payload, tag, ttl).map(|()| true),
             Some(condition) => cache.insert_if(&bytes, &payload, tag, ttl, condition),
         });
-        self.residents.forget(key);
+        self.residents.forget(key)?;
         done
     }
 
@@ -236,7 +237,7 @@ impl Store {
             let aside = Aside { key: (&key, exact), tags, cost: None };
             let (payload, tag) = values::encode(&self.policy, &value, &aside)?;
             items.push((bytes, payload, tag));
-            self.residents.forget(&key);
+            self.residents.forget(&key)?;
         }
         let cache = self.cache(py)?;
         let items = items.iter_mut().map(|(key, payload, tag)| (key.as_slice(), take(payload), *tag));
@@ -272,7 +273,7 @@ impl Store {
         let cache = self.cache(py)?;
         let done = detached(py, || cache.write(&batch));
         for key in removals.iter().chain(written) {
-            self.residents.forget(&key);
+            self.residents.forget(&key)?;
         }
         done
     }
@@ -321,7 +322,7 @@ impl Store {
             None => cache.remove(&bytes),
             Some(version) => cache.remove_if(&bytes, version),
         });
-        self.residents.forget(key);
+        self.residents.forget(key)?;
         done
     }
 
@@ -355,7 +356,7 @@ impl Store {
             let Unpacked { key, value, .. } =
                 self.unpack(py, &entry.key, &entry.payload, entry.info.tag, true)?;
             if detached(py, || cache.remove_if(&entry.key, entry.version))? {
-                self.residents.forget(&key);
+                self.residents.forget(&key)?;
                 return Ok(Some((key, value)));
             }
         }
@@ -374,10 +375,10 @@ impl Store {
             }
             _ => false,
         };
-        let lead = detached(key.py(), || cache.lead_unless(&bytes, gives_up))?;
+        let lead = detached(key.py(), || cache.lead_unless(&bytes, gives_up));
         match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => Ok(lead.map(Lead::new)),
+            None => Ok(lead?.map(Lead::new)),
         }
     }
 
@@ -404,7 +405,7 @@ impl Store {
     /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
     fn recall<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let py = key.py();
-        let resident = self.residents.find(key);
+        let resident = self.residents.find(key)?;
         let cache = self.cache(py)?;
         let give = |resident: &Resident| Ok(Some((resident.give(py, &self.policy)?, resident.cost)));
         if let Some(resident) = &resident
@@ -425,7 +426,7 @@ impl Store {
             None => detached(py, || cache.get(&bytes))?,
         };
         let Some(found) = found else {
-            self.residents.forget(key);
+            self.residents.forget(key)?;
             return Ok(None);
         };
         self.admit(key, &bytes, cache, found).map(Some)
@@ -553,6 +554,12 @@ impl Store {
         ])
     }
 
+    /// Bytes of the decoded objects that were kept since their elder half went, as they are counted.
+    #[getter]
+    fn resident_bytes(&self) -> u64 {
+        self.residents.bytes()
+    }
+
     fn sweep(&self, py: Python<'_>) -> PyResult<u64> {
         let cache = self.cache(py)?;
         detached(py, || cache.sweep())
@@ -657,8 +664,12 @@ impl Store {
         // Opening is when there is most to tell, of a recovery for example.
         logging::look_at_level(py, Duration::ZERO)?;
         let opened = py.detach(|| self.settings.open(beside));
+        let opened = match raised_meanwhile() {
+            Some(raised) => Err(raised),
+            None => opened.map_err(|error| opening(error, &self.settings.path)),
+        };
         logging::hand_on(py)?;
-        let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
+        let opened = opened?;
         // Another thread can have been faster; then its handle is used. Or it has closed the store meanwhile.
         let cache = self.cache.get_or_init(|| opened);
         if self.is_closed.load(SeqCst) {
@@ -685,7 +696,7 @@ impl Store {
         wanted: impl FnOnce(&Resident) -> bool,
     ) -> PyResult<Option<(Bound<'py, PyAny>, f64)>> {
         let Some(cache) = self.cache.get() else { return Ok(None) };
-        let Some(resident) = self.residents.find(key) else { return Ok(None) };
+        let Some(resident) = self.residents.find(key)? else { return Ok(None) };
         let resident = resident.get();
         if !wanted(resident) || !cache.is_current(&resident.held).map_err(from_engine)? {
             return Ok(None);
@@ -708,9 +719,9 @@ impl Store {
         let py = key.py();
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
         let cost = aside(py, decoded.preface.as_ref())?.1.unwrap_or_default();
-        if self.may_reside(bytes) && self.residents.welcome(key) {
+        if self.may_reside(bytes) && self.residents.welcome(key)? {
             let held = cache.hold(&found).map_err(from_engine)?;
-            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost);
+            let resident = Resident::new(held, &decoded, found.payload, found.tag, cost, weights::key(key)?);
             // What only its decoder can make anew was made for this caller.
             let value = match decoded.sharing {
                 Sharing::Never => decoded.value,
@@ -753,6 +764,9 @@ pub(crate) fn detached<T: Send>(
     work: impl FnOnce() -> cachemere::Result<T> + Send,
 ) -> PyResult<T> {
     let done = py.detach(work);
+    if let Some(raised) = raised_meanwhile() {
+        return Err(raised);
+    }
     logging::hand_on(py)?;
     done.map_err(from_engine)
 }

@@ -22,7 +22,7 @@ pub(crate) fn seconds(what: &str, seconds: Option<f64>) -> PyResult<Option<Durat
             raise(
                 py,
                 "InvalidOptionError",
-                (format!("{what} must be a positive number of seconds, not {seconds}"),),
+                (format!("{what} must be a number of seconds from 0.000001 to 1.8e19, not {seconds}"),),
             )
         })),
     }

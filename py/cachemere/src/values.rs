@@ -4,9 +4,9 @@
 //! key does not tell, the entry's tags, and what the value cost to compute.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySet, PyString, PyTuple};
 
-use crate::errors::raise;
+use crate::errors::{name_of, not_pickled, raise};
 use crate::form::{self, Decoder, Refused};
 use crate::keys::Exact;
 use crate::policy::Policy;
@@ -29,6 +29,8 @@ pub(crate) struct Aside<'a, 'py> {
 pub(crate) struct Decoded<'py> {
     pub(crate) value: Bound<'py, PyAny>,
     pub(crate) sharing: Sharing,
+    /// Bytes that the value takes in memory, if it can be shared or copied.
+    pub(crate) weight: u64,
     pub(crate) preface: Option<Bound<'py, PyTuple>>,
 }
 
@@ -55,13 +57,22 @@ pub(crate) fn encode(
     let (key, exact) = aside.key;
     if exact == Exact::No || aside.tags.is_some() || aside.cost.is_some() {
         tag |= PREFACE;
-        let key = if exact == Exact::No { key.clone() } else { py.None().into_bound(py) };
         let tags = match aside.tags {
             Some(tags) => tags.clone(),
             None => PyTuple::empty(py),
         };
-        let preface = (exact == Exact::No, key, tags, aside.cost).into_pyobject(py)?;
-        if let Err(refused) = form::encode(policy, &preface, &mut out) {
+        let preface =
+            |key| (exact == Exact::No, key, tags.clone(), aside.cost).into_pyobject(py).map(Bound::into_any);
+        let none = py.None().into_bound(py);
+        let given = preface(if exact == Exact::No { key.clone() } else { none })?;
+        let mut written = form::encode(policy, &given, &mut out);
+        if let Err(Refused::Type(_)) = written {
+            // It is of a subclass, or has something in it that is.
+            out.clear();
+            let known = py.import("cachemere._forms")?.call_method1("as_known", (key,))?;
+            written = form::encode(policy, &preface(known)?, &mut out);
+        }
+        if let Err(refused) = written {
             return Err(explain(py, refused, "KeyFormError"));
         }
     }
@@ -88,11 +99,9 @@ pub(crate) fn encode(
 }
 
 fn unpicklable(py: Python<'_>, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
-    let kind = value.get_type().qualname().map(|name| name.to_string()).unwrap_or_default();
-    let message = format!("a value of type '{kind}' can be neither stored safely nor pickled: {cause}");
-    let error = raise(py, "ValueFormError", (message,));
-    error.set_cause(py, Some(cause));
-    error
+    let what = name_of(&value.get_type())
+        .map(|kind| format!("a value of type '{kind}' can be neither stored safely nor pickled"));
+    what.map_or_else(|error| error, |what| not_pickled(py, cause, "ValueFormError", &what))
 }
 
 fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
@@ -103,6 +112,14 @@ fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
             "ValueFormError",
             (
                 "the value contains itself or is nested too deeply for the safe form: flatten it, or allow_pickle=True",
+            ),
+        ),
+        Refused::Collisions => raise(
+            py,
+            "ValueFormError",
+            (
+                "too many keys of a dict or set in the value have the same hash, so that it would take long to read: make \
+                 them text, or allow_pickle=True",
             ),
         ),
         Refused::Type(kind) => {
@@ -126,7 +143,7 @@ pub(crate) fn decode<'py>(
     tag: u8,
 ) -> PyResult<Decoded<'py>> {
     let (preface, rest) = split(py, policy, payload, tag)?;
-    let (value, sharing) = match tag & !PREFACE {
+    let (value, sharing, weight) = match tag & !PREFACE {
         SAFE => {
             let mut decoder = Decoder::new(py, policy, rest);
             let value = decoder.value()?;
@@ -138,10 +155,10 @@ pub(crate) fn decode<'py>(
                 (false, true) => Sharing::ByCopy,
                 (false, false) => Sharing::AsIs,
             };
-            (value, sharing)
+            (value, sharing, decoder.weight)
         }
         PICKLE => match &policy.pickle {
-            Some((_, loads)) => (loads.bind(py).call1((PyBytes::new(py, rest),))?, Sharing::Never),
+            Some((_, loads)) => (loads.bind(py).call1((PyBytes::new(py, rest),))?, Sharing::Never, 0),
             None => {
                 let message = "the value is pickled, and loading a pickle can run any code: open with \
                                allow_pickle=True if you trust whoever wrote the store";
@@ -151,7 +168,7 @@ pub(crate) fn decode<'py>(
         USER => match &policy.values {
             Some((_, loads)) => {
                 let made = Decoder::new(py, policy, rest).value()?;
-                (loads.bind(py).call1((made,))?, Sharing::Never)
+                (loads.bind(py).call1((made,))?, Sharing::Never, 0)
             }
             None => {
                 let message =
@@ -161,7 +178,7 @@ pub(crate) fn decode<'py>(
         },
         _ => return Err(raise(py, "DecodeError", ("the value is in a form this version does not know",))),
     };
-    Ok(Decoded { value, sharing, preface })
+    Ok(Decoded { value, sharing, weight, preface })
 }
 
 /// What was stored beside the value.
@@ -176,7 +193,13 @@ pub(crate) fn split<'a, 'py>(
     }
     let mut decoder = Decoder::new(py, policy, payload);
     let Ok(preface) = decoder.value()?.cast_into_exact::<PyTuple>() else { return Err(form::broken(py)) };
-    if preface.extract::<(bool, Bound<'_, PyAny>, Bound<'_, PyTuple>, Option<f64>)>().is_err() {
+    let Ok((_, _, tags, cost)) =
+        preface.extract::<(bool, Bound<'_, PyAny>, Bound<'_, PyTuple>, Option<f64>)>()
+    else {
+        return Err(form::broken(py));
+    };
+    let is_text = tags.iter_borrowed().all(|tag| tag.is_exact_instance_of::<PyString>());
+    if !is_text || cost.is_some_and(|cost| !cost.is_finite()) {
         return Err(form::broken(py));
     }
     let rest = decoder.rest();

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
+from ._signals import is_of_handler
 from .errors import InvalidOptionError
 
 #: In seconds: times are kept in microseconds, and the engine counts whole seconds in 64 bits.
@@ -18,7 +20,9 @@ def shown(value: object) -> str:
     """A wrong value for a message: not long, and not another error in place of the one that is told."""
     try:
         text = repr(value)
-    except Exception:
+    except Exception as error:
+        if is_of_handler(error):
+            raise
         text = f"an object of type '{type(value).__name__}'"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -31,8 +35,13 @@ def seconds(name: str, value: object) -> float | None:
 def duration(name: str, value: object, unit: str = "seconds", scale: float = 1) -> float:
     """A duration in seconds, given in a unit of so many seconds."""
     made = _float(value)
-    if made is None or not _SHORTEST <= made * scale < _LONGEST:
+    if made is None or not made > 0:
         raise InvalidOptionError(f"{name} must be a positive number of {unit}, not {shown(value)}")
+    if made * scale < _SHORTEST:
+        raise InvalidOptionError(f"{name} must be at least a microsecond, not {shown(value)} {unit}")
+    if made * scale >= _LONGEST:
+        most = f"{_LONGEST / scale:.3g} {unit}"
+        raise InvalidOptionError(f"{name} must be less than {most}, not {shown(value)}: leave it out for no end")
     return made * scale
 
 
@@ -42,13 +51,17 @@ def _float(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError):
         return None
 
 
 def count(name: str, value: object, least: int = 1) -> None:
     """A whole number of something."""
-    if type(value) is not int or not least <= value < _TOO_MANY:
+    if type(value) is int and value >= _TOO_MANY:
+        raise InvalidOptionError(f"{name} must be less than 2**63, not {shown(value)}")
+    if type(value) is not int or value < least:
         what = "a positive int" if least == 1 else f"an int of at least {least}"
         raise InvalidOptionError(f"{name} must be {what}, not {shown(value)}")
 

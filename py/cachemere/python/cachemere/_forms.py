@@ -15,6 +15,7 @@ import enum
 import fractions
 import ipaddress
 import pathlib
+import re
 import sys
 import types
 import uuid
@@ -26,6 +27,7 @@ from typing import Any
 
 from ._annotated_types import annotated, is_model, is_named_tuple
 from ._checks import shown
+from ._signals import is_of_handler
 from .errors import DecodeError, InvalidOptionError, UnsafeValueError
 
 Packed = tuple[str, Any]
@@ -38,6 +40,54 @@ _PATHS: dict[str, type[pathlib.PurePath]] = {
 
 _UTC = datetime.timezone.utc
 
+#: Ints of more bits within a fraction or a range are refused: making one of them takes the square of their length.
+_BITS = 1 << 14
+
+
+class _Formless(Exception):
+    """An object has no safe form, though others of its class have."""
+
+
+class _Misshapen(Exception):
+    """Plain data is not what a maker was written for."""
+
+
+def _shape(plain: Any, *kinds: Any) -> Any:
+    """Plain data that is a tuple of items of exactly these classes, each a class, a tuple of some, or `object`.
+
+    What is stored can be anybody's bytes. Most classes of the standard library take more than what their objects are
+    made of, and some of that without end: all that can be iterated over, a range for example.
+    """
+    if type(plain) is not tuple or len(plain) != len(kinds):
+        raise _Misshapen
+    for item, kind in zip(plain, kinds, strict=True):
+        if kind is not object and type(item) not in (kind if isinstance(kind, tuple) else (kind,)):
+            raise _Misshapen
+    return plain
+
+
+def _of(kind: type, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A maker that takes plain data of exactly one class."""
+
+    def made(plain: Any) -> Any:
+        if type(plain) is not kind:
+            raise _Misshapen
+        return make(plain)
+
+    return made
+
+
+def _from(make: Callable[..., Any], *kinds: Any) -> Callable[[Any], Any]:
+    """A maker whose arguments are the items of a tuple."""
+    return lambda plain: make(*_shape(plain, *kinds))
+
+
+def _short(*numbers: Any) -> tuple[Any, ...]:
+    """Numbers that can be computed with at once."""
+    if any(type(number) is int and number.bit_length() > _BITS for number in numbers):
+        raise _Formless
+    return numbers
+
 
 def type_name(kind: type) -> str:
     """The name under which a type is stored."""
@@ -48,7 +98,7 @@ def type_name(kind: type) -> str:
 
 
 def _zone(zone: datetime.tzinfo | None) -> Any:
-    """Plain data of a time zone; raises LookupError for one of an unknown kind."""
+    """Plain data of a time zone; raises :class:`_Formless` for one of an unknown kind."""
     if zone is None:
         return None
     if type(zone) is datetime.timezone:
@@ -56,7 +106,7 @@ def _zone(zone: datetime.tzinfo | None) -> Any:
         return (offset.days, offset.seconds, offset.microseconds, None if zone is _UTC else zone.tzname(None))
     if type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
         return zone.key
-    raise LookupError
+    raise _Formless
 
 
 def _unzone(plain: Any) -> datetime.tzinfo | None:
@@ -64,7 +114,7 @@ def _unzone(plain: Any) -> datetime.tzinfo | None:
         return None
     if isinstance(plain, str):
         return zoneinfo.ZoneInfo(plain)
-    days, seconds, microseconds, name = plain
+    days, seconds, microseconds, name = _shape(plain, int, int, int, (str, type(None)))
     offset = datetime.timedelta(days, seconds, microseconds)
     if name is None:
         return _UTC
@@ -78,7 +128,7 @@ def _pack_datetime(it: datetime.datetime) -> Packed:
 
 
 def _unpack_datetime(plain: Any) -> datetime.datetime:
-    year, month, day, hour, minute, second, microsecond, fold, zone = plain
+    year, month, day, hour, minute, second, microsecond, fold, zone = _shape(plain, *[int] * 8, object)
     return datetime.datetime(year, month, day, hour, minute, second, microsecond, _unzone(zone), fold=fold)
 
 
@@ -87,11 +137,25 @@ def _pack_time(it: datetime.time) -> Packed:
 
 
 def _unpack_time(plain: Any) -> datetime.time:
-    hour, minute, second, microsecond, fold, zone = plain
+    hour, minute, second, microsecond, fold, zone = _shape(plain, *[int] * 5, object)
     return datetime.time(hour, minute, second, microsecond, _unzone(zone), fold=fold)
 
 
+def _pack_timedelta(it: datetime.timedelta) -> Packed:
+    return "timedelta", (it.days, it.seconds, it.microseconds)
+
+
 # --- numpy ----------------------------------------------------------------------------------------------------------
+
+
+#: What `dtype.str` says of the kinds that are stored: numpy's own reader of such texts takes more, and divides by zero.
+_DTYPE = re.compile(
+    r"\|[biu]1|[<>](?:[iu][248]|f(?:2|4|8|12|16)|c(?:8|16|24|32)|U[1-9][0-9]{0,8}"
+    r"|[mM]8\[(?:[1-9][0-9]{0,9})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])|<[mM]8|\|S[1-9][0-9]{0,9}"
+)
+
+#: Of numpy 2; numpy 1 has 32.
+_DIMENSIONS = 64
 
 
 def _pack_numpy(it: Any) -> Packed | None:
@@ -100,11 +164,13 @@ def _pack_numpy(it: Any) -> Packed | None:
     if numpy is None or not isinstance(it, (numpy.ndarray, numpy.generic)):
         return None
     dtype = it.dtype
-    if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None or dtype.kind not in "?biufcSUmM":
+    if dtype.hasobject or dtype.names is not None or dtype.subdtype is not None:
         return None
     if isinstance(it, (numpy.str_, numpy.bytes_)):
         # As arrays they would lose zeros at their end.
         return ("numpy.str", str.__str__(it)) if isinstance(it, numpy.str_) else ("numpy.bytes", it[:])
+    if not _DTYPE.fullmatch(dtype.str):
+        return None
     if isinstance(it, numpy.generic):
         return "numpy.generic", (dtype.str, it.tobytes())
     if type(it) is not numpy.ndarray:
@@ -122,15 +188,30 @@ def _numpy() -> Any:
     return numpy
 
 
+def _flat(dtype: str, data: Any) -> Any:
+    """The items in these bytes. Not all bytes are items: numpy trusts that a bool is 0 or 1, and a character one."""
+    if not _DTYPE.fullmatch(dtype):
+        raise _Misshapen
+    numpy = _numpy()
+    if dtype == "|b1" and numpy.frombuffer(data, dtype="|u1").max(initial=0) > 1:
+        raise _Misshapen
+    if dtype[1] == "U" and numpy.frombuffer(data, dtype=dtype[0] + "u4").max(initial=0) > sys.maxunicode:
+        raise _Misshapen
+    return numpy.frombuffer(data, dtype=dtype)
+
+
 def _unpack_ndarray(plain: Any) -> Any:
-    dtype, shape, fortran, data = plain
+    dtype, shape, fortran, data = _shape(plain, str, tuple, bool, bytearray)
+    if len(shape) > _DIMENSIONS or not all(type(side) is int and 0 <= side < 1 << 63 for side in shape):
+        raise _Misshapen
     # `data` is a bytearray that nobody else has, so the array can be written to without a copy.
-    return _numpy().frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
+    return _flat(dtype, data).reshape(shape, order="F" if fortran else "C")
 
 
 def _unpack_generic(plain: Any) -> Any:
-    dtype, data = plain
-    return _numpy().frombuffer(data, dtype=dtype)[0]
+    dtype, data = _shape(plain, str, bytes)
+    (item,) = _flat(dtype, data)
+    return item
 
 
 # --- enums ----------------------------------------------------------------------------------------------------------
@@ -143,7 +224,7 @@ def _pack_enum(it: enum.Enum) -> Packed:
     return "enum", (kind.__module__, kind.__qualname__, it.name)
 
 
-def _find_enum(module: str, qualname: str) -> type[enum.Enum]:
+def _find_enum(module: str, qualname: str, base: type[enum.Enum] = enum.Enum) -> type[enum.Enum]:
     """An enum of a module that is imported already. Runs no code of the module's."""
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
@@ -154,7 +235,7 @@ def _find_enum(module: str, qualname: str) -> type[enum.Enum]:
             found = object.__getattribute__(found, "__dict__").get(part)
         else:
             break
-    if isinstance(found, type) and issubclass(found, enum.Enum):
+    if isinstance(found, type) and issubclass(found, base):
         return found
     raise UnsafeValueError(
         f"the entry has a member of the enum {module}.{qualname}, which this program has not imported: import its "
@@ -168,13 +249,14 @@ _PACK: dict[type, Callable[[Any], Packed | None]] = {
     datetime.datetime: _pack_datetime,
     datetime.date: lambda it: ("date", (it.year, it.month, it.day)),
     datetime.time: _pack_time,
-    datetime.timedelta: lambda it: ("timedelta", (it.days, it.seconds, it.microseconds)),
+    datetime.timedelta: _pack_timedelta,
     datetime.timezone: lambda it: ("timezone", _zone(it)),
     zoneinfo.ZoneInfo: lambda it: ("timezone", _zone(it)),
     decimal.Decimal: lambda it: ("decimal", str(it)),
-    fractions.Fraction: lambda it: ("fraction", (it.numerator, it.denominator)),
+    # Of numpy's ints, it has those.
+    fractions.Fraction: lambda it: ("fraction", _short(int(it.numerator), int(it.denominator))),
     uuid.UUID: lambda it: ("uuid", it.bytes),
-    range: lambda it: ("range", (it.start, it.stop, it.step)),
+    range: lambda it: ("range", _short(it.start, it.stop, it.step)),
     slice: lambda it: ("slice", (it.start, it.stop, it.step)),
     type(...): lambda it: ("ellipsis", None),
     OrderedDict: lambda it: ("ordereddict", list(it.items())),
@@ -184,32 +266,40 @@ _PACK: dict[type, Callable[[Any], Packed | None]] = {
     ipaddress.IPv6Address: lambda it: ("ipv6", str(it)),
 }
 
+_INDEX = (int, type(None))
+
+
+def _unpack_ordered(plain: list[Any]) -> OrderedDict[Any, Any]:
+    # Of other pairs nobody has counted how many keys have the same hash.
+    return OrderedDict(_shape(pair, object, object) for pair in plain)
+
+
 _UNPACK: dict[str, Callable[[Any], Any]] = {
     "datetime": _unpack_datetime,
-    "date": lambda plain: datetime.date(*plain),
+    "date": _from(datetime.date, int, int, int),
     "time": _unpack_time,
-    "timedelta": lambda plain: datetime.timedelta(*plain),
+    "timedelta": _from(datetime.timedelta, int, int, int),
     "timezone": _unzone,
-    "decimal": decimal.Decimal,
-    "fraction": lambda plain: fractions.Fraction(*plain),
-    "uuid": lambda plain: uuid.UUID(bytes=plain),
-    "range": lambda plain: range(*plain),
-    "slice": lambda plain: slice(*plain),
-    "ellipsis": lambda plain: ...,
-    "ordereddict": OrderedDict,
-    "counter": Counter,
-    "deque": lambda plain: deque(plain[0], plain[1]),
-    "ipv4": ipaddress.IPv4Address,
-    "ipv6": ipaddress.IPv6Address,
-    "path": pathlib.Path,
-    "posixpath": pathlib.PurePosixPath,
-    "windowspath": pathlib.PureWindowsPath,
+    "decimal": _of(str, decimal.Decimal),
+    "fraction": lambda plain: fractions.Fraction(*_short(*_shape(plain, int, int))),
+    "uuid": _of(bytes, lambda plain: uuid.UUID(bytes=plain)),
+    "range": lambda plain: range(*_short(*_shape(plain, int, int, int))),
+    "slice": _from(slice, object, object, object),
+    "ellipsis": _of(type(None), lambda plain: ...),
+    "ordereddict": _of(list, _unpack_ordered),
+    "counter": _of(dict, Counter),
+    "deque": _from(deque, list, _INDEX),
+    "ipv4": _of(bytes, ipaddress.IPv4Address),
+    "ipv6": _of(str, ipaddress.IPv6Address),
+    "path": _of(str, pathlib.Path),
+    "posixpath": _of(str, pathlib.PurePosixPath),
+    "windowspath": _of(str, pathlib.PureWindowsPath),
     "numpy.ndarray": _unpack_ndarray,
     "numpy.generic": _unpack_generic,
-    "numpy.str": lambda plain: _numpy().str_(plain),
-    "numpy.bytes": lambda plain: _numpy().bytes_(plain),
-    "enum": lambda plain: _find_enum(plain[0], plain[1])[plain[2]],
-    "flag": lambda plain: _find_enum(plain[0], plain[1])(plain[2]),
+    "numpy.str": _of(str, lambda plain: _numpy().str_(plain)),
+    "numpy.bytes": _of(bytes, lambda plain: _numpy().bytes_(plain)),
+    "enum": _from(lambda module, kind, name: _find_enum(module, kind)[name], str, str, str),
+    "flag": _from(lambda module, kind, value: _find_enum(module, kind, enum.Flag)(value), str, str, int),
 }
 
 
@@ -243,7 +333,7 @@ def _register(kind: type) -> _Registered:
     if dataclasses.is_dataclass(kind):
         return _Registered(name, _dataclass_to_plain, lambda plain: _dataclass_from_plain(kind, plain))
     if is_named_tuple(kind):
-        return _Registered(name, tuple, lambda plain: _named_tuple(kind, plain))
+        return _Registered(name, tuple, _of(tuple, lambda plain: _named_tuple(kind, plain)))
     raise InvalidOptionError(
         f"types: '{name}' is not a dataclass, enum, named tuple or pydantic model: convert its values to one of "
         f"these, or allow pickle"
@@ -260,6 +350,8 @@ def _dataclass_to_plain(it: Any) -> dict[str, Any]:
 
 def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
     # As pickle does: the fields are what they were, and `__init__` and `__post_init__` do not run again.
+    if not _is_fields(plain):
+        raise _Misshapen
     made: Any = object.__new__(kind)
     known = {field.name for field in dataclasses.fields(kind)}
     unknown = plain.keys() - known
@@ -281,6 +373,10 @@ def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
     return made
 
 
+def _is_fields(plain: Any) -> bool:
+    return type(plain) is dict and all(type(name) is str for name in plain)
+
+
 def _pydantic_to_plain(it: Any) -> Any:
     """The fields as they are, those of nested models too, each by the rules of its own type."""
     values = {name: it.__dict__[name] for name in type(it).model_fields if name in it.__dict__}
@@ -289,7 +385,10 @@ def _pydantic_to_plain(it: Any) -> Any:
 
 def _pydantic_from_plain(kind: Any, plain: Any) -> Any:
     # As pickle does: nothing is validated again, and no code of the model runs but factories of defaults.
-    found, extra, fields_set, private = plain
+    found, extra, fields_set, private = _shape(plain, dict, (dict, type(None)), list, (dict, type(None)))
+    of_names = (found, extra or {}, private or {})
+    if not all(map(_is_fields, of_names)) or not all(type(name) is str for name in fields_set):
+        raise _Misshapen
     unknown = found.keys() - kind.model_fields.keys()
     if unknown:
         raise DecodeError(
@@ -379,7 +478,7 @@ class Forms:
                 return packer(it)
             if isinstance(it, enum.Enum):
                 return _pack_enum(it)
-        except LookupError:
+        except _Formless:
             return None
         if isinstance(it, pathlib.PurePath):
             name = _path_name(it)
@@ -403,54 +502,51 @@ class Forms:
                 )
             maker = registered.from_plain
         if maker is None:
-            raise DecodeError(f"the entry has a form that this version does not know ({name!r}): upgrade cachemere")
+            raise DecodeError(
+                f"the entry has a form that this version does not know ({shown(name)}): upgrade cachemere"
+            )
         try:
             return maker(plain)
         except (DecodeError, UnsafeValueError):
             raise
+        except (_Misshapen, _Formless):
+            raise DecodeError(f"the entry's {name!r} is not made of what it should be: remove the entry") from None
         except Exception as cause:
+            if is_of_handler(cause):
+                raise
             raise DecodeError(f"the entry's {name!r} cannot be built again: {cause}") from cause
 
     def canonical(self, key: Any) -> tuple[str, Any, bool] | None:
         """Name and canonical plain data of a key that is not plain, and whether they say what the key is.
 
-        Keys that are equal must get equal forms. A subclass of a plain type that keeps its equality (`IntEnum`,
-        a named tuple, `numpy.str_`) therefore gets that of the plain type.
+        Keys that are equal must get equal forms. A subclass of a known type that keeps its equality (`IntEnum`,
+        a named tuple, `numpy.str_`) therefore gets that of the known type.
         """
         kind: Any = type(key)
-        number = _as_number(key)
-        if number is not None:
-            return (*number, False)
-        for plain, exact in _EXACT.items():
-            if isinstance(key, plain):
-                # numpy's own types compare as their bases do, though in code of their own.
-                if not _compares_as(kind, plain) and kind.__module__ != "numpy":
-                    return None
-                return "", exact(key), self.pack(key) is None
+        try:
+            number = _as_number(key)
+            if number is not None:
+                return (*number, False)
+            for plain, exact in _EXACT.items():
+                if isinstance(key, plain):
+                    # numpy's own types compare as their bases do, though in code of their own.
+                    if not _compares_as(kind, plain) and kind.__module__ != "numpy":
+                        return None
+                    return "", exact(key), self.pack(key) is None
+            for base, canonical in _CANONICAL.items():
+                if isinstance(key, base):
+                    return (*canonical(key), False) if _compares_as(kind, base) else None
+        except _Formless:
+            return None
         if isinstance(key, enum.Enum):
             return (*_pack_enum(key), False) if kind.__eq__ is object.__eq__ else None
-        if kind is decimal.Decimal:
-            return None
-        if kind is datetime.datetime:
-            return _canonical_datetime(key)
-        if kind is datetime.time:
-            return _canonical_time(key)
-        if kind is datetime.timezone:
-            return "timezone", _zone(datetime.timezone(key.utcoffset(None))), False
-        if kind is range:
-            return "range", _canonical_range(key), False
         if isinstance(key, pathlib.PurePath):
             return _canonical_path(key)
         if kind in self._as_keys:
             return self._canonical_registered(key)
         packed = self.pack(key)
         # A class that a field names makes values and not keys: a handle that pickles keys has pickled those.
-        if (
-            packed is None
-            or kind in self._by_type
-            or kind.__hash__ is None
-            or kind.__module__.partition(".")[0] == "numpy"
-        ):
+        if packed is None or kind in self._by_type or kind.__hash__ is None or kind.__module__ == "numpy":
             return None
         return (*packed, False)
 
@@ -477,46 +573,87 @@ def _compares_as(kind: Any, plain: Any) -> bool:
 
 
 def _as_number(key: Any) -> Packed | None:
-    """The form of a number other than an exact int, float or bool: the same for all that are equal."""
+    """The form of a number or a time of numpy's: the same for all that are equal. `None`: it is neither."""
     kind: Any = type(key)
-    if isinstance(key, int):
-        return ("", int.__int__(key)) if _compares_as(kind, int) else None
     numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(key, (numpy.number, numpy.bool_)):
+    if numpy is not None and isinstance(key, numpy.generic):
+        if isinstance(key, (numpy.datetime64, numpy.timedelta64)):
+            return _of_numpy_time(key, numpy)
         if isinstance(key, (numpy.longdouble, numpy.clongdouble)):
             # These have more digits than a float.
             narrow = complex(key) if isinstance(key, numpy.clongdouble) else float(key)
-            return _as_number(narrow) if narrow == key else None
-        item = key.item()
-        return ("", item) if isinstance(item, (int, float)) else _as_number(item)
-    if isinstance(key, float):
-        return ("", float.__float__(key)) if kind is float or _compares_as(kind, float) else None
-    if kind is decimal.Decimal:
-        return _of_decimal(key)
-    if kind is complex:
-        return ("", key.real) if key.imag == 0 else ("complex", (key.real + 0.0, key.imag + 0.0))
-    return _of_fraction(key) if kind is fractions.Fraction else None
+            if narrow != key:
+                raise _Formless
+            return _as_number(narrow)
+        if isinstance(key, (numpy.number, numpy.bool_)):
+            return _as_number(key.item())
+    for base, former in _NUMBERS.items():
+        if isinstance(key, base):
+            if not _compares_as(kind, base):
+                raise _Formless
+            return former(key)
+    return None
 
 
-def _of_decimal(key: decimal.Decimal) -> Packed | None:
+def _of_int(key: int) -> Packed:
+    if key.bit_length() <= _LONG_INT or abs(key) < 10 ** (_DIGITS + 1):
+        return "", key
+    return "decimal", _scientific(key)
+
+
+def _of_decimal(key: decimal.Decimal) -> Packed:
+    if key.is_snan():
+        raise _Formless
     if not key.is_finite():
-        return None if key.is_snan() else ("", float(key))
+        return "", float(key)
     if key and abs(key.adjusted()) > _DIGITS:
-        # As an int it would fill the memory. There is no other number of that size that could be equal to it.
+        # As an int it would fill the memory.
         sign, digits, exponent = key.normalize(_ALL_DIGITS).as_tuple()
+        if len(digits) > _WRITTEN:
+            return "decimal", (sign, _bytes(int(decimal.Decimal((0, digits, 0)))), exponent)
         return "decimal", (sign, digits, exponent)
     return _of_fraction(fractions.Fraction(key))
 
 
-#: Decimals with more digits before or after the point are written as decimals.
+#: Decimals with more digits before or after the point are written as decimals, and so are ints.
 _DIGITS = 100_000
+
+#: Ints of no more bits have no more digits than that.
+_LONG_INT = 332_192
+
+#: More digits than these are written as the bytes of their int, since it takes the square of their number to find them.
+_WRITTEN = 4000
 
 _ALL_DIGITS = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
 
 
+def _bytes(number: int) -> bytes:
+    return number.to_bytes(number.bit_length() // 8 + 1, "little")
+
+
+def _scientific(key: int) -> tuple[int, tuple[int, ...] | bytes, int]:
+    """Sign, digits and exponent of an int, as of the decimal that is equal to it."""
+    sign, number, exponent = int(key < 0), abs(key), 0
+    # There are no more factors of ten than of two.
+    twos = (number & -number).bit_length() - 1
+    step = 1 << twos.bit_length()
+    while step := step >> 1:
+        if step <= twos - exponent and 3 * step < number.bit_length():
+            quotient, rest = divmod(number, 10**step)
+            if rest == 0:
+                number, exponent = quotient, exponent + step
+    if number >= 10**_WRITTEN:
+        return sign, _bytes(number), exponent
+    return sign, tuple(map(int, str(number))), exponent
+
+
+def _of_complex(key: complex) -> Packed:
+    return ("", key.real) if key.imag == 0 else ("complex", (key.real + 0.0, key.imag + 0.0))
+
+
 def _of_fraction(key: fractions.Fraction) -> Packed:
     if key.denominator == 1:
-        return "", key.numerator
+        return _of_int(int(key.numerator))
     try:
         as_float = float(key)
     except OverflowError:
@@ -525,25 +662,77 @@ def _of_fraction(key: fractions.Fraction) -> Packed:
     return ("", as_float) if fractions.Fraction(as_float) == key else ("fraction", (key.numerator, key.denominator))
 
 
-def _canonical_datetime(key: datetime.datetime) -> tuple[str, Any, bool] | None:
+_NUMBERS: dict[Any, Callable[[Any], Packed]] = {
+    int: lambda key: _of_int(int.__int__(key)),
+    float: lambda key: ("", float.__float__(key)),
+    decimal.Decimal: _of_decimal,
+    complex: _of_complex,
+    fractions.Fraction: _of_fraction,
+}
+
+#: Attoseconds of numpy's units of time. A year and a month have no fixed length.
+_ATTOSECONDS = {
+    **{unit: 10 ** (18 - 3 * place) for place, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))},
+    **{unit: 10**18 * seconds for unit, seconds in (("W", 604_800), ("D", 86_400), ("h", 3600), ("m", 60))},
+}
+
+
+def _of_numpy_time(key: Any, numpy: Any) -> Packed:
+    """A time of numpy's, which is equal to one of the standard library and to others of numpy's in other units.
+
+    Where equality is not transitive, what is equal to one thing is the same key: to numpy no date is equal to a
+    datetime, but both are to the same time in hours.
+    """
+    (unit, times), count = numpy.datetime_data(key.dtype), int(key.view("i8"))
+    if numpy.isnat(key) or unit == "generic":
+        raise _Formless
+    is_length = isinstance(key, numpy.timedelta64)
+    if unit in ("Y", "M"):
+        months = count * times * (12 if unit == "Y" else 1)
+        if is_length:
+            return "numpy.months", months
+        years, month = divmod(months, 12)
+        days = _days_before(1970 + years, month + 1)
+        attoseconds = days * _ATTOSECONDS["D"]
+    else:
+        attoseconds = count * times * _ATTOSECONDS[unit]
+    microseconds, rest = divmod(attoseconds, _ATTOSECONDS["us"])
+    try:
+        if rest == 0:
+            length = datetime.timedelta(microseconds=microseconds)
+            return _pack_timedelta(length) if is_length else _canonical_datetime(_EPOCH + length)
+    except OverflowError:
+        pass
+    return "numpy.timedelta" if is_length else "numpy.datetime", attoseconds
+
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+
+
+def _days_before(year: int, month: int) -> int:
+    """Days from 1970 to the first of a month, in years beyond those of :mod:`datetime` too."""
+    # All four centuries have as many days.
+    cycles, year_within = divmod(year - 1600, 400)
+    first = datetime.date(1600 + year_within, month, 1).toordinal()
+    return first - datetime.date(1970, 1, 1).toordinal() + cycles * 146_097
+
+
+def _canonical_datetime(key: datetime.datetime) -> Packed:
     """Aware times are equal if they are the same instant, by the rules of Python, which has two exceptions.
 
     In one zone the clock decides and fold does not matter; and a time whose offset depends on fold is equal to no time
     of another zone.
     """
-    plain = key.replace(fold=0)
+    naive = datetime.datetime(key.year, key.month, key.day, key.hour, key.minute, key.second, key.microsecond)
+    plain = naive.replace(tzinfo=key.tzinfo)
     offset = plain.utcoffset()
-    naive = plain.replace(tzinfo=None)
     if offset is None:
-        return "datetime", _pack_datetime(naive)[1], False
-    if key.replace(fold=1).utcoffset() != offset:
-        try:
-            return "ambiguous", (_pack_datetime(naive)[1], _zone(key.tzinfo)), False
-        except LookupError:
-            return None
+        return "datetime", _pack_datetime(naive)[1]
+    if plain.replace(fold=1).utcoffset() != offset:
+        return "ambiguous", (_pack_datetime(naive)[1], _zone(key.tzinfo))
     # Not as a datetime, which could not hold those of the first and last day.
     since = (naive - datetime.datetime.min) - offset
-    return "instant", (since.days, since.seconds, since.microseconds), False
+    return "instant", (since.days, since.seconds, since.microseconds)
 
 
 def _canonical_path(key: pathlib.PurePath) -> tuple[str, Any, bool] | None:
@@ -554,15 +743,13 @@ def _canonical_path(key: pathlib.PurePath) -> tuple[str, Any, bool] | None:
     return "posixpath", str(key), False
 
 
-def _canonical_time(key: datetime.time) -> tuple[str, Any, bool] | None:
-    if key.tzinfo is None:
-        return "time", (key.hour, key.minute, key.second, key.microsecond), False
+def _canonical_time(key: datetime.time) -> Packed:
     offset = key.utcoffset()
     if offset is None:
-        return "time", (key.hour, key.minute, key.second, key.microsecond), False
+        return "time", (key.hour, key.minute, key.second, key.microsecond)
     since = datetime.timedelta(hours=key.hour, minutes=key.minute, seconds=key.second, microseconds=key.microsecond)
     shifted = since - offset
-    return "timeofday", (shifted.days, shifted.seconds, shifted.microseconds), False
+    return "timeofday", (shifted.days, shifted.seconds, shifted.microseconds)
 
 
 def _canonical_range(key: range) -> tuple[int, ...]:
@@ -570,3 +757,47 @@ def _canonical_range(key: range) -> tuple[int, ...]:
     if len(key) == 0:
         return ()
     return (len(key), key.start) if len(key) == 1 else (len(key), key.start, key.step)
+
+
+#: From an instance of a known type, or of a subclass that keeps its equality, to what all that are equal to it have.
+#: A datetime is a date to Python, but equal to none.
+_CANONICAL: dict[Any, Callable[[Any], Packed]] = {
+    datetime.datetime: _canonical_datetime,
+    datetime.date: lambda key: ("date", (key.year, key.month, key.day)),
+    datetime.time: _canonical_time,
+    datetime.timedelta: _pack_timedelta,
+    datetime.timezone: lambda key: ("timezone", _zone(datetime.timezone(key.utcoffset(None)))),
+    range: lambda key: ("range", _canonical_range(key)),
+    uuid.UUID: lambda key: ("uuid", key.bytes),
+}
+
+
+def as_known(key: Any) -> Any:
+    """A key for whoever lists the keys: instances of subclasses that are not known become what they are equal to."""
+    if isinstance(key, tuple):
+        return tuple(map(as_known, tuple.__iter__(key)))
+    if isinstance(key, frozenset):
+        return frozenset(map(as_known, frozenset.__iter__(key)))
+    for base, rebuilt in _REBUILT.items():
+        if isinstance(key, base):
+            return key if type(key) is base else rebuilt(key)
+    return key
+
+
+def _rebuilt_datetime(it: datetime.datetime) -> datetime.datetime:
+    clock = (it.hour, it.minute, it.second, it.microsecond, it.tzinfo)
+    return datetime.datetime(it.year, it.month, it.day, *clock, fold=it.fold)
+
+
+_REBUILT: dict[Any, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    complex: lambda it: complex(it.real, it.imag),
+    decimal.Decimal: decimal.Decimal,
+    fractions.Fraction: lambda it: fractions.Fraction(it.numerator, it.denominator),
+    datetime.datetime: _rebuilt_datetime,
+    datetime.date: lambda it: datetime.date(it.year, it.month, it.day),
+    datetime.time: lambda it: datetime.time(it.hour, it.minute, it.second, it.microsecond, it.tzinfo, fold=it.fold),
+    datetime.timedelta: lambda it: datetime.timedelta(it.days, it.seconds, it.microseconds),
+    uuid.UUID: lambda it: uuid.UUID(bytes=it.bytes),
+}

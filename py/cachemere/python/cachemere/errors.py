@@ -33,6 +33,7 @@ __all__ = [
     "StoreGoneError",
     "StoreIOError",
     "TamperedError",
+    "TooLargeError",
     "UnsafeValueError",
     "UnsupportedFileSystemError",
     "ValueFormError",
@@ -86,6 +87,10 @@ class DecodeError(CacheError, ValueError):
 
 class InvalidOptionError(CacheError, ValueError):
     """An option or argument has a value or type it cannot have. The message names it. Nothing was done."""
+
+
+class TooLargeError(InvalidOptionError):
+    """Key and value together are larger than an entry may be, which is 1 GiB. Nothing was written."""
 
 
 class NotCarriedOverError(InvalidOptionError, NotImplementedError):

@@ -4,9 +4,9 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString};
 
-use crate::errors::raise;
+use crate::errors::{name_of, raise};
 
 /// From bytes to an object. What is asked for most often is done here, without a call.
 pub(crate) enum Deserializer {
@@ -109,13 +109,12 @@ impl Serializer {
         match PyBuffer::<u8>::get(&made) {
             Ok(buffer) => then(&buffer.to_vec(py)?),
             Err(_) => {
-                let kind: Bound<'_, PyType> = made.get_type();
+                let kind = name_of(&made.get_type())?;
                 let message = match self {
-                    Serializer::Bytes => format!(
-                        "a value of type '{}' is not bytes, and there is no {name}: give one",
-                        kind.qualname()?
-                    ),
-                    _ => format!("{name} must return bytes, not '{}'", kind.qualname()?),
+                    Serializer::Bytes => {
+                        format!("a value of type '{kind}' is not bytes, and there is no {name}: give one")
+                    }
+                    _ => format!("{name} must return bytes, not '{kind}'"),
                 };
                 Err(raise(py, class, (message,)))
             }

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyInt, PyString};
 
 use super::functions::{Deserializer, Serializer};
 use super::ordered;
-use crate::errors::raise;
+use crate::errors::{name_of, raise};
 use crate::policy::Policy;
 
 /// How keys are encoded.
@@ -119,6 +119,9 @@ fn put_string(key: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<bool> {
 }
 
 fn unsuitable(key: &Bound<'_, PyAny>, why: &str) -> PyErr {
-    let kind = key.get_type().qualname().map(|name| name.to_string()).unwrap_or_default();
+    let kind = match name_of(&key.get_type()) {
+        Ok(kind) => kind,
+        Err(error) => return error,
+    };
     raise(key.py(), "KeyFormError", (format!("a key of type '{kind}' cannot be used here: {why}"),))
 }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::{options, ordered};
-use crate::errors::{from_engine, opening, raise};
+use crate::errors::{from_engine, name_of, opening, raise};
 use crate::load::{Description, Kind, Told, Watcher, put_value, told};
 use crate::plain_json;
 use crate::values::SAFE;
@@ -92,8 +92,13 @@ impl Given {
             return Ok(Given(text.to_str()?.as_bytes().to_vec()));
         }
         let buffer = PyBuffer::<u8>::get(given).map_err(|_| {
-            let kind = given.get_type().to_string();
-            raise(given.py(), "ValueFormError", (format!("an entry must be bytes or str, not {kind}"),))
+            name_of(&given.get_type()).map_or_else(
+                |error| error,
+                |kind| {
+                    let message = format!("an entry must be bytes or str, not '{kind}'");
+                    raise(given.py(), "ValueFormError", (message,))
+                },
+            )
         })?;
         Ok(Given(buffer.to_vec(given.py())?))
     }

@@ -7,7 +7,7 @@ use cachemere::rocks::Range;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
 
-use crate::errors::raise;
+use crate::errors::{name_of, raise};
 use crate::form::DEPTH;
 use crate::policy::Policy;
 
@@ -113,7 +113,7 @@ fn put(policy: &Policy, key: &Bound<'_, PyAny>, out: &mut Vec<u8>, place: Place,
                 return put(policy, &plain, out, place, depth + 1);
             }
         }
-        let kind = key.get_type().qualname()?;
+        let kind = name_of(&key.get_type())?;
         let message = format!(
             "a key of type '{kind}' has no ordered form: use str, bytes, int, float, None or tuples of these, or give \
              ser_key and deser_key"

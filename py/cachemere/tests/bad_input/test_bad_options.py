@@ -165,7 +165,10 @@ def unchanged(path: Path) -> Any:
 @pytest.mark.parametrize("call", TTL.values(), ids=TTL)
 def test_a_ttl_that_makes_no_sense_changes_nothing(unchanged: Cache, call: Callable[[Any, Any], Any]) -> None:
     for ttl in SECONDS:
-        with pytest.raises(InvalidOptionError, match="ttl must be a positive number of seconds"):
+        with pytest.raises(
+            InvalidOptionError,
+            match="ttl must be (a positive number of seconds|less than 1.84e|at least a microsecond)",
+        ):
             call(unchanged, ttl)
 
 
@@ -173,7 +176,10 @@ def test_nor_does_it_in_a_dict(path: Path) -> None:
     with PersistDict[str, int](path) as d:
         d["k"] = 1
         for ttl in SECONDS:
-            with pytest.raises(InvalidOptionError, match="ttl must be a positive number of seconds"):
+            with pytest.raises(
+                InvalidOptionError,
+                match="ttl must be (a positive number of seconds|less than 1.84e|at least a microsecond)",
+            ):
                 d.set("k", 2, ttl)  # type: ignore[arg-type]
         assert dict(d.items()) == {"k": 1} and d.info("k").expires_at is None
 

@@ -141,7 +141,7 @@ impl Control {
                 return Ok(slot);
             }
         }
-        let detail = format!("{SLOTS} processes have it open, which is the most");
+        let detail = format!("{SLOTS} processes have it open, which is the most; close it in some");
         Err(Error::Busy { path: self.dir().to_owned(), detail: detail.into() })
     }
 

@@ -178,9 +178,8 @@ pub(crate) fn lmdb_error(error: heed::Error, context: &'static str) -> Error {
         heed::Error::Mdb(e) => match e {
             MdbError::MapFull => Error::StoreFull { limit: 0, detail: "no page is free".into() },
             MdbError::MapResized => Error::Io {
-                context: "another process opened this store with a larger map and filled it: open it again"
-                    .into(),
-                source: std::io::ErrorKind::OutOfMemory.into(),
+                context: "another process has this store open with a larger map and filled it".into(),
+                source: std::io::Error::other("open it again, with as large a map"),
             },
             MdbError::VersionMismatch => Error::damaged("the data file is of another LMDB version"),
             MdbError::Corrupted | MdbError::PageNotFound | MdbError::Invalid | MdbError::CursorFull => {

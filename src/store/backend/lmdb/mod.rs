@@ -415,7 +415,7 @@ impl Lmdb {
     fn shared(&self) -> Result<&Shared> {
         match &self.access {
             Access::Shared(shared) => Ok(shared),
-            Access::Detached(_) => Err(Error::ReadOnly { path: self.dir.path().to_owned() }),
+            Access::Detached(_) => Err(Error::not_permitted(self.dir.path().to_owned())),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::fold::{Extent, Folded};
+use super::fold::{Extent, Folded, reader};
 use super::position::Position;
 use super::room::backlog;
 use super::shared_lock::SharedGuard;
@@ -197,8 +197,14 @@ impl Lmdb {
             let has_waited = !is_held && control.stuck().load(Ordering::Relaxed) == 2;
             if has_waited || since.elapsed() > PATIENCE {
                 control.stuck().store(2, Ordering::Relaxed);
-                let detail = "a snapshot is kept open, by a backup or by a process that was stopped while it read or \
-                              folded, so nothing can be evicted; try again when that has ended";
+                let why = match is_held {
+                    true => "a process was stopped while it moved the log into the data file".to_owned(),
+                    false => format!(
+                        "{} keeps a snapshot open, for a backup or because it was stopped while it read",
+                        reader(control, control.newest().load(Ordering::SeqCst))
+                    ),
+                };
+                let detail = format!("{why}, so nothing can be evicted; try again when that has ended");
                 return Err(Error::StoreFull { limit, detail: detail.into() });
             }
             std::thread::sleep(PUT_OFF);

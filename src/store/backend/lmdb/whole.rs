@@ -11,7 +11,7 @@ use heed::RwTxn;
 
 use super::append::Facts;
 use super::env::lmdb_error;
-use super::fold::{newest_changes, wait_for_readers};
+use super::fold::{newest_changes, reader, wait_for_readers};
 use super::position::{Point, Position};
 use super::shared_lock::SharedGuard;
 use super::view::View;
@@ -45,8 +45,11 @@ impl Lmdb {
             if begun.elapsed() < FOR_READERS {
                 continue;
             }
-            let detail = "a snapshot is kept open, by a backup or by a process that was stopped while it read; try again \
-                          when that has ended";
+            let detail = format!(
+                "{} keeps a snapshot open, for a backup or because it was stopped while it read; try again when that has \
+                 ended",
+                reader(control, newest)
+            );
             return Err(Error::Busy { path: self.dir.path().to_owned(), detail: detail.into() });
         }
         let append = shared.append.lock(control)?;

@@ -147,7 +147,7 @@ impl Rocks {
     pub(super) fn write_txn(&self) -> Result<WriteTxn<'_>> {
         match &self.role {
             Role::Primary { .. } => Ok(WriteTxn::Rocks(Batch::new(self))),
-            Role::Secondary { .. } => Err(Error::ReadOnly { path: self.dir.clone() }),
+            Role::Secondary { .. } => Err(Error::reads_only(self.dir.clone())),
         }
     }
 

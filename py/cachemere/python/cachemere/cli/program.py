@@ -82,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _forget_output()
         return status.INTERRUPTED
+    except Exception as error:
+        # Nothing that is known of; but a traceback would tell nobody more who looks at a store.
+        return _failed(RuntimeError(f"{type(error).__name__}, which was not expected: {error}"), status.PROBLEM)
 
 
 def _failed(error: Exception, ended: int) -> int:
