@@ -45,9 +45,10 @@ pub enum Error {
         /// The store.
         path: PathBuf,
     },
-    /// An encrypted entry is not what was written: altered, moved, or damaged.
+    /// An entry of an encrypted store, or a record that says what its entries are, is not what was written: altered, moved,
+    /// or damaged.
     #[error(
-        "an encrypted entry was altered or damaged ({detail}): remove the entry, or restore the store from a backup"
+        "an encrypted store was altered or damaged ({detail}): run verify, remove the entry, or restore the store from a backup"
     )]
     Tampered {
         /// Which check failed.
@@ -304,9 +305,14 @@ impl Error {
         matches!(self, Error::WrongSecret { .. } | Error::MissingSecret { .. } | Error::NotEncrypted { .. })
     }
 
-    /// An encrypted entry is not what was written.
+    /// Something in an encrypted store is not what was written.
     pub fn is_tampered(&self) -> bool {
         matches!(self, Error::Tampered { .. })
+    }
+
+    /// It is about the bytes of one entry, which can go.
+    pub(crate) fn is_of_entry(&self) -> bool {
+        matches!(self, Error::Damaged { .. } | Error::Tampered { .. } | Error::NewerFormat { .. })
     }
 
     /// The store was made with other settings, stages or a newer version, or is not one of ours.

@@ -5,8 +5,9 @@
 //!                        +--> secret key --BLAKE3--> wrapping key --> seals the data key
 //! raw key ---------------+                 `-------> commitment: tells a wrong secret from a damaged store
 //!
-//! data key (random) --BLAKE3--> values: seals the entries
-//!                   `---------> names:  keyed hash of the entries' keys
+//! data key (random) --BLAKE3--> values:  seals the entries
+//!                   +---------> names:   keyed hash of the entries' keys
+//!                   `---------> records: authenticates the store's other records
 //! ```
 //!
 //! The data key never changes, so that changing the secret rewrites one [`Envelope`] and not the data.
@@ -101,9 +102,12 @@ impl fmt::Debug for Secret {
 
 /// What one guess at a passphrase costs, as parameters of Argon2id
 /// ([RFC 9106](https://www.rfc-editor.org/rfc/rfc9106)).
+///
+/// Memory times iterations is at most 8 GiB, which takes about ten seconds: whoever can write to a store's files decides
+/// what its next open costs, and so it is for making a store, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Argon2Params {
-    /// Memory in KiB, from `8 * parallelism` to 4 GiB (4194304).
+    /// Memory in KiB, from `8 * parallelism` to 2 GiB (2097152).
     pub memory_kib: u32,
     /// Passes over the memory, 1 to 1000.
     pub iterations: u32,
@@ -120,9 +124,26 @@ impl Default for Argon2Params {
 }
 
 impl Argon2Params {
-    /// Whether they are within Argon2's lower limits (RFC 9106, section 3.1) and our upper ones. Without the latter,
-    /// whoever can write the store's metadata could have the next open take terabytes, or years.
+    /// The most memory, in KiB.
+    const MEMORY: u32 = 2 << 20;
+    /// The most memory times iterations, in KiB.
+    const WORK: u64 = 8 << 20;
+
+    /// Whether they are within Argon2's lower limits (RFC 9106, section 3.1) and our upper ones.
     fn check(&self) -> Result<(), String> {
+        self.check_form()?;
+        let Argon2Params { memory_kib, iterations, .. } = *self;
+        if memory_kib > Self::MEMORY {
+            Err(format!("memory of {memory_kib} KiB is over the limit of 2 GiB"))
+        } else if u64::from(memory_kib) * u64::from(iterations) > Self::WORK {
+            Err(format!("{iterations} iterations over {memory_kib} KiB are over the limit of 8 GiB together"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether any version of this crate made a store with them: the first allowed more.
+    fn check_form(&self) -> Result<(), String> {
         let Argon2Params { memory_kib, iterations, parallelism } = *self;
         if !(1..=64).contains(&parallelism) {
             Err(format!("parallelism {parallelism} is not within 1 to 64"))
@@ -132,6 +153,18 @@ impl Argon2Params {
             Err(format!("{iterations} iterations are not within 1 to 1000"))
         } else {
             Ok(())
+        }
+    }
+
+    /// Whether a store with these may be opened by who is ready to pay for `given`.
+    fn check_for(&self, given: &Argon2Params) -> Result<()> {
+        let is_given = self.memory_kib <= given.memory_kib && self.iterations <= given.iterations;
+        match self.check() {
+            Err(reason) if !is_given => Err(Error::invalid(
+                "Argon2 parameters of the store",
+                format!("{reason}; if it was made so, open it with a passphrase that has these parameters"),
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -154,7 +187,8 @@ impl Kdf {
         match (self, &secret.0) {
             (_, Kind::Passphrase { text, .. }) if text.is_empty() => Err(empty_passphrase()),
             (Kdf::Raw, Kind::Key(key)) => Ok(Some(key.clone())),
-            (Kdf::Argon2id { params, salt }, Kind::Passphrase { text, .. }) => {
+            (Kdf::Argon2id { params, salt }, Kind::Passphrase { text, params: given }) => {
+                params.check_for(given)?;
                 argon2id(text, params, salt).map(Some)
             }
             _ => Ok(None),
@@ -200,7 +234,7 @@ impl Kek {
 }
 
 /// The newest envelope version that this code reads, and the one that it writes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes in a commitment.
 const COMMITMENT: usize = 32;
 /// Bytes in a sealed data key: the key, a tag of 16 bytes, a nonce of 24.
@@ -212,29 +246,46 @@ const WRAPPED: usize = 32 + 16 + 24;
 ///
 /// ```text
 /// offset  bytes
-///      0      1  version, 1
+///      0      1  version, 2
 ///      1      1  how the secret becomes a key: 0 it is one, 1 Argon2id
 ///                for Argon2id only:
 ///             4    memory in KiB
 ///             4    iterations
 ///             4    parallelism
 ///            16    salt
-///   2 (30)   32  commitment: BLAKE3 derive_key("cachemere v1 key commitment", secret key)
-///  34 (62)   72  the data key, sealed with XChaCha20-Poly1305 under derive_key("cachemere v1 key wrapping",
-///                secret key), with all bytes before the commitment as associated data:
+///   2 (30)    4  the first namespace id of which all entries are bound to their namespace
+///   6 (34)   32  commitment: BLAKE3 derive_key("cachemere v1 key commitment", secret key)
+///  38 (66)   72  the data key, sealed with XChaCha20-Poly1305 under derive_key("cachemere v1 key wrapping",
+///                secret key), with the store record up to the commitment as associated data:
 ///                ciphertext (32), tag (16), nonce (24)
 /// ```
+///
+/// Version 1 has no namespace id, and its associated data begins with the version. A data key in it says that the store's
+/// other records have no seals yet: so none can be taken away from a store that has them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Envelope {
     kdf: Kdf,
+    seals: Seals,
     commitment: [u8; COMMITMENT],
     wrapped: Vec<u8>,
 }
 
+/// Which records of a store have seals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Seals {
+    /// None, and entries are bound to the id of their namespace alone: a store that version 1 made.
+    None,
+    /// All; in the namespaces below this one, from before, entries can still be bound to the id alone.
+    From(u32),
+}
+
 impl Envelope {
     /// The bytes before the commitment.
-    fn encode_head(kdf: &Kdf, out: &mut Vec<u8>) {
-        out.push(VERSION);
+    fn encode_head(kdf: &Kdf, seals: Seals, out: &mut Vec<u8>) {
+        out.push(match seals {
+            Seals::None => 1,
+            Seals::From(_) => VERSION,
+        });
         match kdf {
             Kdf::Raw => out.push(0),
             Kdf::Argon2id { params, salt } => {
@@ -245,11 +296,29 @@ impl Envelope {
                 out.extend_from_slice(salt);
             }
         }
+        if let Seals::From(first) = seals {
+            out.extend_from_slice(&first.to_le_bytes());
+        }
+    }
+
+    /// What the data key is sealed with: `record` is the store record before the envelope.
+    fn associated_data(kdf: &Kdf, seals: Seals, record: &[u8]) -> Vec<u8> {
+        let mut out = match seals {
+            Seals::None => Vec::new(),
+            Seals::From(_) => record.to_vec(),
+        };
+        Envelope::encode_head(kdf, seals, &mut out);
+        out
+    }
+
+    /// Which other records of the store have seals. To be believed when the envelope has been unlocked.
+    pub(crate) fn seals(&self) -> Seals {
+        self.seals
     }
 
     /// Appends the bytes to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        Envelope::encode_head(&self.kdf, out);
+        Envelope::encode_head(&self.kdf, self.seals, out);
         out.extend_from_slice(&self.commitment);
         out.extend_from_slice(&self.wrapped);
     }
@@ -283,27 +352,37 @@ impl Envelope {
                     iterations: u32::from_le_bytes(*take(&mut rest)?),
                     parallelism: u32::from_le_bytes(*take(&mut rest)?),
                 };
-                params.check().map_err(|e| Error::damaged(format!("encryption metadata: {e}")))?;
+                params.check_form().map_err(|e| Error::damaged(format!("encryption metadata: {e}")))?;
                 Kdf::Argon2id { params, salt: *take(&mut rest)? }
             }
             [kind] => {
                 return Err(Error::damaged(format!("the encryption metadata has a key of kind {kind}")));
             }
         };
+        let seals = match version {
+            1 => Seals::None,
+            _ => Seals::From(u32::from_le_bytes(*take(&mut rest)?)),
+        };
         let commitment = *take(&mut rest)?;
         let wrapped = take::<WRAPPED>(&mut rest)?.to_vec();
         if !rest.is_empty() {
             return Err(Error::damaged("there are bytes after the encryption metadata"));
         }
-        Ok(Envelope { kdf, commitment, wrapped })
+        Ok(Envelope { kdf, seals, commitment, wrapped })
     }
 
-    /// Seals `data_key` with `secret`. For a passphrase this takes as long as its parameters say.
+    /// Seals `data_key` with `secret`, for a store whose record begins with `record`. For a passphrase this takes as long as
+    /// its parameters say.
     ///
     /// Another envelope for the same data key, with another secret, is how a store's secret is changed.
     ///
     /// [`Error::Invalid`] for an empty passphrase or parameters out of range.
-    pub(crate) fn create(secret: &Secret, data_key: &DataKey) -> Result<Envelope> {
+    pub(crate) fn create(
+        secret: &Secret,
+        data_key: &DataKey,
+        seals: Seals,
+        record: &[u8],
+    ) -> Result<Envelope> {
         let kdf = match &secret.0 {
             Kind::Key(_) => Kdf::Raw,
             Kind::Passphrase { params, .. } => {
@@ -315,34 +394,33 @@ impl Envelope {
             return Err(Error::invalid("secret", "it is of another kind than its envelope"));
         };
         let kek = Kek::derive(&secret_key);
-        let mut head = Vec::new();
-        Envelope::encode_head(&kdf, &mut head);
+        let associated = Envelope::associated_data(&kdf, seals, record);
         // With the room for the seal, so that no copy of the key is left behind by a reallocation.
         let mut wrapped = Zeroizing::new(Vec::with_capacity(WRAPPED));
         wrapped.extend_from_slice(&data_key.0);
         XChaCha20Poly1305
-            .seal(&kek.wrapping, &head, &mut wrapped, 0)
+            .seal(&kek.wrapping, &associated, &mut wrapped, 0)
             .map_err(|source| Error::Stage { stage: XChaCha20Poly1305.name().to_owned(), source })?;
-        Ok(Envelope { kdf, commitment: kek.commitment, wrapped: std::mem::take(&mut *wrapped) })
+        Ok(Envelope { kdf, seals, commitment: kek.commitment, wrapped: std::mem::take(&mut *wrapped) })
     }
 
     /// The data key. For a passphrase this takes as long as the stored parameters say.
     ///
     /// [`Error::WrongSecret`], with `path` as the store, for another secret or another kind of secret;
-    /// [`Error::Tampered`] when the secret is right but the sealed key is not what was written.
-    pub(crate) fn unlock(&self, secret: &Secret, path: &Path) -> Result<DataKey> {
+    /// [`Error::Tampered`] when the secret is right but the sealed key, or the store record that begins with `record`, is
+    /// not what was written; [`Error::Invalid`] when the parameters ask for more than the secret's own and our limits.
+    pub(crate) fn unlock(&self, secret: &Secret, record: &[u8], path: &Path) -> Result<DataKey> {
         let wrong = || Error::WrongSecret { path: path.to_owned() };
         let secret_key = self.kdf.secret_key(secret)?.ok_or_else(wrong)?;
         let kek = Kek::derive(&secret_key);
         if !bool::from(kek.commitment.ct_eq(&self.commitment)) {
             return Err(wrong());
         }
-        let mut head = Vec::new();
-        Envelope::encode_head(&self.kdf, &mut head);
+        let associated = Envelope::associated_data(&self.kdf, self.seals, record);
         let mut data_key = Zeroizing::new(self.wrapped.clone());
         XChaCha20Poly1305
-            .open(&kek.wrapping, &head, &mut data_key)
-            .map_err(|_| Error::tampered("the store's sealed key"))?;
+            .open(&kek.wrapping, &associated, &mut data_key)
+            .map_err(|_| Error::tampered("the store's record or its sealed key"))?;
         let mut key = DataKey([0; 32]);
         if data_key.len() != key.0.len() {
             return Err(Error::tampered("the length of the store's sealed key"));
@@ -383,6 +461,7 @@ impl fmt::Debug for DataKey {
 pub(crate) struct StoreKeys {
     values: [u8; 32],
     names: [u8; 32],
+    records: [u8; 32],
 }
 
 impl StoreKeys {
@@ -391,6 +470,7 @@ impl StoreKeys {
         StoreKeys {
             values: blake3::derive_key("cachemere v1 values", &data_key.0),
             names: blake3::derive_key("cachemere v1 key names", &data_key.0),
+            records: blake3::derive_key("cachemere v2 records", &data_key.0),
         }
     }
 
@@ -402,6 +482,11 @@ impl StoreKeys {
     /// What the entries' keys are hidden with.
     pub(crate) fn names(&self) -> &[u8; 32] {
         &self.names
+    }
+
+    /// What the records beside the entries are authenticated with.
+    pub(crate) fn records(&self) -> &[u8; 32] {
+        &self.records
     }
 }
 

@@ -129,7 +129,7 @@ impl Entries {
                     let (header, hash) = (*header, insert.hash);
                     let created = insert.created.unwrap_or(header.created);
                     let mut out = Outgoing { key, payload, body: &mut body, header, hash, body_checksum: 0 };
-                    out.seal(&live, limit.namespace, created)?;
+                    out.seal(self.sealing(&live), limit.namespace, created)?;
                     let entry = NewEntry {
                         hash: out.hash,
                         header: out.header,
@@ -236,14 +236,9 @@ fn make_way(
     let mut new = Vec::new();
     for Outcome { hash, change, removes, inserts: insert } in outcomes {
         let key = changes.get(change).map(|change| change.key.key()).unwrap_or_default();
-        let found = writer.view().entry(hash);
-        let found = match found.map(|found| found.map(|found| (found.header, holds_key(&found, key)))) {
-            // Whatever it was, it goes.
-            Err(Error::Damaged { .. }) if removes => writer.discard(hash).map(|()| None),
-            found => found,
-        };
+        let found = writer.sound_or_gone(hash, |found| (found.header, holds_key(found, key)))?;
         let mut kept = None;
-        if let Some((old, is_of_key)) = found? {
+        if let Some((old, is_of_key)) = found {
             let (is_own, is_expired) =
                 (is_of_key && old.namespace == namespace, writer.is_expired(hash, &old));
             if is_own && !is_expired && !removes {

@@ -1,12 +1,14 @@
 //! Writing: inserting, replacing under a condition, removing.
 
+use super::read::holds_key;
 use super::{Entries, Life, Read, Scratch};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 use crate::pipeline::{MAX_ENTRY, pack};
+use crate::store::body::Sealing;
 use crate::store::{
-    Commit, Header, Inserted, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry, Number, STAGE_NAMED,
-    STAGE_NONE, Stamp, Writer, body, checksum, largest_entry,
+    Commit, ENTRY_VERSION_1, Found, Header, Inserted, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry,
+    Number, STAGE_NAMED, STAGE_NONE, Sound, Stamp, Writer, checksum, largest_entry,
 };
 
 /// What must hold for a write to happen.
@@ -41,20 +43,24 @@ pub(super) struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// Makes the body for the namespace's present id and a creation time, both of which a cipher authenticates.
-    pub(super) fn seal(&mut self, live: &Live, namespace: NamespaceId, created: Time) -> Result<()> {
+    pub(super) fn seal(&mut self, sealing: Sealing<'_>, namespace: NamespaceId, created: Time) -> Result<()> {
         self.header.namespace = namespace;
         self.header.created = created;
-        self.hash = self.key.hash(&live.unlocked.hasher, namespace);
-        let (unlocked, cipher) = (&live.unlocked, &*live.config.cipher);
-        body::seal(unlocked, cipher, &mut self.header, self.hash, self.key.key(), self.payload, self.body)?;
+        self.hash = self.key.hash(&sealing.unlocked.hasher, namespace);
+        sealing.seal(&mut self.header, self.hash, self.key.key(), self.payload, self.body)?;
         self.body_checksum = checksum(self.body);
         Ok(())
     }
 
     /// Writes what was sealed, sealing again where the transaction finds other facts than were foreseen.
-    fn insert(&mut self, live: &Live, namespace: NamespaceId, writer: &mut Writer<'_>) -> Result<Inserted> {
+    fn insert(
+        &mut self,
+        sealing: Sealing<'_>,
+        namespace: NamespaceId,
+        writer: &mut Writer<'_>,
+    ) -> Result<Inserted> {
         if self.header.namespace != namespace {
-            self.seal(live, namespace, self.header.created)?;
+            self.seal(sealing, namespace, self.header.created)?;
         }
         loop {
             let entry = NewEntry {
@@ -64,7 +70,7 @@ impl Outgoing<'_> {
                 body_checksum: self.body_checksum,
             };
             match writer.insert(&entry)? {
-                Inserted::WrongCreation(created) => self.seal(live, namespace, created)?,
+                Inserted::WrongCreation(created) => self.seal(sealing, namespace, created)?,
                 done => return Ok(done),
             }
         }
@@ -143,7 +149,8 @@ impl Entries {
             Some(_) => self.creation(live, out.key, header.created)?,
             None => header.created,
         };
-        out.seal(live, namespace, created)?;
+        let sealing = self.sealing(live);
+        out.seal(sealing, namespace, created)?;
         live.write_bytes(
             out.body.len() as u64,
             |writer| {
@@ -153,7 +160,7 @@ impl Entries {
                 if !self.holds(writer, namespace, hash, expect)? {
                     return Ok(Written::Refused);
                 }
-                let inserted = out.insert(live, namespace, writer)?;
+                let inserted = out.insert(sealing, namespace, writer)?;
                 writer.enforce_limits(limit)?;
                 Ok(if inserted == Inserted::Replaced { Written::Replaced } else { Written::Inserted })
             },
@@ -166,7 +173,11 @@ impl Entries {
         live.read(|view| {
             let namespace = self.namespace.id(live, view)?;
             let hash = key.hash(&live.unlocked.hasher, namespace);
-            Ok(self.visible(live, view, namespace, hash)?.map_or(now, |found| found.header.created))
+            match self.visible(live, view, namespace, hash) {
+                // One that is not what was written is not there any more when the new one is.
+                Err(error) if error.is_of_entry() => Ok(now),
+                found => Ok(found?.map_or(now, |found| found.header.created)),
+            }
         })
     }
 
@@ -204,19 +215,18 @@ impl Entries {
             |writer| {
                 let namespace = self.namespace.id(writer.live(), &writer.view())?;
                 let hash = key.hash(&live.unlocked.hasher, namespace);
-                let header = writer.view().entry(hash).map(|found| {
-                    found.filter(|found| super::read::holds_key(found, key.key())).map(|found| found.header)
-                });
-                let header = match header {
-                    Err(Error::Damaged { .. }) if expect == Expect::Anything => {
-                        writer.discard(hash)?;
-                        return Ok(true);
-                    }
-                    header => header?,
+                let of_key = |found: &Found<'_>| holds_key(found, key.key()).then_some(found.header);
+                let header = match writer.sound(hash, of_key)? {
+                    Sound::Yes(Some(header)) => header,
+                    Sound::Yes(None) | Sound::Absent => return Ok(false),
+                    Sound::No(error) => match expect {
+                        Expect::Anything => return writer.discard(hash).map(|()| true),
+                        _ => return Err(error),
+                    },
                 };
-                let Some(header) = header.filter(|header| header.namespace == namespace) else {
+                if header.namespace != namespace {
                     return Ok(false);
-                };
+                }
                 if matches!(expect, Expect::Value(stamp) if stamp != header.stamp) {
                     return Ok(false);
                 }
@@ -231,6 +241,7 @@ impl Entries {
 
     pub(super) fn new_header(&self, now: Time, life: Life, tag: u8, compressed: bool) -> Header {
         Header {
+            version: ENTRY_VERSION_1,
             compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
             cipher: STAGE_NONE,
             tag,

@@ -45,7 +45,8 @@ pub struct NamespaceInfo {
 impl Entries {
     pub(crate) fn store_info(&self) -> Result<StoreInfo> {
         let live = self.store.live()?;
-        let (record, state) = live.read(|view| Ok((store_record(view)?, read_state(view)?)))?;
+        let (record, state) =
+            live.read(|view| Ok((store_record(view)?, read_state(view, &live.unlocked)?)))?;
         Ok(StoreInfo {
             backend: live.config.backend,
             format_version: record.version,
@@ -63,7 +64,7 @@ impl Entries {
         live.read(|view| {
             let expired = count_expired(&live, view, now, |_| true)?;
             let mut all = Vec::new();
-            for (name, record) in list_namespaces(view)? {
+            for (name, record) in list_namespaces(view, &live.unlocked)? {
                 let expired = expired.get(&record.id).copied().unwrap_or(0);
                 all.push(NamespaceInfo {
                     name,

@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::load::{Existing, KeyRange, Listing, Load, Place, Sorted, Summary, Watch};
 use crate::pipeline::MAX_ENTRY;
 use crate::store::{
-    Commit, Counters, Header, Live, NewEntry, Number, STAGE_NAMED, STAGE_NONE, Writer, checksum,
-    largest_entry, order_key,
+    Commit, Counters, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, Live, NewEntry, Number, STAGE_NAMED,
+    STAGE_NONE, Writer, checksum, largest_entry, order_key,
 };
 
 /// What all entries of a load share, and where they go.
@@ -66,7 +66,10 @@ impl Entries {
         let unlocked = live.unlocked.clone();
         let mut template = self.new_header(live.config.clock.now(), life, 0, false);
         template.namespace = namespace;
-        template.cipher = if unlocked.keys.is_some() { STAGE_NAMED } else { STAGE_NONE };
+        (template.version, template.cipher) = match unlocked.keys {
+            Some(_) => (ENTRY_VERSION_2, STAGE_NAMED),
+            None => (ENTRY_VERSION_1, STAGE_NONE),
+        };
         let pipeline = Pipeline {
             entries: self,
             make,
@@ -181,7 +184,7 @@ impl Entries {
             let mut loaded = Loaded::read(&plan.template, entry.key, entry.value).ok_or_else(unreadable)?;
             let mut number = plan.number(entry.place);
             let mut replaced = None;
-            match writer.view().entry(loaded.hash)?.map(|found| found.header) {
+            match writer.header_to_remove(loaded.hash)? {
                 Some(old)
                     if old.namespace == loaded.header.namespace && !writer.is_expired(loaded.hash, &old) =>
                 {
@@ -201,7 +204,7 @@ impl Entries {
                         Existing::Replace => (number, replaced) = (old.number, Some(old)),
                     }
                     if loaded.header.cipher != STAGE_NONE {
-                        reseal(live, &mut loaded, old.created, &mut sealed)?;
+                        reseal(self.sealing(live), &mut loaded, old.created, &mut sealed)?;
                         loaded.body = &sealed;
                         loaded.body_checksum = checksum(&sealed);
                     }

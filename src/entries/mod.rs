@@ -28,6 +28,7 @@ pub(crate) use self::walk::{Direction, Position, Raw};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 use crate::pipeline::Compressor;
+use crate::store::body::Sealing;
 use crate::store::{
     Commit, Findings, Header, Live, Namespace, Store, collect_graves, count_expired, due, flush_accesses,
     granularity, sweep,
@@ -157,6 +158,11 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
+    /// What the bodies of entries are made with.
+    fn sealing<'a>(&'a self, live: &'a Live) -> Sealing<'a> {
+        live.sealing(self.namespace.identity())
+    }
+
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);

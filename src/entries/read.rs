@@ -7,7 +7,7 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::pipeline::unpack;
 use crate::store::{
-    Found, Header, KeyBuffer, KeyHash, Live, NamespaceId, ReadView, STAGE_NAMED, STAGE_NONE, Stamp, body,
+    Found, Header, KeyBuffer, KeyHash, Live, NamespaceId, ReadView, STAGE_NAMED, STAGE_NONE, Stamp,
     is_expired,
 };
 
@@ -74,9 +74,10 @@ impl Entries {
             let is_known = known == Some((hash, found.header.stamp));
             if !is_known {
                 if !holds_key(&found, key.key()) {
-                    return Ok(None);
+                    // Of another key with the same hash, if it is what was written.
+                    return live.unlocked.check(&found).map(|()| None);
                 }
-                body::copy(&found, body)?;
+                self.sealing(live).copy(&found, body)?;
             }
             let size = found.bytes.len();
             Ok(Some((
@@ -106,19 +107,19 @@ impl Entries {
         hash: KeyHash,
     ) -> Result<Option<Found<'t>>> {
         let Some(found) = view.entry(hash)? else { return Ok(None) };
-        if found.header.namespace != namespace {
-            return Ok(None);
-        }
         // The exact clock is read only where it matters.
         let expired =
             found.header.due().is_some() && is_expired(live, hash, &found.header, live.config.clock.now());
-        Ok((!expired).then_some(found))
+        if expired || found.header.namespace != namespace {
+            // Nothing is absent because of an accident.
+            return live.unlocked.check(&found).map(|()| None);
+        }
+        Ok(Some(found))
     }
 
     /// Opens the body in the scratch. The key in it decides whether it is the entry asked for.
     fn opened(&self, live: &Live, mut read: Read, scratch: &mut Scratch) -> Result<Option<Read>> {
-        let parts =
-            body::open(&live.unlocked, &*live.config.cipher, &read.header, read.hash, &mut scratch.body)?;
+        let parts = self.sealing(live).open(&read.header, read.hash, &mut scratch.body)?;
         if scratch.body.get(parts.key) != Some(scratch.key.key()) {
             return Ok(None);
         }
@@ -173,9 +174,11 @@ impl Entries {
         live.read(|view| {
             let namespace = self.namespace.id(live, view)?;
             let hash = key.hash(&live.unlocked.hasher, namespace);
-            let found =
-                self.visible(live, view, namespace, hash)?.filter(|found| holds_key(found, key.key()));
-            Ok(found.map(|found| Read {
+            let Some(found) = self.visible(live, view, namespace, hash)? else { return Ok(None) };
+            if !holds_key(&found, key.key()) {
+                return live.unlocked.check(&found).map(|()| None);
+            }
+            Ok(Some(Read {
                 hash,
                 header: found.header,
                 snapshot: live.token_of(view.id()),
@@ -206,7 +209,7 @@ impl Entries {
             for (hash, place) in order {
                 let Some(found) = self.visible(&live, view, namespace, hash)? else { continue };
                 let mut copied = Vec::new();
-                body::copy(&found, &mut copied)?;
+                self.sealing(&live).copy(&found, &mut copied)?;
                 let (header, stored_size) = (found.header, found.bytes.len());
                 let read = Read {
                     hash,
@@ -222,8 +225,7 @@ impl Entries {
         let mut unpacked = Vec::new();
         let mut hits = 0;
         for (place, read, mut copied) in bodies {
-            let parts =
-                body::open(&live.unlocked, &*live.config.cipher, &read.header, read.hash, &mut copied)?;
+            let parts = self.sealing(&live).open(&read.header, read.hash, &mut copied)?;
             if copied.get(parts.key) != keys.get(place).map(KeyBuffer::key) {
                 continue;
             }

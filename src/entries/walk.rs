@@ -4,7 +4,7 @@ use super::{Entries, EntryInfo};
 use crate::clock::Time;
 use crate::error::Result;
 use crate::store::{
-    Commit, KeyBuffer, KeyHash, NamespaceId, Number, Stamp, body, order_key, parse_hash, parse_order_key,
+    Commit, KeyBuffer, KeyHash, NamespaceId, Number, Stamp, order_key, parse_hash, parse_order_key,
 };
 
 /// Entries read in one snapshot.
@@ -84,10 +84,12 @@ impl Entries {
                     || found.header.namespace != namespace
                     || crate::store::is_expired(&live, hash, &found.header, now)
                 {
-                    return Ok(true);
+                    // Nothing is left out because of an accident.
+                    copied.extend(live.unlocked.check(&found).err().map(Err));
+                    return Ok(copied.len() < most.min(CHUNK));
                 }
                 let mut sealed = Vec::new();
-                let entry = body::copy(&found, &mut sealed);
+                let entry = self.sealing(&live).copy(&found, &mut sealed);
                 bytes += sealed.len();
                 copied.push(entry.map(|()| (hash, found.header, sealed, found.bytes.len())));
                 Ok(copied.len() < most.min(CHUNK) && bytes < CHUNK_BYTES)
@@ -114,7 +116,7 @@ impl Entries {
         let mut chunk = Vec::with_capacity(copied.len());
         for entry in copied {
             chunk.push(entry.and_then(|(hash, header, mut sealed, size)| {
-                let parts = body::open(&live.unlocked, &*live.config.cipher, &header, hash, &mut sealed)?;
+                let parts = self.sealing(&live).open(&header, hash, &mut sealed)?;
                 let key = sealed.get(parts.key).unwrap_or_default().to_vec();
                 let packed = sealed.get(parts.payload).unwrap_or_default();
                 let mut payload = Vec::new();

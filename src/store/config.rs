@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::backend::BackendKind;
-use super::live::Unlocked;
+use super::unlocked::Unlocked;
 use crate::clock::ClockSource;
 use crate::pipeline::Cipher;
 use crate::secret::Secret;

@@ -3,17 +3,23 @@
 use twox_hash::XxHash3_64;
 
 use super::layout::{KeyHash, NamespaceId, Number};
+use super::records::Identity;
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 
-/// The entry format this version writes, and the newest it reads.
-pub(crate) const ENTRY_VERSION: u8 = 1;
+/// Of an entry that is not encrypted, or bound to the id of its namespace alone.
+pub(crate) const ENTRY_VERSION_1: u8 = 1;
+/// Of an encrypted entry that is bound to the [`Identity`] of its namespace. The newest that this version reads.
+pub(crate) const ENTRY_VERSION_2: u8 = 2;
 pub(crate) const HEADER_SIZE: usize = 80;
 /// What a cipher authenticates of the header: all before the insertion number.
 const AUTHENTIC: usize = 48;
 /// What the checksum covers of the header: all before the access time.
 const CHECKED: usize = 64;
 const ACCESSED_AT: usize = 64;
+
+/// What is said of an entry that an accident changed.
+pub(crate) const BAD_CHECKSUM: &str = "an entry's checksum does not match";
 
 /// The id, in a header, of a stage that was not applied.
 pub(crate) const STAGE_NONE: u8 = 0;
@@ -27,6 +33,8 @@ pub(crate) struct Stamp(pub(crate) u64);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
+    /// Of the entry format.
+    pub(crate) version: u8,
     pub(crate) compressor: u8,
     pub(crate) cipher: u8,
     /// Free for the face above: the engine keeps and authenticates it but gives it no meaning.
@@ -43,6 +51,18 @@ pub(crate) struct Header {
     pub(crate) number: Number,
     pub(crate) stamp: Stamp,
     pub(crate) accessed: Time,
+}
+
+/// See [`Header::associated_data`].
+pub(crate) struct AssociatedData {
+    bytes: [u8; AUTHENTIC + 16 + 32],
+    len: usize,
+}
+
+impl AssociatedData {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
 }
 
 /// When an entry stops being there: the earlier of its fixed expiry and its last access plus its idle time.
@@ -63,7 +83,7 @@ impl Header {
     fn fixed(&self) -> [u8; CHECKED] {
         let mut out = [0; CHECKED];
         let fields: [&[u8]; 10] = [
-            &[ENTRY_VERSION, 0, STAGE_NAMED, self.compressor, self.cipher, self.tag],
+            &[self.version, 0, STAGE_NAMED, self.compressor, self.cipher, self.tag],
             &[0, 0],
             &self.namespace.0.to_le_bytes(),
             &self.key_len.to_le_bytes(),
@@ -78,12 +98,13 @@ impl Header {
         out
     }
 
-    /// The associated data of the cipher: with these in it, no ciphertext can be moved to another key or namespace,
-    /// dated back, or have its life extended.
-    pub(crate) fn associated_data(&self, hash: KeyHash) -> [u8; AUTHENTIC + 16] {
-        let mut out = [0; AUTHENTIC + 16];
-        fill(&mut out, &[self.fixed().split_at(AUTHENTIC).0, &hash.0]);
-        out
+    /// The associated data of the cipher: with these in it, no ciphertext can be moved to another key
+    /// or namespace, dated back, or have its life extended.
+    pub(crate) fn associated_data(&self, hash: KeyHash, identity: &Identity) -> AssociatedData {
+        let mut bytes = [0; AUTHENTIC + 16 + 32];
+        fill(&mut bytes, &[self.fixed().split_at(AUTHENTIC).0, &hash.0, &identity.0]);
+        let len = if self.version == ENTRY_VERSION_1 { AUTHENTIC + 16 } else { bytes.len() };
+        AssociatedData { bytes, len }
     }
 
     /// The header's bytes, checksum included. `body_checksum` is [`checksum`] of everything behind the header.
@@ -95,7 +116,8 @@ impl Header {
         out
     }
 
-    /// Splits an entry into header and body, without looking at the checksum.
+    /// Splits an entry into header and body, without looking at the checksum, unless the header is not one that this
+    /// version writes.
     pub(crate) fn parse(entry: &[u8]) -> Result<(Header, &[u8])> {
         let Some((head, body)) = entry.split_first_chunk::<HEADER_SIZE>() else {
             return Err(Error::damaged(format!(
@@ -104,20 +126,23 @@ impl Header {
             )));
         };
         let [version, flags, serializer, compressor, cipher, tag, spare, spare_too, ..] = *head;
-        if version > ENTRY_VERSION {
-            return Err(Error::NewerFormat { found: version.into(), supported: ENTRY_VERSION.into() });
-        }
         // The spare bytes, too: the cipher authenticates them as the zeros they are.
-        if version != ENTRY_VERSION || flags != 0 || serializer != STAGE_NAMED || spare != 0 || spare_too != 0
-        {
-            return Err(Error::damaged("an entry's header starts with impossible bytes"));
+        let is_known = matches!(version, ENTRY_VERSION_1 | ENTRY_VERSION_2)
+            && [flags, spare, spare_too] == [0; 3]
+            && serializer == STAGE_NAMED
+            && cipher <= STAGE_NAMED
+            && compressor <= STAGE_NAMED;
+        let key_len = u32_at(head, 12);
+        if !is_known || key_len as usize > body.len() {
+            return Err(Header::explain(entry, version));
         }
         let header = Header {
+            version,
             compressor,
             cipher,
             tag,
             namespace: NamespaceId(u32_at(head, 8)),
-            key_len: u32_at(head, 12),
+            key_len,
             created: Time(u64_at(head, 16)),
             modified: Time(u64_at(head, 24)),
             expires: Time(u64_at(head, 32)),
@@ -126,10 +151,19 @@ impl Header {
             stamp: Stamp(u64_at(head, 56)),
             accessed: Time(u64_at(head, ACCESSED_AT)),
         };
-        if header.key_len as usize > body.len() {
-            return Err(Error::damaged("an entry's key is longer than the entry"));
-        }
         Ok((header, body))
+    }
+
+    /// What is wrong with an entry whose header cannot be read: an accident is not taken for another version.
+    #[cold]
+    fn explain(entry: &[u8], version: u8) -> Error {
+        if !Header::checksum_holds(entry) {
+            return Error::damaged(BAD_CHECKSUM);
+        }
+        if version > ENTRY_VERSION_2 {
+            return Error::NewerFormat { found: version.into(), supported: ENTRY_VERSION_2.into() };
+        }
+        Error::damaged("an entry's header has impossible bytes")
     }
 
     /// Whether the entry is what was written, except for its access time, which the checksum leaves out so that a
@@ -183,6 +217,7 @@ impl Header {
     /// That of an entry without a lifetime, for tests of what is kept in memory.
     pub(crate) fn of_stamp(stamp: u64) -> Header {
         Header {
+            version: ENTRY_VERSION_1,
             compressor: STAGE_NONE,
             cipher: STAGE_NONE,
             tag: 0,
@@ -205,6 +240,7 @@ mod tests {
 
     fn sample() -> Header {
         Header {
+            version: ENTRY_VERSION_1,
             compressor: STAGE_NAMED,
             cipher: STAGE_NONE,
             tag: 3,

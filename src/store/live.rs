@@ -7,35 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::access::AccessLog;
 use super::backend::lmdb::Room;
 use super::backend::{Backend, BackendKind, Lmdb, Size, WriteTxn};
+use super::body::Sealing;
 use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
 use super::housekeeper::{self, Rounds};
-use super::layout::{KeyHash, KeyHasher, STATE_KEY};
+use super::layout::{KeyHash, STATE_KEY};
 use super::locks::{LockFile, Member};
 use super::oldest::Oldest;
+use super::opening::read_state;
 use super::quiet::{QuietRun, Standing};
-use super::records::{Recency, StateRecord};
+use super::records::{Identity, Recency, StateRecord};
 use super::sync::lock;
 use super::transaction::{ReadView, Writer};
+use super::unlocked::Unlocked;
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::secret::StoreKeys;
-
-/// What unlocking a store yields: how keys are hashed, and the key for values if it is encrypted.
-pub(crate) struct Unlocked {
-    pub(crate) keys: Option<StoreKeys>,
-    pub(crate) hasher: KeyHasher,
-}
-
-impl Unlocked {
-    pub(crate) fn new(keys: Option<StoreKeys>) -> Unlocked {
-        let hasher = match &keys {
-            Some(keys) => KeyHasher::Keyed(*keys.names()),
-            None => KeyHasher::Plain,
-        };
-        Unlocked { keys, hasher }
-    }
-}
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -338,10 +324,12 @@ impl Live {
     }
 
     pub(crate) fn state(&self) -> Result<StateRecord> {
-        self.read(|view| match view.get(STATE_KEY)? {
-            Some(bytes) => StateRecord::decode(bytes),
-            None => Err(Error::damaged("the state record is missing")),
-        })
+        self.read(|view| read_state(view, &self.unlocked))
+    }
+
+    /// What the bodies of a namespace's entries are made with.
+    pub(crate) fn sealing<'a>(&'a self, identity: &'a Identity) -> Sealing<'a> {
+        Sealing { unlocked: &self.unlocked, cipher: &*self.config.cipher, identity }
     }
 
     /// The state record in a transaction; the default one while the store is being made.
@@ -353,7 +341,8 @@ impl Live {
         {
             return Ok(state);
         }
-        let state = view.get(STATE_KEY)?.map_or(Ok(StateRecord::NEW), StateRecord::decode)?;
+        let stored = view.get(STATE_KEY)?.map(|stored| self.unlocked.unchecked(stored));
+        let state = stored.map_or(Ok(StateRecord::NEW), StateRecord::decode)?;
         *known = settings.map(|settings| (settings, state));
         Ok(state)
     }

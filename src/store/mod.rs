@@ -37,6 +37,7 @@ mod store_dir;
 mod sweep;
 mod sync;
 mod transaction;
+mod unlocked;
 mod verify;
 
 use std::collections::HashMap;
@@ -58,14 +59,15 @@ pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::fork::watch as watch_forks;
-pub(crate) use self::header::{Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
+pub(crate) use self::header::{
+    ENTRY_VERSION_1, ENTRY_VERSION_2, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due,
+};
 pub(crate) use self::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
 };
 #[cfg(feature = "load")]
 pub(crate) use self::layout::{counters_key, entry_key, expiry_key, recency_key};
 pub(crate) use self::limits::largest_entry;
-pub(crate) use self::live::Unlocked;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
 pub(crate) use self::opening::{read_state, store_record};
@@ -76,7 +78,8 @@ pub(crate) use self::quiet::Standing;
 pub(crate) use self::records::Counters;
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
-pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Writer, is_expired};
+pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
+pub(crate) use self::unlocked::Unlocked;
 pub(crate) use self::verify::Findings;
 use crate::error::{Error, Result};
 

@@ -6,8 +6,9 @@ use super::Store;
 use super::layout::{MAX_NAMESPACE_NAME, NamespaceId, kind, namespace_key};
 use super::limits::EntryLimit;
 use super::live::Live;
-use super::records::NamespaceRecord;
+use super::records::{Identity, NamespaceRecord};
 use super::transaction::{ReadView, Writer};
+use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
 
 /// What an open asks of a namespace; `None` is "whatever it has, or the default for a new one".
@@ -37,14 +38,16 @@ pub(crate) struct Namespace {
     /// A clear gives the namespace a new id, so it must be looked up again when settings have changed.
     seen: Seen,
     record: NamespaceRecord,
+    identity: Identity,
 }
 
 impl Namespace {
     /// Opens a namespace, and makes it if it does not exist and the store may be written.
     pub(crate) fn open(store: &Store, request: &NamespaceRequest<'_>) -> Result<Namespace> {
         let key = namespace_key(request.name);
-        let decode = |bytes: Option<&[u8]>| bytes.map(NamespaceRecord::decode).transpose();
-        let existing = store.live()?.read(|view| decode(view.get(&key)?))?;
+        let live = store.live()?;
+        let existing = live.read(|view| namespace_record(view, &live.unlocked, &key))?;
+        drop(live);
         if let Some(record) = &existing {
             check(store, request, record)?;
         }
@@ -57,7 +60,8 @@ impl Namespace {
                 NamespaceRecord { id: NamespaceId(0), ..new_record(request, NamespaceId(0)) }
             }
             _ => store.live_for_writing()?.write_quietly(|writer| {
-                let record = match decode(writer.view().get(&key)?)? {
+                let unlocked = writer.live().unlocked.clone();
+                let record = match namespace_record(&writer.view(), &unlocked, &key)? {
                     Some(record) => {
                         check(store, request, &record)?;
                         NamespaceRecord {
@@ -67,19 +71,25 @@ impl Namespace {
                     }
                     None => new_record(request, writer.new_namespace_id()?),
                 };
-                writer.put(&key, &record.encode())?;
+                writer.put(&key, &unlocked.seal(&key, record.encode()))?;
                 Ok(record)
             })?,
         };
         if record.max_entries != 0 && !store.is_read_only() {
             store.live_for_writing()?.build_recency()?;
         }
-        Ok(Namespace { key, seen: Seen::new(record.id), record })
+        let identity = record.identity(request.name);
+        Ok(Namespace { key, seen: Seen::new(record.id), record, identity })
     }
 
     /// The name of the compressor the namespace was made with; empty for none.
     pub(crate) fn compressor(&self) -> &str {
         &self.record.compressor
+    }
+
+    /// What its entries are bound to.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     pub(crate) fn max_entries(&self) -> u64 {
@@ -114,10 +124,12 @@ impl Namespace {
 
     /// Gives the namespace a new id, so that all its entries are gone at once; they are to be collected.
     pub(crate) fn renew(&self, writer: &mut Writer<'_>) -> Result<()> {
-        let record = writer.view().get(&self.key)?.map(NamespaceRecord::decode).transpose()?;
+        let unlocked = writer.live().unlocked.clone();
+        let record = namespace_record(&writer.view(), &unlocked, &self.key)?;
         let record = record.ok_or_else(|| Error::damaged("a namespace's record is missing"))?;
         let id = writer.new_namespace_id()?;
-        writer.put(&self.key, &NamespaceRecord { id, ..record.clone() }.encode())?;
+        let renewed = NamespaceRecord { id, ..record.clone() }.encode();
+        writer.put(&self.key, &unlocked.seal(&self.key, renewed))?;
         writer.bury(record.id)
     }
 }
@@ -185,16 +197,34 @@ impl Seen {
     }
 }
 
+/// The record under a namespace's key.
+fn namespace_record(view: &ReadView<'_>, unlocked: &Unlocked, key: &[u8]) -> Result<Option<NamespaceRecord>> {
+    view.get(key)?.map(|stored| unlocked.open(key, stored).and_then(NamespaceRecord::decode)).transpose()
+}
+
 /// All namespaces with their names, in the order of these.
-pub(crate) fn list_namespaces(view: &ReadView<'_>) -> Result<Vec<(String, NamespaceRecord)>> {
+pub(crate) fn list_namespaces(
+    view: &ReadView<'_>,
+    unlocked: &Unlocked,
+) -> Result<Vec<(String, NamespaceRecord)>> {
     let mut all = Vec::new();
-    for record in view.range(&[kind::NAMESPACE], &[kind::NAMESPACE + 1])? {
-        let (key, record) = record?;
-        let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
-        let name = name.ok_or_else(|| Error::damaged("a namespace has a name that is not text"))?;
-        all.push((name.to_owned(), NamespaceRecord::decode(record)?));
+    for found in view.range(&[kind::NAMESPACE], &[kind::NAMESPACE + 1])? {
+        let (key, stored) = found?;
+        let (name, record) = read_namespace(unlocked, key, stored)?;
+        all.push((name.to_owned(), record));
     }
     Ok(all)
+}
+
+/// A namespace's name and record.
+pub(super) fn read_namespace<'k>(
+    unlocked: &Unlocked,
+    key: &'k [u8],
+    stored: &[u8],
+) -> Result<(&'k str, NamespaceRecord)> {
+    let record = NamespaceRecord::decode(unlocked.open(key, stored)?)?;
+    let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
+    Ok((name.ok_or_else(|| Error::damaged("a namespace has a name that is not text"))?, record))
 }
 
 fn new_record(request: &NamespaceRequest<'_>, id: NamespaceId) -> NamespaceRecord {

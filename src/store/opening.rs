@@ -23,16 +23,17 @@ use super::filesystem::{check_file_system, check_mode, check_owner, keep_others_
 use super::flight::Flights;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::MIN_MAX_BYTES;
-use super::live::{Live, Parts, Unlocked};
+use super::live::{Live, Parts};
 use super::locks::{Gate, LockFile, Member, Role};
 use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
 use super::store_dir::StoreDir;
 use super::sync::lock;
 use super::transaction::ReadView;
+use super::unlocked::{Unlocked, seal_all};
 use super::{Shared, Store, sweep};
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
-use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
+use crate::secret::{DataKey, Envelope, Seals, Secret};
 
 /// A new store's smallest sensible map.
 const MIN_MAP_SIZE: usize = 1 << 20;
@@ -172,12 +173,12 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         }
         secret => unlock(&opened.record, &config, secret.as_ref(), &dir)?,
     };
-    let unlocked = Arc::new(unlocked);
     let flights = opened.flights();
-    let live = opened.finish(unlocked.clone(), flights.clone(), request)?;
+    let live = opened.finish(Arc::new(unlocked), flights.clone(), request)?;
     if !request.read_only && !request.allow_foreign_owner {
         keep_others_out(&dir)?;
     }
+    let unlocked = live.unlocked.clone();
     Ok(Shared {
         dir,
         config,
@@ -292,7 +293,7 @@ pub(super) fn apply_limits(store: &Store, request: &Request) -> Result<()> {
 
 fn unlock(record: &StoreRecord, config: &Config, secret: Option<&Secret>, dir: &Path) -> Result<Unlocked> {
     match (record.cipher.as_str(), secret) {
-        ("", None) => Ok(Unlocked::new(None)),
+        ("", None) => Ok(Unlocked::plain()),
         ("", Some(_)) => Err(Error::NotEncrypted { path: dir.to_owned() }),
         (_, None) => Err(Error::MissingSecret { path: dir.to_owned() }),
         (cipher, Some(_)) if cipher != config.cipher.name() => Err(Error::Incompatible {
@@ -302,10 +303,16 @@ fn unlock(record: &StoreRecord, config: &Config, secret: Option<&Secret>, dir: &
             asked: format!("{:?}", config.cipher.name()),
         }),
         (_, Some(secret)) => {
-            let data_key = Envelope::decode(&record.envelope)?.unlock(secret, dir)?;
-            Ok(Unlocked::new(Some(StoreKeys::derive(&data_key))))
+            let (data_key, seals) = data_key(record, secret, dir)?;
+            Ok(Unlocked::encrypted(&data_key, seals))
         }
     }
+}
+
+/// The data key of an encrypted store, and which of its records have seals.
+pub(super) fn data_key(record: &StoreRecord, secret: &Secret, dir: &Path) -> Result<(DataKey, Seals)> {
+    let envelope = Envelope::decode(&record.envelope)?;
+    Ok((envelope.unlock(secret, &record.head(), dir)?, envelope.seals()))
 }
 
 /// An environment on its way to be a [`Live`]: this process has told the others that it uses the store.
@@ -319,7 +326,8 @@ struct Opening {
     alone: bool,
     backend: Backend,
     record: StoreRecord,
-    state: StateRecord,
+    /// The state record as it is stored, `None` in a new store.
+    state: Option<Vec<u8>>,
     is_new: bool,
 }
 
@@ -440,13 +448,13 @@ impl Opening {
         let found = backend.read(|txn| {
             let view = ReadView::new(txn);
             match view.get(STORE_KEY)? {
-                Some(bytes) => Ok(Some((StoreRecord::decode(bytes)?, read_state(&view)?))),
+                Some(bytes) => Ok(Some((StoreRecord::decode(bytes)?, stored_state(&view)?.to_vec()))),
                 None => Ok(None),
             }
         })?;
         let is_new = found.is_none();
         let (record, state) = match found {
-            Some(found) => found,
+            Some((record, state)) => (record, Some(state)),
             None if read_only => return Err(Error::NotFound { path: dir }),
             None => (
                 StoreRecord {
@@ -459,7 +467,7 @@ impl Opening {
                     cipher: String::new(),
                     envelope: vec![],
                 },
-                StateRecord::NEW,
+                None,
             ),
         };
         Ok(Opening { dir, config, gate, member, locks, alone, backend, record, state, is_new })
@@ -478,19 +486,26 @@ impl Opening {
 
     /// Writes what a new store begins with, settles the size limit, and lets the next process in.
     fn finish_as(
-        mut self,
-        unlocked: Arc<Unlocked>,
+        self,
+        mut unlocked: Arc<Unlocked>,
         flights: Arc<Flights>,
         request: Option<&Request>,
     ) -> Result<Arc<Live>> {
-        let limit = self.settle_limit(request)?;
+        let recorded = match &self.state {
+            Some(stored) => StateRecord::decode(unlocked.open(STATE_KEY, stored)?)?,
+            None => StateRecord::NEW,
+        };
+        let limit = self.settle_limit(recorded.max_bytes, request)?;
         self.backend.set_limit(limit)?;
-        let state_changes = limit.unwrap_or(0) != self.state.max_bytes;
-        self.state.max_bytes = limit.unwrap_or(0);
+        let state = StateRecord { max_bytes: limit.unwrap_or(0), ..recorded };
         if self.is_new {
-            self.backend.create(&self.record, &self.state)?;
+            self.backend.create(&self.record, unlocked.seal(STATE_KEY, state.encode()))?;
         }
-        let state = self.state;
+        let secret = request.and_then(|request| request.secret.as_ref());
+        if let Some(secret) = secret.filter(|_| unlocked.lacks_seals() && !self.backend.is_read_only()) {
+            let (data_key, _) = data_key(&self.record, secret, &self.dir)?;
+            unlocked = Arc::new(seal_all(&self.backend, &self.record, &data_key, secret)?);
+        }
         let live = Live::new(Parts {
             backend: self.backend,
             member: self.member,
@@ -501,7 +516,7 @@ impl Opening {
             flights,
             state,
         });
-        if state_changes && !self.is_new {
+        if state != recorded && !self.is_new {
             live.write_quietly(|writer| {
                 writer.set_state(StateRecord { max_bytes: state.max_bytes, ..writer.state() })
             })?;
@@ -511,8 +526,8 @@ impl Opening {
     }
 
     /// The size limit to be in force. It belongs to the store, and all processes must agree on it.
-    fn settle_limit(&self, request: Option<&Request>) -> Result<Option<u64>> {
-        let recorded = (self.state.max_bytes != 0).then_some(self.state.max_bytes);
+    fn settle_limit(&self, recorded: u64, request: Option<&Request>) -> Result<Option<u64>> {
+        let recorded = (recorded != 0).then_some(recorded);
         let Some(asked) = request.and_then(|request| request.max_bytes) else { return Ok(recorded) };
         if asked == recorded || self.locks.is_none() {
             return Ok(recorded);
@@ -536,10 +551,11 @@ pub(super) fn encrypted_record(
     cipher: &str,
 ) -> Result<(StoreRecord, Unlocked)> {
     let data_key = DataKey::generate()?;
+    let record = StoreRecord { cipher: cipher.to_owned(), ..record };
+    let seals = Seals::From(0);
     let mut envelope = Vec::new();
-    Envelope::create(secret, &data_key)?.encode(&mut envelope);
-    let record = StoreRecord { cipher: cipher.to_owned(), envelope, ..record };
-    Ok((record, Unlocked::new(Some(StoreKeys::derive(&data_key)))))
+    Envelope::create(secret, &data_key, seals, &record.head())?.encode(&mut envelope);
+    Ok((StoreRecord { envelope, ..record }, Unlocked::encrypted(&data_key, seals)))
 }
 
 pub(crate) fn store_record(view: &ReadView<'_>) -> Result<StoreRecord> {
@@ -547,9 +563,12 @@ pub(crate) fn store_record(view: &ReadView<'_>) -> Result<StoreRecord> {
     StoreRecord::decode(bytes)
 }
 
-pub(crate) fn read_state(view: &ReadView<'_>) -> Result<StateRecord> {
-    let bytes = view.get(STATE_KEY)?.ok_or_else(|| Error::damaged("the state record is missing"))?;
-    StateRecord::decode(bytes)
+pub(crate) fn read_state(view: &ReadView<'_>, unlocked: &Unlocked) -> Result<StateRecord> {
+    StateRecord::decode(unlocked.open(STATE_KEY, stored_state(view)?)?)
+}
+
+fn stored_state<'t>(view: &ReadView<'t>) -> Result<&'t [u8]> {
+    view.get(STATE_KEY)?.ok_or_else(|| Error::damaged("the state record is missing"))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

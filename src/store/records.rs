@@ -27,12 +27,18 @@ pub(crate) struct StoreRecord {
 }
 
 impl StoreRecord {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// What is before the envelope.
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut out = STORE_MAGIC.to_vec();
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.id);
         out.extend_from_slice(&self.created.0.to_le_bytes());
         put_text(&mut out, &self.cipher);
+        out
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = self.head();
         out.extend_from_slice(&self.envelope);
         out
     }
@@ -116,6 +122,10 @@ impl StateRecord {
     }
 }
 
+/// Says what an entry means, whatever id its namespace has: a hash of the namespace's name and of its stages' names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity(pub(crate) [u8; 32]);
+
 /// One namespace: its present id and the pipeline its entries go through.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct NamespaceRecord {
@@ -152,6 +162,17 @@ impl NamespaceRecord {
         fields.end(record)
     }
 
+    /// What its entries are bound to in an encrypted store.
+    pub(crate) fn identity(&self, name: &str) -> Identity {
+        let mut hasher = blake3::Hasher::new();
+        for text in [name, &self.key_codec, &self.serializer, &self.compressor] {
+            // None is longer than that.
+            hasher.update(&[u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+            hasher.update(text.as_bytes());
+        }
+        Identity(*hasher.finalize().as_bytes())
+    }
+
     /// Id and limit, which every operation checks.
     pub(crate) fn peek_limit(bytes: &[u8]) -> Option<(NamespaceId, u64)> {
         let (id, rest) = bytes.split_first_chunk::<4>()?;
@@ -159,6 +180,9 @@ impl NamespaceRecord {
         Some((NamespaceId(u32::from_le_bytes(*id)), u64::from_le_bytes(*limit)))
     }
 }
+
+/// More than was ever inserted anywhere, so that what is counted up from there does not overflow.
+const MOST_INSERTED: u64 = 1 << 62;
 
 /// How many entries a namespace has, expired ones included, and the next insertion number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -180,6 +204,9 @@ impl Counters {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Counters> {
         let mut fields = Fields::new(bytes, "counters");
         let counters = Counters { entries: fields.u64()?, next: fields.u64()? };
+        if counters.next > MOST_INSERTED {
+            return Err(Error::damaged("the counters have an impossible insertion number"));
+        }
         fields.end(counters)
     }
 }

@@ -1,21 +1,25 @@
 //! Changing the secret of a store, and the data key under it.
 
+use std::collections::HashMap;
+
 use super::Store;
 use super::backend::lmdb::{REENCRYPTED, Rewrite};
-use super::body;
+use super::body::Sealing;
 use super::copy::{point_of, sync_directory};
 use super::header::{Header, checksum};
 use super::layout::{
-    KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, kind, order_key, parse_hash,
-    parse_order_key, recency_key,
+    KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, namespace_key,
+    order_key, parse_hash, parse_order_key, recency_key,
 };
-use super::live::{Live, Unlocked};
-use super::opening::store_record;
-use super::records::{Recency, StateRecord, StoreRecord};
+use super::live::Live;
+use super::namespace::list_namespaces;
+use super::opening::{data_key, read_state, store_record};
+use super::records::{Recency, StoreRecord};
 use super::sync::lock;
 use super::transaction::{Found, ReadView};
+use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
-use crate::secret::{DataKey, Envelope, Secret, StoreKeys};
+use crate::secret::{DataKey, Envelope, Seals, Secret};
 
 impl Store {
     /// Wraps the same data key with another secret. Entries stay as they are, and so do other processes' handles.
@@ -23,8 +27,8 @@ impl Store {
         let live = self.live_for_writing()?;
         live.write_quietly(|writer| {
             let record = store_record(&writer.view())?;
-            let data_key = self.data_key(&record, old)?;
-            writer.put(STORE_KEY, &with_envelope(record, new, &data_key)?.encode())
+            let (data_key, seals) = self.data_key(&record, old)?;
+            writer.put(STORE_KEY, &with_envelope(record, new, &data_key, seals)?.encode())
         })?;
         live.checkpoint()
     }
@@ -35,8 +39,9 @@ impl Store {
         // A wrong secret is found before anything is closed.
         self.data_key(&record, old)?;
         let data_key = DataKey::generate()?;
-        let record = with_envelope(record, new, &data_key)?;
-        let unlocked = std::sync::Arc::new(Unlocked::new(Some(StoreKeys::derive(&data_key))));
+        let seals = Seals::From(0);
+        let record = with_envelope(record, new, &data_key, seals)?;
+        let unlocked = std::sync::Arc::new(Unlocked::encrypted(&data_key, seals));
         self.replace(
             REENCRYPTED,
             |live, tmp| rewrite(live, tmp, &record, &unlocked),
@@ -44,17 +49,22 @@ impl Store {
         )
     }
 
-    fn data_key(&self, record: &StoreRecord, secret: &Secret) -> Result<DataKey> {
+    fn data_key(&self, record: &StoreRecord, secret: &Secret) -> Result<(DataKey, Seals)> {
         match record.cipher.as_str() {
             "" => Err(Error::NotEncrypted { path: self.dir().to_owned() }),
-            _ => Envelope::decode(&record.envelope)?.unlock(secret, self.dir()),
+            _ => data_key(record, secret, self.dir()),
         }
     }
 }
 
-fn with_envelope(record: StoreRecord, secret: &Secret, data_key: &DataKey) -> Result<StoreRecord> {
+fn with_envelope(
+    record: StoreRecord,
+    secret: &Secret,
+    data_key: &DataKey,
+    seals: Seals,
+) -> Result<StoreRecord> {
     let mut envelope = Vec::new();
-    Envelope::create(secret, data_key)?.encode(&mut envelope);
+    Envelope::create(secret, data_key, seals, &record.head())?.encode(&mut envelope);
     Ok(StoreRecord { envelope, ..record })
 }
 
@@ -73,7 +83,13 @@ fn rewrite_view(
 ) -> Result<()> {
     let copy = Rewrite::new(live.lmdb()?, dir)?;
     let mut batch = copy.batch();
-    let state = from.get(STATE_KEY)?.map(StateRecord::decode).transpose()?.unwrap_or(StateRecord::NEW);
+    let state = read_state(from, &live.unlocked)?;
+    let mut identities = HashMap::new();
+    for (name, record) in list_namespaces(from, &live.unlocked)? {
+        identities.insert(record.id, record.identity(&name));
+        let key = namespace_key(&name);
+        batch.put(&key, &unlocked.seal(&key, record.encode()))?;
+    }
     let (mut key, mut plain, mut sealed) = (KeyBuffer::default(), Vec::new(), Vec::new());
     for item in from.range(&[0], &[u8::MAX])? {
         let (name, value) = item?;
@@ -81,14 +97,23 @@ fn rewrite_view(
             Some(&kind::ENTRY) => {
                 let Some(old_hash) = name.get(1..).and_then(parse_hash) else { continue };
                 let (header, entry_body) = Header::parse(value)?;
-                body::copy(&Found { header, body: entry_body, bytes: value }, &mut plain)?;
-                let parts = body::open(&live.unlocked, &*live.config.cipher, &header, old_hash, &mut plain)?;
+                // What was cleared is not copied.
+                if from.get(&grave_key(header.namespace))?.is_some() {
+                    continue;
+                }
+                let identity = identities.get(&header.namespace);
+                let identity =
+                    identity.ok_or_else(|| Error::damaged("an entry is of a namespace that has no name"))?;
+                let old = live.sealing(identity);
+                old.copy(&Found { header, body: entry_body, bytes: value }, &mut plain)?;
+                let parts = old.open(&header, old_hash, &mut plain)?;
                 let (old_key, payload) =
                     (plain.get(parts.key).unwrap_or_default(), plain.get(parts.payload).unwrap_or_default());
                 key.start().extend_from_slice(old_key);
                 let hash = key.hash(&unlocked.hasher, header.namespace);
                 let mut header = header;
-                body::seal(unlocked, &*live.config.cipher, &mut header, hash, old_key, payload, &mut sealed)?;
+                let new = Sealing { unlocked, ..old };
+                new.seal(&mut header, hash, old_key, payload, &mut sealed)?;
                 let mut entry = header.encode(checksum(&sealed)).to_vec();
                 entry.extend_from_slice(&sealed);
                 batch.put(&entry_key(hash), &entry)?;
@@ -101,18 +126,17 @@ fn rewrite_view(
                 }
             }
             Some(&kind::ORDER) => {
-                if let Some((namespace, _)) =
-                    parse_order_key(name).filter(|(ns, _)| counters_key(*ns) == name)
-                {
-                    batch.put(&counters_key(namespace), value)?;
+                let counters =
+                    parse_order_key(name).filter(|(namespace, _)| counters_key(*namespace) == name);
+                if counters.is_some_and(|(namespace, _)| identities.contains_key(&namespace)) {
+                    batch.put(name, value)?;
                 }
             }
-            Some(&(kind::NAMESPACE | kind::GRAVE)) => batch.put(name, value)?,
             _ => {}
         }
     }
     batch.put(STORE_KEY, &record.encode())?;
-    batch.put(STATE_KEY, &state.encode())?;
+    batch.put(STATE_KEY, &unlocked.seal(STATE_KEY, state.encode()))?;
     batch.finish(&point_of(from)?)?;
     copy.sync()
 }

@@ -110,6 +110,14 @@ fn parse_entry(bytes: &[u8]) -> Result<Found<'_>> {
     Ok(Found { header, body, bytes })
 }
 
+/// What lies under a hash.
+pub(crate) enum Sound<T> {
+    Absent,
+    Yes(T),
+    /// Not what was written, as this says.
+    No(Error),
+}
+
 /// An entry ready to be written. What the tree decides (insertion number, stamp) is filled in on the way.
 pub(crate) struct NewEntry<'a> {
     pub(crate) hash: KeyHash,
@@ -163,8 +171,13 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn set_state(&mut self, state: StateRecord) -> Result<()> {
+        let unlocked = self.live.unlocked.clone();
+        // Nothing that was made up gets a seal.
+        if let Some(before) = self.view().get(STATE_KEY)? {
+            unlocked.open(STATE_KEY, before)?;
+        }
         self.state = state;
-        self.put(STATE_KEY, &state.encode())
+        self.put(STATE_KEY, &unlocked.seal(STATE_KEY, state.encode()))
     }
 
     pub(crate) fn tracks_recency(&self) -> bool {
@@ -231,7 +244,7 @@ impl<'a> Writer<'a> {
     /// Writes an entry, new or in place of an older one of the same key, which hands on its creation time and its
     /// place in the order.
     pub(crate) fn insert(&mut self, new: &NewEntry<'_>) -> Result<Inserted> {
-        let old = self.view().entry(new.hash)?.map(|old| (old.header, same_key(&old, new)));
+        let old = self.sound_or_gone(new.hash, |old| (old.header, same_key(old, new)))?;
         let mut header = new.header;
         let mut number = None;
         match old {
@@ -343,16 +356,51 @@ impl<'a> Writer<'a> {
         self.put(&counters_key(namespace), &counters.encode())
     }
 
-    /// The header of an entry that is to go: `None` if there is none, or if it was unreadable, and then it is gone now.
-    pub(crate) fn header_to_remove(&mut self, hash: KeyHash) -> Result<Option<Header>> {
-        let header = self.view().entry(hash).map(|found| found.map(|found| found.header));
-        match header {
-            Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => self.discard(hash).map(|()| None),
-            header => header,
+    /// The entry under a hash that is to be changed or removed, if its header can be believed: what lists the entry is found
+    /// by it.
+    ///
+    /// The body of a large entry is not read for that. Its header is believed if it names the place in the order that is
+    /// the entry's.
+    pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
+        const LARGE: usize = 4 << 10;
+        let view = self.view();
+        let found = match view.entry(hash) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Sound::Absent),
+            Err(error) if error.is_of_entry() => return Ok(Sound::No(error)),
+            Err(error) => return Err(error),
+        };
+        if found.bytes.len() > LARGE {
+            let Header { namespace, number, .. } = found.header;
+            if view.get(&order_key(namespace, number))? == Some(&hash.0[..]) {
+                return Ok(Sound::Yes(look(&found)));
+            }
+        }
+        Ok(match self.live.unlocked.check(&found) {
+            Ok(()) => Sound::Yes(look(&found)),
+            Err(error) => Sound::No(error),
+        })
+    }
+
+    /// The same of an entry that goes at once if it cannot be believed.
+    pub(crate) fn sound_or_gone<T>(
+        &mut self,
+        hash: KeyHash,
+        look: impl FnOnce(&Found<'_>) -> T,
+    ) -> Result<Option<T>> {
+        match self.sound(hash, look)? {
+            Sound::Yes(seen) => Ok(Some(seen)),
+            Sound::Absent => Ok(None),
+            Sound::No(_) => self.discard(hash).map(|()| None),
         }
     }
 
-    /// Removes an entry whose header cannot be read. What lists it has to be searched for, through the whole store.
+    /// The header of an entry that is to go: `None` if there is none, or if it could not be believed, and then it is gone now.
+    pub(crate) fn header_to_remove(&mut self, hash: KeyHash) -> Result<Option<Header>> {
+        self.sound_or_gone(hash, |found| found.header)
+    }
+
+    /// Removes an entry whose header cannot be believed. What lists it has to be searched for, through the whole store.
     pub(crate) fn discard(&mut self, hash: KeyHash) -> Result<()> {
         self.written.push(hash);
         self.delete(&entry_key(hash))?;
@@ -379,14 +427,11 @@ impl<'a> Writer<'a> {
 
     /// Sets when the entry was last read, if that is later than what it has; returns how many bytes were written for it.
     pub(crate) fn set_accessed(&mut self, hash: KeyHash, accessed: Time) -> Result<u64> {
-        let found = match self.view().entry(hash) {
-            Ok(Some(found)) if found.header.accessed < accessed => found,
-            // One that cannot be read is not made worse, and keeps no others from being written.
-            Ok(_) | Err(Error::Damaged { .. } | Error::NewerFormat { .. }) => return Ok(0),
-            Err(error) => return Err(error),
+        let older = |found: &Found<'_>| {
+            (found.header.accessed < accessed).then(|| (found.header, found.bytes.to_vec()))
         };
-        let old = found.header;
-        let mut bytes = found.bytes.to_vec();
+        // One that cannot be believed is not made worse, and keeps no others from being written.
+        let Sound::Yes(Some((old, mut bytes))) = self.sound(hash, older)? else { return Ok(0) };
         Header::set_accessed(&mut bytes, accessed);
         self.unlist_times(hash, &old)?;
         self.list_times(hash, &Header { accessed, ..old })?;

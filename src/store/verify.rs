@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::Store;
-use super::body;
 use super::header::Header;
 use super::layout::{
     DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, counters_key, expiry_key, kind, order_key,
     parse_expiry_key, parse_hash, parse_order_key, parse_recency_key, recency_key,
 };
 use super::live::Live;
-use super::records::{Counters, NamespaceRecord, Recency, StateRecord};
+use super::namespace::read_namespace;
+use super::opening::{read_state, store_record};
+use super::records::{Counters, Identity, Recency, StateRecord};
 use super::sweep::has_vanished;
 use super::transaction::{Found, ReadView};
 use crate::clock::Time;
@@ -136,20 +137,17 @@ impl Vanished {
 }
 
 fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Result<()> {
-    let state = match view.get(super::layout::STATE_KEY)?.map(StateRecord::decode) {
-        Some(Ok(state)) => state,
-        _ => {
-            findings.problem(|| "the state record is missing or damaged".into());
-            StateRecord::NEW
-        }
-    };
-    if let Err(error) = super::opening::store_record(view) {
+    let state = read_state(view, &live.unlocked).unwrap_or_else(|error| {
+        findings.problem(|| error.to_string());
+        StateRecord::NEW
+    });
+    if let Err(error) = store_record(view) {
         findings.problem(|| error.to_string());
     }
+    let names = Names::read(live, view, findings)?;
     let mut found: HashMap<NamespaceId, u64> = HashMap::new();
     let mut listed: HashMap<NamespaceId, u64> = HashMap::new();
     let mut counted: HashMap<NamespaceId, u64> = HashMap::new();
-    let mut known: HashSet<NamespaceId> = HashSet::new();
     let mut scratch = Scratch::default();
     let mut unmatched = Vec::new();
     view.for_each(&[0], &[u8::MAX], |view, key, value| {
@@ -157,7 +155,7 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
             Some(&kind::ENTRY) => {
                 findings.entries += 1;
                 findings.bytes += (key.len() + value.len()) as u64;
-                match check_entry(live, view, key, value, state, &mut scratch) {
+                match check_entry(live, view, key, value, state, &names, &mut scratch) {
                     Ok(namespace) => *found.entry(namespace).or_default() += 1,
                     Err(error) => findings.problem(|| error.to_string()),
                 }
@@ -199,18 +197,8 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
                 }
                 None => findings.problem(|| "an impossible key among the accesses".into()),
             },
-            Some(&kind::NAMESPACE) => match NamespaceRecord::decode(value) {
-                Ok(record) => {
-                    findings.check(known.insert(record.id), || {
-                        format!("two namespaces have the id {}", record.id.0)
-                    });
-                }
-                Err(error) => findings.problem(|| error.to_string()),
-            },
-            Some(&kind::GRAVE) => {
-                known.extend(key.last_chunk::<4>().map(|id| NamespaceId(u32::from_be_bytes(*id))));
-            }
-            Some(&(kind::STORE | kind::STATE | kind::FOLD)) => {}
+            // Looked at before.
+            Some(&(kind::NAMESPACE | kind::GRAVE | kind::STORE | kind::STATE | kind::FOLD)) => {}
             _ => findings.problem(|| "a record of an unknown kind".into()),
         }
         Ok(())
@@ -222,7 +210,7 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
     for unmatched in &unmatched {
         findings.check(vanished.explains(unmatched), || unmatched.to_string());
     }
-    for namespace in &known {
+    for namespace in names.identities.keys().chain(&names.graves) {
         findings.check(namespace.0 < state.next_namespace, || {
             format!(
                 "namespace {} is in use, but {} is to be given out next",
@@ -231,7 +219,7 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
         });
     }
     for (namespace, count) in &found {
-        findings.check(known.contains(namespace), || {
+        findings.check(names.has(*namespace), || {
             format!("{count} entries are of namespace {}, which has no name", namespace.0)
         });
     }
@@ -246,6 +234,40 @@ fn verify_view(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Res
     Ok(())
 }
 
+/// The namespaces that entries can be of.
+#[derive(Default)]
+struct Names {
+    identities: HashMap<NamespaceId, Identity>,
+    graves: HashSet<NamespaceId>,
+}
+
+impl Names {
+    fn read(live: &Live, view: &ReadView<'_>, findings: &mut Findings) -> Result<Names> {
+        let mut names = Names::default();
+        for found in view.range(&[kind::GRAVE], &[kind::GRAVE + 1])? {
+            let (key, _) = found?;
+            names.graves.extend(key.last_chunk::<4>().map(|id| NamespaceId(u32::from_be_bytes(*id))));
+        }
+        for found in view.range(&[kind::NAMESPACE], &[kind::NAMESPACE + 1])? {
+            let (key, stored) = found?;
+            match read_namespace(&live.unlocked, key, stored) {
+                Ok((name, record)) => {
+                    let is_new = names.identities.insert(record.id, record.identity(name)).is_none();
+                    findings.check(is_new && !names.graves.contains(&record.id), || {
+                        format!("the id {} is given out twice", record.id.0)
+                    });
+                }
+                Err(error) => findings.problem(|| error.to_string()),
+            }
+        }
+        Ok(names)
+    }
+
+    fn has(&self, namespace: NamespaceId) -> bool {
+        self.identities.contains_key(&namespace) || self.graves.contains(&namespace)
+    }
+}
+
 #[derive(Default)]
 struct Scratch {
     body: Vec<u8>,
@@ -258,16 +280,25 @@ fn check_entry(
     key: &[u8],
     value: &[u8],
     state: StateRecord,
+    names: &Names,
     scratch: &mut Scratch,
 ) -> Result<NamespaceId> {
     let hash: KeyHash =
         key.get(1..).and_then(parse_hash).ok_or_else(|| Error::damaged("an entry with an impossible key"))?;
     let (header, entry_body) = Header::parse(value)?;
-    body::copy(&Found { header, body: entry_body, bytes: value }, &mut scratch.body)?;
-    let parts = body::open(&live.unlocked, &*live.config.cipher, &header, hash, &mut scratch.body)?;
-    scratch.key.start().extend_from_slice(scratch.body.get(parts.key).unwrap_or_default());
-    if scratch.key.hash(&live.unlocked.hasher, header.namespace) != hash {
-        return Err(Error::damaged("an entry lies under the hash of another key"));
+    let found = Found { header, body: entry_body, bytes: value };
+    match names.identities.get(&header.namespace) {
+        Some(identity) => {
+            let sealing = live.sealing(identity);
+            sealing.copy(&found, &mut scratch.body)?;
+            let parts = sealing.open(&header, hash, &mut scratch.body)?;
+            scratch.key.start().extend_from_slice(scratch.body.get(parts.key).unwrap_or_default());
+            if scratch.key.hash(&live.unlocked.hasher, header.namespace) != hash {
+                return Err(Error::damaged("an entry lies under the hash of another key"));
+            }
+        }
+        // Cleared, and nobody can read it any more; or told of as one without a name.
+        None => live.unlocked.check(&found)?,
     }
     let place = view.get(&order_key(header.namespace, header.number))?;
     if place != Some(&hash.0) {

@@ -8,7 +8,8 @@ use crate::clock::Time;
 use crate::error::Result;
 use crate::load::{Encode, Encoded, Record, Refusal};
 use crate::pipeline::{Cipher, pack};
-use crate::store::{Header, KeyBuffer, KeyHash, Live, STAGE_NAMED, STAGE_NONE, Unlocked, body, checksum};
+use crate::store::body::Sealing;
+use crate::store::{Header, KeyBuffer, KeyHash, STAGE_NAMED, STAGE_NONE, Unlocked, checksum};
 
 /// What a record becomes before it goes through the pipeline.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -87,7 +88,9 @@ impl Pipeline<'_> {
         let mut header = Header { compressor, tag: entry.tag, ..self.template };
         key.start().extend_from_slice(&entry.key);
         let hash = key.hash(&self.unlocked.hasher, header.namespace);
-        body::seal(&self.unlocked, &*self.cipher, &mut header, hash, &entry.key, payload, body)?;
+        let identity = self.entries.namespace.identity();
+        let sealing = Sealing { unlocked: &self.unlocked, cipher: &*self.cipher, identity };
+        sealing.seal(&mut header, hash, &entry.key, payload, body)?;
         out.key.extend_from_slice(&hash.0);
         out.value.extend_from_slice(&[header.compressor, header.tag]);
         out.value.extend_from_slice(&header.key_len.to_le_bytes());
@@ -118,16 +121,15 @@ impl<'a> Loaded<'a> {
 
 /// Encrypts an entry anew for the creation time of the one it replaces, which the cipher authenticates.
 pub(super) fn reseal(
-    live: &Live,
+    sealing: Sealing<'_>,
     loaded: &mut Loaded<'_>,
     created: Time,
     sealed: &mut Vec<u8>,
 ) -> Result<()> {
-    let (unlocked, cipher) = (&live.unlocked, &*live.config.cipher);
     let mut plain = loaded.body.to_vec();
-    let parts = body::open(unlocked, cipher, &loaded.header, loaded.hash, &mut plain)?;
+    let parts = sealing.open(&loaded.header, loaded.hash, &mut plain)?;
     let (key, payload) =
         (plain.get(parts.key).unwrap_or_default(), plain.get(parts.payload).unwrap_or_default());
     loaded.header.created = created;
-    body::seal(unlocked, cipher, &mut loaded.header, loaded.hash, key, payload, sealed)
+    sealing.seal(&mut loaded.header, loaded.hash, key, payload, sealed)
 }

@@ -20,7 +20,7 @@ use super::layout::STATE_KEY;
 #[cfg(feature = "rocksdb")]
 use super::layout::STORE_KEY;
 use super::place::{Identity, Place};
-use super::records::{StateRecord, StoreRecord};
+use super::records::StoreRecord;
 use crate::error::{Error, Result};
 
 /// The engine that keeps a store's records. Chosen when the store is made.
@@ -163,14 +163,14 @@ impl Backend {
     }
 
     /// Writes the first records of a new store. The caller is the only process that has it open.
-    pub(crate) fn create(&self, record: &StoreRecord, state: &StateRecord) -> Result<()> {
+    pub(crate) fn create(&self, record: &StoreRecord, state: Vec<u8>) -> Result<()> {
         match self {
-            Backend::Lmdb(lmdb) => lmdb.create(record, &[(STATE_KEY, state.encode())]),
+            Backend::Lmdb(lmdb) => lmdb.create(record, &[(STATE_KEY, state)]),
             #[cfg(feature = "rocksdb")]
             Backend::Rocks(rocks) => {
                 let mut txn = rocks.write_txn()?;
                 txn.put(STORE_KEY, &record.encode(), &[])?;
-                txn.put(STATE_KEY, &state.encode(), &[])?;
+                txn.put(STATE_KEY, &state, &[])?;
                 txn.commit()?;
                 rocks.sync()
             }

@@ -102,7 +102,7 @@ class WrongSecretError(CacheError):
 
 
 class TamperedError(CacheError):
-    """An encrypted entry is not what was written."""
+    """An entry of an encrypted store, or a record that says what its entries are, is not what was written."""
 
 
 class IncompatibleError(CacheError):
