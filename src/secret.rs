@@ -507,8 +507,14 @@ mod tests {
         Secret::passphrase_with(text, QUICK)
     }
 
+    const RECORD: &[u8] = b"what the store record begins with";
+
+    fn create(secret: &Secret, data_key: &DataKey) -> Result<Envelope> {
+        Envelope::create(secret, data_key, Seals::From(7), RECORD)
+    }
+
     fn unlock(envelope: &Envelope, secret: &Secret) -> Result<DataKey> {
-        envelope.unlock(secret, Path::new("/the/store"))
+        envelope.unlock(secret, RECORD, Path::new("/the/store"))
     }
 
     fn bytes(envelope: &Envelope) -> Vec<u8> {
@@ -520,8 +526,8 @@ mod tests {
     #[test]
     fn round_trips() {
         let data_key = DataKey::generate().unwrap();
-        for (secret, size) in [(Secret::key([1; 32]), 106), (quick("pass"), 134)] {
-            let envelope = Envelope::create(&secret, &data_key).unwrap();
+        for (secret, size) in [(Secret::key([1; 32]), 110), (quick("pass"), 138)] {
+            let envelope = create(&secret, &data_key).unwrap();
             let mut encoded = b"head".to_vec();
             envelope.encode(&mut encoded);
             assert_eq!(encoded.len(), 4 + size, "encode appends");
@@ -537,12 +543,12 @@ mod tests {
     #[test]
     fn the_layout_is_what_is_documented() {
         let params = Argon2Params { memory_kib: 16, iterations: 2, parallelism: 1 };
-        let envelope =
-            Envelope::create(&Secret::passphrase_with("p", params), &DataKey::generate().unwrap()).unwrap();
+        let envelope = create(&Secret::passphrase_with("p", params), &DataKey::generate().unwrap()).unwrap();
         let encoded = bytes(&envelope);
-        assert_eq!(encoded[..14], [1, 1, 16, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
-        assert_eq!(encoded[30..62], envelope.commitment);
-        assert_eq!(encoded[62..], envelope.wrapped);
+        assert_eq!(encoded[..14], [2, 1, 16, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(encoded[30..34], [7, 0, 0, 0]);
+        assert_eq!(encoded[34..66], envelope.commitment);
+        assert_eq!(encoded[66..], envelope.wrapped);
         let secret_key = argon2id("p", &params, &encoded[14..30]).unwrap();
         assert_eq!(envelope.commitment, blake3::derive_key("cachemere v1 key commitment", &*secret_key));
     }
@@ -550,13 +556,13 @@ mod tests {
     #[test]
     fn another_secret_for_the_same_data_key() {
         let data_key = DataKey::generate().unwrap();
-        let old = Envelope::create(&quick("old"), &data_key).unwrap();
+        let old = create(&quick("old"), &data_key).unwrap();
         let unlocked = unlock(&old, &quick("old")).unwrap();
-        let new = Envelope::create(&quick("new"), &unlocked).unwrap();
+        let new = create(&quick("new"), &unlocked).unwrap();
         assert_eq!(unlock(&new, &quick("new")).unwrap().0, data_key.0);
         assert!(unlock(&new, &quick("old")).unwrap_err().is_wrong_secret());
         // The same secret again is still another salt and nonce.
-        let again = Envelope::create(&quick("new"), &data_key).unwrap();
+        let again = create(&quick("new"), &data_key).unwrap();
         assert_ne!(again.kdf, new.kdf);
         assert_ne!(again.commitment, new.commitment);
         assert_ne!(again.wrapped, new.wrapped);
@@ -565,8 +571,8 @@ mod tests {
     #[test]
     fn wrong_secrets() {
         let data_key = DataKey::generate().unwrap();
-        let raw = Envelope::create(&Secret::key([1; 32]), &data_key).unwrap();
-        let pass = Envelope::create(&quick("pass"), &data_key).unwrap();
+        let raw = create(&Secret::key([1; 32]), &data_key).unwrap();
+        let pass = create(&quick("pass"), &data_key).unwrap();
         for (envelope, secret) in [
             (&raw, Secret::key([2; 32])),
             (&raw, quick("pass")),
@@ -587,18 +593,18 @@ mod tests {
     #[test]
     fn invalid_secrets() {
         let data_key = DataKey::generate().unwrap();
-        assert!(Envelope::create(&quick(""), &data_key).unwrap_err().is_invalid());
-        let envelope = Envelope::create(&quick("pass"), &data_key).unwrap();
+        assert!(create(&quick(""), &data_key).unwrap_err().is_invalid());
+        let envelope = create(&quick("pass"), &data_key).unwrap();
         assert!(unlock(&envelope, &quick("")).unwrap_err().is_invalid());
 
         for len in [0, 31, 33, 64] {
             assert!(Secret::key_from_slice(&vec![0; len]).unwrap_err().is_invalid());
         }
-        let raw = Envelope::create(&Secret::key([5; 32]), &data_key).unwrap();
+        let raw = create(&Secret::key([5; 32]), &data_key).unwrap();
         assert!(unlock(&raw, &Secret::key_from_slice(&[5; 32]).unwrap()).is_ok());
 
         for bad in bad_params() {
-            let error = Envelope::create(&Secret::passphrase_with("pass", bad), &data_key).unwrap_err();
+            let error = create(&Secret::passphrase_with("pass", bad), &data_key).unwrap_err();
             assert!(error.is_invalid(), "{bad:?}: {error:?}");
         }
     }
@@ -620,12 +626,12 @@ mod tests {
     #[test]
     fn hostile_metadata() {
         let data_key = DataKey::generate().unwrap();
-        let envelope = Envelope::create(&quick("pass"), &data_key).unwrap();
+        let envelope = create(&quick("pass"), &data_key).unwrap();
         for params in bad_params() {
             let hostile = Envelope { kdf: Kdf::Argon2id { params, salt: [0; 16] }, ..envelope.clone() };
             assert!(Envelope::decode(&bytes(&hostile)).unwrap_err().is_damaged(), "{params:?}");
         }
-        let raw = Envelope::create(&Secret::key([1; 32]), &data_key).unwrap();
+        let raw = create(&Secret::key([1; 32]), &data_key).unwrap();
         for envelope in [envelope, raw] {
             let good = bytes(&envelope);
             for len in 0..good.len() {
@@ -634,11 +640,11 @@ mod tests {
             let mut long = good.clone();
             long.push(0);
             assert!(Envelope::decode(&long).unwrap_err().is_damaged());
-            for (version, newer) in [(0, false), (2, true), (255, true)] {
+            for (version, newer) in [(0, false), (3, true), (255, true)] {
                 let mut other = good.clone();
                 other[0] = version;
                 let error = Envelope::decode(&other).unwrap_err();
-                assert_eq!(matches!(error, Error::NewerFormat { supported: 1, .. }), newer);
+                assert_eq!(matches!(error, Error::NewerFormat { supported: 2, .. }), newer);
                 assert_eq!(error.is_damaged(), !newer);
             }
             let mut other = good;
@@ -653,9 +659,10 @@ mod tests {
     fn every_changed_byte_is_noticed() {
         let data_key = DataKey::generate().unwrap();
         for secret in [Secret::key([1; 32]), quick("pass")] {
-            let envelope = Envelope::create(&secret, &data_key).unwrap();
+            let envelope = create(&secret, &data_key).unwrap();
             let good = bytes(&envelope);
             let sealed_from = good.len() - WRAPPED;
+            let seals_at = sealed_from - COMMITMENT - 4;
             for i in 0..good.len() {
                 let mut changed = good.clone();
                 changed[i] ^= 1;
@@ -663,7 +670,8 @@ mod tests {
                     Err(error) => error,
                     Ok(envelope) => unlock(&envelope, &secret).unwrap_err(),
                 };
-                if i >= sealed_from {
+                let is_first_namespace = (seals_at..seals_at + 4).contains(&i);
+                if i >= sealed_from || is_first_namespace {
                     assert!(error.is_tampered(), "byte {i}: {error:?}");
                 } else {
                     let refused = error.is_damaged() || error.is_wrong_secret();
@@ -677,21 +685,75 @@ mod tests {
     fn the_head_is_authenticated() {
         // The same secret key under another head: only the associated data tells.
         let data_key = DataKey::generate().unwrap();
-        let pass = Envelope::create(&quick("pass"), &data_key).unwrap();
+        let pass = create(&quick("pass"), &data_key).unwrap();
         let secret_key = pass.kdf.secret_key(&quick("pass")).unwrap().unwrap();
         let moved = Envelope { kdf: Kdf::Raw, ..pass };
         assert!(unlock(&moved, &Secret::key(*secret_key)).unwrap_err().is_tampered());
         // And a sealed key of another length, as only somebody who has the secret can make it.
-        let raw = Envelope::create(&Secret::key([1; 32]), &data_key).unwrap();
+        let raw = create(&Secret::key([1; 32]), &data_key).unwrap();
         let mut wrapped = vec![0; 31];
-        XChaCha20Poly1305.seal(&Kek::derive(&[1; 32]).wrapping, &[1, 0], &mut wrapped, 0).unwrap();
+        let associated = [RECORD, &[2, 0, 7, 0, 0, 0]].concat();
+        XChaCha20Poly1305.seal(&Kek::derive(&[1; 32]).wrapping, &associated, &mut wrapped, 0).unwrap();
         assert!(unlock(&Envelope { wrapped, ..raw }, &Secret::key([1; 32])).unwrap_err().is_tampered());
+    }
+
+    #[test]
+    fn the_store_record_is_authenticated_and_seals_cannot_be_taken_away() {
+        let (key, path) = (Secret::key([1; 32]), Path::new("/the/store"));
+        let data_key = DataKey::generate().unwrap();
+        let sealed = create(&key, &data_key).unwrap();
+        assert!(sealed.unlock(&key, b"another record", path).unwrap_err().is_tampered());
+        for seals in [Seals::None, Seals::From(0), Seals::From(8)] {
+            let forged = Envelope { seals, ..sealed.clone() };
+            assert!(unlock(&forged, &key).unwrap_err().is_tampered());
+        }
+        // As version 1 made it: without the record.
+        let old = Envelope::create(&key, &data_key, Seals::None, RECORD).unwrap();
+        assert_eq!((bytes(&old).len(), bytes(&old)[0]), (106, 1));
+        assert_eq!(Envelope::decode(&bytes(&old)).unwrap(), old);
+        assert_eq!(old.unlock(&key, b"any", path).unwrap().0, data_key.0);
+        assert!(unlock(&Envelope { seals: Seals::From(7), ..old }, &key).unwrap_err().is_tampered());
+    }
+
+    /// What is over the limits is refused before any memory is asked for, and what is at them is not.
+    #[test]
+    fn a_store_that_asks_for_too_much_is_refused() {
+        let (gib, most) = (1 << 20, 1000);
+        let params = |memory_kib, iterations| Argon2Params { memory_kib, iterations, parallelism: 1 };
+        let pass = create(&quick("pass"), &DataKey::generate().unwrap()).unwrap();
+        let at = [params(2 * gib, 4), params(gib, 8), params(8389, 999), params(8388, most), params(8, most)];
+        let above = [
+            params(2 * gib, 5),
+            params(2 * gib + 1, 1),
+            params(4 * gib, most),
+            params(8389, most),
+            params(gib, 9),
+        ];
+        for (params, is_above) in at.map(|at| (at, false)).into_iter().chain(above.map(|it| (it, true))) {
+            assert_eq!(params.check().is_err(), is_above, "{params:?}");
+            let asking = Envelope { kdf: Kdf::Argon2id { params, salt: [0; 16] }, ..pass.clone() };
+            let asking = Envelope::decode(&bytes(&asking)).unwrap();
+            if is_above {
+                let error = unlock(&asking, &quick("pass")).unwrap_err();
+                assert!(error.is_invalid() && error.to_string().contains("limit"), "{error}");
+                assert!(create(&Secret::passphrase_with("pass", params), &DataKey([1; 32])).is_err());
+            }
+            // Who says that he pays for it may open what version 1 made.
+            assert!(params.check_for(&params).is_ok());
+            assert_eq!(
+                params.check_for(&Argon2Params { iterations: params.iterations - 1, ..params }).is_err(),
+                is_above
+            );
+        }
+        let slow = Envelope { kdf: Kdf::Argon2id { params: params(64, most), salt: [0; 16] }, ..pass };
+        assert!(unlock(&slow, &quick("pass")).unwrap_err().is_wrong_secret(), "below the limits it is tried");
     }
 
     #[test]
     fn store_keys_are_separate_and_stable() {
         let keys = StoreKeys::derive(&DataKey([3; 32]));
         assert_ne!(keys.values(), keys.names());
+        assert_eq!(*keys.records(), blake3::derive_key("cachemere v2 records", &[3; 32]));
         assert_eq!(*keys.values(), blake3::derive_key("cachemere v1 values", &[3; 32]));
         assert_eq!(*keys.names(), blake3::derive_key("cachemere v1 key names", &[3; 32]));
         let kek = Kek::derive(&[3; 32]);

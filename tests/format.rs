@@ -284,6 +284,10 @@ fn stores_of_all_versions_are_read_and_written_on() {
         assert_eq!(files(&path), ["control", "data.mdb"]);
         let store = reader::read(&path, secret);
         assert_eq!(store.version, 2);
+        // An encrypted store of version 1 has seals from now on; entries that were in it stay as they are.
+        let sealed_from = store.keys.map(|keys| keys.sealed_from);
+        let first = if version == 1 { 5 } else { 0 };
+        assert_eq!(sealed_from, (name != "plain").then_some(Some(first)));
         let mut stamps: Vec<u64> = store.entries.iter().map(|entry| entry.stamp).collect();
         stamps.sort_unstable();
         stamps.dedup();
@@ -467,7 +471,7 @@ fn an_entry_written_by_the_document_is_read() {
             let value = rmp_serde::to_vec("and found").unwrap();
             let hash = reader::hash(namespace, &key, store.keys);
             let encrypted = store.keys.is_some();
-            let mut head = vec![1, 0, 1, 0, u8::from(encrypted), 0, 0, 0];
+            let mut head = vec![1 + u8::from(encrypted), 0, 1, 0, u8::from(encrypted), 0, 0, 0];
             head.extend_from_slice(&namespace.to_le_bytes());
             let key_len = if encrypted { 0 } else { key.len() as u32 };
             head.extend_from_slice(&key_len.to_le_bytes());
@@ -478,7 +482,9 @@ fn an_entry_written_by_the_document_is_read() {
                 None => [key, value].concat(),
                 Some(keys) => {
                     let plain = [(key.len() as u32).to_le_bytes().to_vec(), key, value].concat();
-                    reader::seal(&keys.values, &[&head[..48], &hash].concat(), &plain, [8; 24])
+                    let identity = store.namespaces["default"].identity("default");
+                    let associated = [&head[..48], &hash, &identity].concat();
+                    reader::seal(&keys.values, &associated, &plain, [8; 24])
                 }
             };
             head.extend_from_slice(&reader::checksum(&head, &body).to_le_bytes());

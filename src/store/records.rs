@@ -297,9 +297,21 @@ mod tests {
             max_entries: 8,
         };
         assert_eq!(NamespaceRecord::decode(&ns.encode()).unwrap(), ns);
+        // Each name counts, and where it ends.
+        let others = [
+            ns.identity("m"),
+            NamespaceRecord { key_codec: "kk".into(), ..ns.clone() }.identity("n"),
+            NamespaceRecord { key_codec: "ks".into(), serializer: String::new(), ..ns.clone() }.identity("n"),
+            NamespaceRecord { serializer: String::new(), compressor: "s".into(), ..ns.clone() }.identity("n"),
+        ];
+        assert!(others.iter().all(|other| *other != ns.identity("n")));
+        let cleared = NamespaceRecord { id: NamespaceId(78), max_entries: 9, ..ns.clone() };
+        assert_eq!(cleared.identity("n"), ns.identity("n"));
         assert_eq!(NamespaceRecord::peek_limit(&ns.encode()), Some((NamespaceId(77), 8)));
         let counters = Counters { entries: 3, next: 4 };
         assert_eq!(Counters::decode(&counters.encode()).unwrap(), counters);
+        let counters = Counters { entries: 3, next: u64::MAX };
+        assert!(Counters::decode(&counters.encode()).unwrap_err().is_damaged());
     }
 
     #[test]

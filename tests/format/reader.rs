@@ -40,6 +40,9 @@ pub(crate) struct Store {
 pub(crate) struct Keys {
     pub(crate) values: [u8; 32],
     pub(crate) names: [u8; 32],
+    pub(crate) records: [u8; 32],
+    /// The first namespace without entries of version 1; `None` where no record has a seal.
+    pub(crate) sealed_from: Option<u32>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,6 +69,41 @@ pub(crate) struct Entry {
     pub(crate) accessed: u64,
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+}
+
+impl Namespace {
+    fn read(record: &[u8]) -> Namespace {
+        let mut fields = Fields(record);
+        let namespace = Namespace {
+            id: fields.u32(),
+            max_entries: fields.u64(),
+            key_serializer: fields.text(),
+            serializer: fields.text(),
+            compressor: fields.text(),
+        };
+        fields.end();
+        namespace
+    }
+
+    /// What its entries are bound to in an encrypted store.
+    pub(crate) fn identity(&self, name: &str) -> [u8; 32] {
+        let texts = [name, &self.key_serializer, &self.serializer, &self.compressor];
+        let input = texts.map(|text| [&[text.len() as u8], text.as_bytes()].concat()).concat();
+        *blake3::hash(&input).as_bytes()
+    }
+}
+
+/// The record in what is stored under a key, which can have a seal behind it.
+fn unsealed<'r>(key: &[u8], stored: &'r [u8], keys: Option<Keys>) -> &'r [u8] {
+    let Some(Keys { records, sealed_from: Some(_), .. }) = keys else { return stored };
+    let (record, seal) = stored.split_last_chunk::<16>().unwrap();
+    assert_eq!(*seal, self::seal_of(&records, key, record));
+    record
+}
+
+pub(crate) fn seal_of(records: &[u8; 32], key: &[u8], record: &[u8]) -> [u8; 16] {
+    let input = [&(key.len() as u16).to_le_bytes()[..], key, record].concat();
+    blake3::keyed_hash(records, &input).as_bytes()[..16].try_into().unwrap()
 }
 
 impl Entry {
@@ -152,12 +190,18 @@ pub(crate) fn read(dir: &Path, secret: Secret) -> Store {
     let records = records(dir);
     let mut store = store_record(&records[&b"mcachemere"[..]], secret);
 
-    let mut state = Fields(&records[&b"s"[..]]);
+    let mut state = Fields(unsealed(b"s", &records[&b"s"[..]], store.keys));
     store.recency = state.array::<1>()[0];
     store.max_bytes = state.u64();
     store.next_namespace = state.u32();
     store.stamp_base = state.u64();
     state.end();
+
+    for (name, stored) in records.iter().filter(|(name, _)| name[0] == b'n') {
+        let namespace = Namespace::read(unsealed(name, stored, store.keys));
+        assert!((1..store.next_namespace).contains(&namespace.id));
+        store.namespaces.insert(String::from_utf8(name[1..].to_vec()).unwrap(), namespace);
+    }
 
     // What the entries say must be listed, to be compared with what is.
     let mut indexes = Records::new();
@@ -165,21 +209,8 @@ pub(crate) fn read(dir: &Path, secret: Secret) -> Store {
     for (name, record) in &records {
         let (kind, rest) = (name[0], &name[1..]);
         match kind {
-            b'n' => {
-                let mut fields = Fields(record);
-                let namespace = Namespace {
-                    id: fields.u32(),
-                    max_entries: fields.u64(),
-                    key_serializer: fields.text(),
-                    serializer: fields.text(),
-                    compressor: fields.text(),
-                };
-                fields.end();
-                assert!((1..store.next_namespace).contains(&namespace.id));
-                store.namespaces.insert(String::from_utf8(rest.to_vec()).unwrap(), namespace);
-            }
             b'e' => {
-                let entry = entry(rest.try_into().unwrap(), record, store.keys);
+                let entry = entry(rest.try_into().unwrap(), record, &store);
                 let namespace = entry.namespace.to_be_bytes();
                 indexes.insert([b"o", &namespace[..], &entry.number.to_be_bytes()].concat(), rest.to_vec());
                 if let Some(due) = entry.due() {
@@ -234,7 +265,8 @@ fn store_record(record: &[u8], secret: Secret) -> Store {
     let id = fields.array();
     let created = fields.u64();
     let cipher = fields.text();
-    let keys = (!cipher.is_empty()).then(|| unlock(fields.0, secret));
+    let head = &record[..record.len() - fields.0.len()];
+    let keys = (!cipher.is_empty()).then(|| unlock(head, fields.0, secret));
     assert!(keys.is_some() || fields.0.is_empty());
     Store {
         version,
@@ -251,11 +283,11 @@ fn store_record(record: &[u8], secret: Secret) -> Store {
     }
 }
 
-fn unlock(envelope: &[u8], secret: Secret) -> Keys {
+fn unlock(record: &[u8], envelope: &[u8], secret: Secret) -> Keys {
     let mut fields = Fields(envelope);
-    assert_eq!(fields.array(), [1], "the envelope's version");
-    let (head, secret_key) = match (fields.array(), secret) {
-        ([0], Secret::Key(key)) => (2, key),
+    let [version] = fields.array();
+    let secret_key = match (fields.array(), secret) {
+        ([0], Secret::Key(key)) => key,
         ([1], Secret::Passphrase(text)) => {
             let (memory, iterations, parallelism) = (fields.u32(), fields.u32(), fields.u32());
             let salt: [u8; 16] = fields.array();
@@ -263,19 +295,27 @@ fn unlock(envelope: &[u8], secret: Secret) -> Keys {
             let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
             let mut key = [0; 32];
             argon2.hash_password_into(text.as_bytes(), &salt, &mut key).unwrap();
-            (30, key)
+            key
         }
         other => panic!("another kind of secret: {other:?}"),
     };
+    let (record, sealed_from) = match version {
+        1 => (&[][..], None),
+        2 => (record, Some(fields.u32())),
+        other => panic!("version {other} of the envelope"),
+    };
+    let head = &envelope[..envelope.len() - fields.0.len()];
     assert_eq!(fields.array(), blake3::derive_key("cachemere v1 key commitment", &secret_key));
     let wrapping = blake3::derive_key("cachemere v1 key wrapping", &secret_key);
     let sealed: [u8; 72] = fields.array();
     fields.end();
-    let data_key = unseal(&wrapping, &envelope[..head], &sealed);
+    let data_key = unseal(&wrapping, &[record, head].concat(), &sealed);
     assert_eq!(data_key.len(), 32);
     Keys {
         values: blake3::derive_key("cachemere v1 values", &data_key),
         names: blake3::derive_key("cachemere v1 key names", &data_key),
+        records: blake3::derive_key("cachemere v2 records", &data_key),
+        sealed_from,
     }
 }
 
@@ -315,11 +355,12 @@ pub(crate) fn checksum(head: &[u8], body: &[u8]) -> u64 {
 }
 
 /// The entry under a hash; its value is still compressed.
-fn entry(under: [u8; 16], record: &[u8], keys: Option<Keys>) -> Entry {
+fn entry(under: [u8; 16], record: &[u8], store: &Store) -> Entry {
+    let keys = store.keys;
     let (head, body) = record.split_at(80);
     let mut fields = Fields(head);
     let [version, flags, serializer, compressor, cipher, tag, zero, zero_too] = fields.array();
-    assert_eq!((version, flags, serializer, zero, zero_too), (1, 0, 1, 0, 0));
+    assert_eq!((flags, serializer, zero, zero_too), (0, 1, 0, 0));
     let (namespace, key_len) = (fields.u32(), fields.u32() as usize);
     let (created, modified, expires, idle) = (fields.u64(), fields.u64(), fields.u64(), fields.u64());
     let (number, stamp, accessed) = (fields.u64(), fields.u64(), fields.u64());
@@ -327,10 +368,22 @@ fn entry(under: [u8; 16], record: &[u8], keys: Option<Keys>) -> Entry {
     fields.end();
     assert_eq!(cipher == 1, keys.is_some());
     let (key, value) = match keys {
-        None => (body[..key_len].to_vec(), body[key_len..].to_vec()),
+        None => {
+            assert_eq!(version, 1);
+            (body[..key_len].to_vec(), body[key_len..].to_vec())
+        }
         Some(keys) => {
             assert_eq!(key_len, 0);
-            let plain = unseal(&keys.values, &[&head[..48], &under].concat(), body);
+            let mut associated = [&head[..48], &under].concat();
+            match version {
+                1 => assert!(keys.sealed_from.is_none_or(|first| namespace < first)),
+                2 => {
+                    let named = store.namespaces.iter().find(|(_, found)| found.id == namespace);
+                    associated.extend(named.map(|(name, found)| found.identity(name)).unwrap());
+                }
+                other => panic!("an entry of version {other}"),
+            }
+            let plain = unseal(&keys.values, &associated, body);
             let (len, plain) = plain.split_first_chunk::<4>().unwrap();
             let len = u32::from_le_bytes(*len) as usize;
             (plain[..len].to_vec(), plain[len..].to_vec())
