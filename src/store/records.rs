@@ -204,8 +204,8 @@ impl Counters {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Counters> {
         let mut fields = Fields::new(bytes, "counters");
         let counters = Counters { entries: fields.u64()?, next: fields.u64()? };
-        if counters.next > MOST_INSERTED {
-            return Err(Error::damaged("the counters have an impossible insertion number"));
+        if counters.next > MOST_INSERTED || counters.entries > counters.next {
+            return Err(Error::damaged("the counters have impossible numbers"));
         }
         fields.end(counters)
     }

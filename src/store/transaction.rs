@@ -2,10 +2,10 @@
 
 use super::backend::lmdb::View as Lmdb;
 use super::backend::{ReadTxn, Records, WriteTxn};
-use super::header::{Header, Stamp, due};
+use super::header::{Header, STAGE_NONE, Stamp, due};
 use super::layout::{
-    DueEntry, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key,
-    grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key,
+    expiry_key, grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
 };
 use super::live::{Commit, Live};
 use super::records::{Counters, Recency, StateRecord};
@@ -250,7 +250,7 @@ impl<'a> Writer<'a> {
         match old {
             Some((old, true)) if !self.is_expired(new.hash, &old) => {
                 if header.created != old.created {
-                    if header.cipher != super::header::STAGE_NONE {
+                    if header.cipher != STAGE_NONE {
                         return Ok(Inserted::WrongCreation(old.created));
                     }
                     header.created = old.created;
@@ -262,7 +262,7 @@ impl<'a> Writer<'a> {
             Some((old, _)) => {
                 // It was encrypted for the creation time of the old entry, which expired just now.
                 let handed_on = header.created == old.created && header.created != self.now;
-                if header.cipher != super::header::STAGE_NONE && handed_on {
+                if header.cipher != STAGE_NONE && handed_on {
                     return Ok(Inserted::WrongCreation(self.now));
                 }
                 self.expired += u64::from(self.is_expired(new.hash, &old));
@@ -351,7 +351,11 @@ impl<'a> Writer<'a> {
 
     /// Counts one entry less.
     pub(super) fn count_down(&mut self, namespace: NamespaceId) -> Result<()> {
-        let mut counters = self.view().counters(namespace)?;
+        let mut counters = match self.view().counters(namespace) {
+            // Whoever inserts is told, and so is who verifies; the others can go on.
+            Err(Error::Damaged { .. }) => return Ok(()),
+            counters => counters?,
+        };
         counters.entries = counters.entries.saturating_sub(1);
         self.put(&counters_key(namespace), &counters.encode())
     }
@@ -359,8 +363,8 @@ impl<'a> Writer<'a> {
     /// The entry under a hash that is to be changed or removed, if its header can be believed: what lists the entry is found
     /// by it.
     ///
-    /// The body of a large entry is not read for that. Its header is believed if it names the place in the order that is
-    /// the entry's.
+    /// The body of a large entry is not read for that. Its header is believed if it names the key and the place in the order
+    /// that are the entry's.
     pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
         const LARGE: usize = 4 << 10;
         let view = self.view();
@@ -371,8 +375,12 @@ impl<'a> Writer<'a> {
             Err(error) => return Err(error),
         };
         if found.bytes.len() > LARGE {
-            let Header { namespace, number, .. } = found.header;
-            if view.get(&order_key(namespace, number))? == Some(&hash.0[..]) {
+            let Header { namespace, number, key_len, cipher, .. } = found.header;
+            let is_of_hash = || {
+                let mut key = KeyBuffer::from_key(found.body.get(..key_len as usize).unwrap_or_default());
+                cipher != STAGE_NONE || key.hash(&self.live.unlocked.hasher, namespace) == hash
+            };
+            if view.get(&order_key(namespace, number))? == Some(&hash.0[..]) && is_of_hash() {
                 return Ok(Sound::Yes(look(&found)));
             }
         }
@@ -404,25 +412,31 @@ impl<'a> Writer<'a> {
     pub(crate) fn discard(&mut self, hash: KeyHash) -> Result<()> {
         self.written.push(hash);
         self.delete(&entry_key(hash))?;
-        let mut listed = Vec::new();
+        let mut places = Vec::new();
         for record in self.view().range(&[kind::ORDER], &[kind::ORDER + 1])? {
             let (key, value) = record?;
-            listed.extend((parse_hash(value) == Some(hash)).then(|| key.to_vec()));
+            places.extend(parse_order_key(key).filter(|_| parse_hash(value) == Some(hash)));
         }
+        for (namespace, number) in places {
+            self.delete(&order_key(namespace, number))?;
+            self.count_down(namespace)?;
+        }
+        self.unlist_all_times(hash)?;
+        self.live.access.forget(hash);
+        Ok(())
+    }
+
+    /// Removes an entry from the lists by times, wherever it stands in them.
+    #[cold]
+    fn unlist_all_times(&mut self, hash: KeyHash) -> Result<()> {
+        let mut listed = Vec::new();
         for kind in [kind::EXPIRY, kind::RECENCY] {
             for record in self.view().range(&[kind], &[kind + 1])? {
                 let (key, _) = record?;
                 listed.extend(key.ends_with(&hash.0).then(|| key.to_vec()));
             }
         }
-        for key in listed {
-            self.delete(&key)?;
-            if let Some((namespace, _)) = parse_order_key(&key) {
-                self.count_down(namespace)?;
-            }
-        }
-        self.live.access.forget(hash);
-        Ok(())
+        listed.iter().try_for_each(|key| self.delete(key).map(drop))
     }
 
     /// Sets when the entry was last read, if that is later than what it has; returns how many bytes were written for it.
@@ -453,13 +467,17 @@ impl<'a> Writer<'a> {
     }
 
     fn unlist_times(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        let mut is_listed = true;
         if let Some(due) = header.due() {
-            self.delete(&expiry_key(due.0, hash))?;
+            is_listed &= self.delete(&expiry_key(due.0, hash))?;
         }
         if self.tracks_recency() {
-            self.delete(&recency_key(header.namespace, header.accessed.0, hash))?;
+            let was_there = self.delete(&recency_key(header.namespace, header.accessed.0, hash))?;
+            // While the list is being built, not all are in it.
+            is_listed &= was_there || self.state.recency != Recency::On;
         }
-        Ok(())
+        // Else a time is not what it was when the entry was listed: no checksum has the access time.
+        if is_listed { Ok(()) } else { self.unlist_all_times(hash) }
     }
 
     /// Lists an entry by its last access, where the list is being built.
