@@ -310,11 +310,6 @@ impl Error {
         matches!(self, Error::Tampered { .. })
     }
 
-    /// It is about the bytes of one entry, which can go.
-    pub(crate) fn is_of_entry(&self) -> bool {
-        matches!(self, Error::Damaged { .. } | Error::Tampered { .. } | Error::NewerFormat { .. })
-    }
-
     /// The store was made with other settings, stages or a newer version, or is not one of ours.
     pub fn is_incompatible(&self) -> bool {
         matches!(

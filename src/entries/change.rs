@@ -175,7 +175,7 @@ impl Entries {
             let hash = key.hash(&live.unlocked.hasher, namespace);
             match self.visible(live, view, namespace, hash) {
                 // One that is not what was written is not there any more when the new one is.
-                Err(error) if error.is_of_entry() => Ok(now),
+                Err(Error::Damaged { .. } | Error::Tampered { .. }) => Ok(now),
                 found => Ok(found?.map_or(now, |found| found.header.created)),
             }
         })
@@ -219,9 +219,11 @@ impl Entries {
                 let header = match writer.sound(hash, of_key)? {
                     Sound::Yes(Some(header)) => header,
                     Sound::Yes(None) | Sound::Absent => return Ok(false),
-                    Sound::No(error) => match expect {
-                        Expect::Anything => return writer.discard(hash).map(|()| true),
-                        _ => return Err(error),
+                    Sound::No(error) => match (expect, error) {
+                        (Expect::Anything, Error::Damaged { .. } | Error::Tampered { .. }) => {
+                            return writer.discard(hash).map(|()| true);
+                        }
+                        (_, error) => return Err(error),
                     },
                 };
                 if header.namespace != namespace {

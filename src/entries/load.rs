@@ -184,7 +184,7 @@ impl Entries {
             let mut loaded = Loaded::read(&plan.template, entry.key, entry.value).ok_or_else(unreadable)?;
             let mut number = plan.number(entry.place);
             let mut replaced = None;
-            match writer.header_to_remove(loaded.hash)? {
+            match writer.sound_or_gone(loaded.hash, |found| found.header)? {
                 Some(old)
                     if old.namespace == loaded.header.namespace && !writer.is_expired(loaded.hash, &old) =>
                 {

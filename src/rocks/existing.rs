@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::mark::read_text;
 use crate::{Error, Result};
 
 /// The comparator that all databases here have: by bytes.
@@ -56,7 +57,7 @@ impl Existing {
         let Some((_, newest)) = names.iter().filter_map(|name| Some((number(name)?, name))).max() else {
             return Ok(found);
         };
-        let text = match fs::read_to_string(path.join(newest)) {
+        let text = match read_text(&path.join(newest)) {
             Ok(text) => text,
             // Its writer has just replaced it; RocksDB itself does not need it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),

@@ -4,7 +4,7 @@
 //! is in it, and never changed. Databases of other programs have none.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::{Error, Result};
@@ -63,7 +63,7 @@ impl Encoding {
 
 /// What a database's mark says; `None` if it has none.
 pub(super) fn read(path: &Path) -> Result<Option<Encoding>> {
-    let text = match fs::read_to_string(path.join(FILE)) {
+    let text = match read_text(&path.join(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
@@ -81,6 +81,14 @@ pub(super) fn read(path: &Path) -> Result<Option<Encoding>> {
         (Some(keys), Some(values)) => Ok(Some(Encoding::new(keys, values))),
         _ => Err(broken()),
     }
+}
+
+/// Text from a file of a database's directory, which should be short: of a longer one what is missing is missed.
+pub(super) fn read_text(file: &Path) -> io::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let mut text = String::new();
+    File::open(file)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Writes the mark of a new database, whole or not at all.

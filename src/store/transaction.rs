@@ -371,7 +371,7 @@ impl<'a> Writer<'a> {
         let found = match view.entry(hash) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Sound::Absent),
-            Err(error) if error.is_of_entry() => return Ok(Sound::No(error)),
+            Err(error @ (Error::Damaged { .. } | Error::NewerFormat { .. })) => return Ok(Sound::No(error)),
             Err(error) => return Err(error),
         };
         if found.bytes.len() > LARGE {
@@ -390,7 +390,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// The same of an entry that goes at once if it cannot be believed.
+    /// The same of an entry that goes at once if it cannot be believed. One of a newer version is let be.
     pub(crate) fn sound_or_gone<T>(
         &mut self,
         hash: KeyHash,
@@ -399,13 +399,18 @@ impl<'a> Writer<'a> {
         match self.sound(hash, look)? {
             Sound::Yes(seen) => Ok(Some(seen)),
             Sound::Absent => Ok(None),
+            Sound::No(error @ Error::NewerFormat { .. }) => Err(error),
             Sound::No(_) => self.discard(hash).map(|()| None),
         }
     }
 
     /// The header of an entry that is to go: `None` if there is none, or if it could not be believed, and then it is gone now.
     pub(crate) fn header_to_remove(&mut self, hash: KeyHash) -> Result<Option<Header>> {
-        self.sound_or_gone(hash, |found| found.header)
+        match self.sound(hash, |found| found.header)? {
+            Sound::Yes(header) => Ok(Some(header)),
+            Sound::Absent => Ok(None),
+            Sound::No(_) => self.discard(hash).map(|()| None),
+        }
     }
 
     /// Removes an entry whose header cannot be believed. What lists it has to be searched for, through the whole store.
