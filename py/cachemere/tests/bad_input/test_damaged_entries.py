@@ -117,7 +117,7 @@ def test_no_byte_of_an_entry_can_be_changed_unnoticed(intact: Store, place: int)
     intact.check_others()
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [*range(13), 16, 24, 32, 40, 48, 56, 72, 80, -2])
 def test_bypassed_it_is_made_anew_once(intact: Store, place: int) -> None:
     calls: list[int] = []
 
