@@ -366,7 +366,7 @@ impl<'a> Writer<'a> {
     /// The body of a large entry is not read for that. Its header is believed if it names the key and the place in the order
     /// that are the entry's.
     pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
-        const LARGE: usize = 4 << 10;
+        const LARGE: usize = 1 << 10;
         let view = self.view();
         let found = match view.entry(hash) {
             Ok(Some(found)) => found,
