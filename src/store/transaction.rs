@@ -341,9 +341,14 @@ impl<'a> Writer<'a> {
 
     /// Removes an entry with everything that lists it.
     pub(crate) fn remove(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        let place = order_key(header.namespace, header.number);
+        if !self.txn.delete_if(&place, |listed| *listed == hash.0)? {
+            // Not that of another entry, which a number made by an accident can name.
+            return self.discard(hash);
+        }
+        self.dirty = true;
         self.written.push(hash);
         self.delete(&entry_key(hash))?;
-        self.delete(&order_key(header.namespace, header.number))?;
         self.unlist_times(hash, header)?;
         self.live.access.forget(hash);
         self.count_down(header.namespace)
@@ -363,8 +368,7 @@ impl<'a> Writer<'a> {
     /// The entry under a hash that is to be changed or removed, if its header can be believed: what lists the entry is found
     /// by it.
     ///
-    /// The body of a large entry is not read for that. Its header is believed if it names the key and the place in the order
-    /// that are the entry's.
+    /// The body of a large entry is not read for that, if the header names the key that it lies under.
     pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
         const LARGE: usize = 1 << 10;
         let view = self.view();
@@ -375,12 +379,9 @@ impl<'a> Writer<'a> {
             Err(error) => return Err(error),
         };
         if found.bytes.len() > LARGE {
-            let Header { namespace, number, key_len, cipher, .. } = found.header;
-            let is_of_hash = || {
-                let mut key = KeyBuffer::from_key(found.body.get(..key_len as usize).unwrap_or_default());
-                cipher != STAGE_NONE || key.hash(&self.live.unlocked.hasher, namespace) == hash
-            };
-            if view.get(&order_key(namespace, number))? == Some(&hash.0[..]) && is_of_hash() {
+            let Header { namespace, key_len, cipher, .. } = found.header;
+            let mut key = KeyBuffer::from_key(found.body.get(..key_len as usize).unwrap_or_default());
+            if cipher != STAGE_NONE || key.hash(&self.live.unlocked.hasher, namespace) == hash {
                 return Ok(Sound::Yes(look(&found)));
             }
         }

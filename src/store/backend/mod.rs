@@ -518,11 +518,16 @@ impl WriteTxn<'_> {
 
     /// Removes a record; whether it was there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        self.delete_if(key, |_| true)
+    }
+
+    /// Removes a record that has such a value; whether it was there.
+    pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
         match self {
-            WriteTxn::Append(append) => append.delete(key),
-            WriteTxn::Whole(whole) => whole.delete(key),
+            WriteTxn::Append(append) => append.delete_if(key, is_it),
+            WriteTxn::Whole(whole) => whole.delete_if(key, is_it),
             #[cfg(feature = "rocksdb")]
-            WriteTxn::Rocks(batch) => batch.delete(key),
+            WriteTxn::Rocks(batch) => batch.delete_if(key, is_it),
         }
     }
 

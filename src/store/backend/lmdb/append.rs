@@ -74,9 +74,10 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// Removes a record; whether it was there.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let Some(old) = self.view().get(key)?.map(<[u8]>::len) else { return Ok(false) };
+    /// Removes a record that has such a value; whether it was there.
+    pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
+        let old = self.view().get(key)?.filter(|value| is_it(value)).map(<[u8]>::len);
+        let Some(old) = old else { return Ok(false) };
         self.grown += growth(key, Some(old), None);
         self.changes.delete(key);
         Ok(true)

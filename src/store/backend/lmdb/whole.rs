@@ -97,7 +97,10 @@ impl Whole<'_> {
     }
 
     /// Removes a record; whether it was there.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+    pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
+        if !self.view().get(key)?.is_some_and(is_it) {
+            return Ok(false);
+        }
         self.lmdb.tree.delete(&mut self.txn, key).map_err(|e| self.explained(e, "writing"))
     }
 

@@ -35,8 +35,8 @@ impl<'a> Batch<'a> {
         self.changes.put(key, head, body);
     }
 
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let was_there = self.view().get(key)?.is_some();
+    pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
+        let was_there = self.view().get(key)?.is_some_and(is_it);
         if was_there {
             self.changes.delete(key);
         }
