@@ -238,7 +238,7 @@ fn is_long() -> bool {
 
 /// In the short form one of so many, another one in the log.
 fn is_tried(count: usize, in_log: bool) -> bool {
-    is_long() || count % if in_log { 29 } else { 7 } == 0
+    is_long() || count.is_multiple_of(if in_log { 29 } else { 7 })
 }
 
 /// Makes the checksum of an entry right, which anybody can.
@@ -295,7 +295,7 @@ fn every_byte_of_every_record_counts_or_is_documented_not_to() {
                         assert!(!outcome.is_clean || outcome.refused.contains(NAMES[0]), "{what}");
                     }
                     'e' => {
-                        let is_sealed = at < 48 || at >= HEADER;
+                        let is_sealed = !(48..HEADER).contains(&at);
                         let is_listed = (48..56).contains(&at) || (64..72).contains(&at);
                         assert_eq!(outcome.is_clean, !is_sealed && !is_listed, "{what}");
                         let all = past.had.len() - 2;
@@ -339,7 +339,7 @@ fn a_record_under_another_key_or_taken_away_gives_nobody_anything() {
         for other in &keys[place + 1..] {
             count += 1;
             let is_same_kind = kind(key) == kind(other);
-            if !is_tried(count, false) && !(is_same_kind && kind(key) == 'n') {
+            if !(is_tried(count, false) || is_same_kind && kind(key) == 'n') {
                 continue;
             }
             let what = format!("{} and {} are exchanged", key.escape_ascii(), other.escape_ascii());

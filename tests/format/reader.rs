@@ -208,23 +208,20 @@ pub(crate) fn read(dir: &Path, secret: Secret) -> Store {
     let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
     for (name, record) in &records {
         let (kind, rest) = (name[0], &name[1..]);
-        match kind {
-            b'e' => {
-                let entry = entry(rest.try_into().unwrap(), record, &store);
-                let namespace = entry.namespace.to_be_bytes();
-                indexes.insert([b"o", &namespace[..], &entry.number.to_be_bytes()].concat(), rest.to_vec());
-                if let Some(due) = entry.due() {
-                    let key = [b"x", &due.to_be_bytes()[..], rest].concat();
-                    indexes.insert(key, entry.namespace.to_le_bytes().to_vec());
-                }
-                if store.recency != 0 {
-                    let key = [b"r", &namespace[..], &entry.accessed.to_be_bytes(), rest].concat();
-                    indexes.insert(key, vec![]);
-                }
-                *counts.entry(entry.namespace).or_default() += 1;
-                store.entries.push(entry);
+        if kind == b'e' {
+            let entry = entry(rest.try_into().unwrap(), record, &store);
+            let namespace = entry.namespace.to_be_bytes();
+            indexes.insert([b"o", &namespace[..], &entry.number.to_be_bytes()].concat(), rest.to_vec());
+            if let Some(due) = entry.due() {
+                let key = [b"x", &due.to_be_bytes()[..], rest].concat();
+                indexes.insert(key, entry.namespace.to_le_bytes().to_vec());
             }
-            _ => {}
+            if store.recency != 0 {
+                let key = [b"r", &namespace[..], &entry.accessed.to_be_bytes(), rest].concat();
+                indexes.insert(key, vec![]);
+            }
+            *counts.entry(entry.namespace).or_default() += 1;
+            store.entries.push(entry);
         }
     }
     for (name, record) in &records {
