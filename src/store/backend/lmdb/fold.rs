@@ -319,7 +319,8 @@ impl Lmdb {
 
     /// Tells how many pages the records take.
     pub(super) fn note_tree(&self, control: &Control, stat: &DatabaseStat) {
-        let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+        // A damaged meta page can say anything.
+        let pages = stat.branch_pages.saturating_add(stat.leaf_pages).saturating_add(stat.overflow_pages);
         control.tree_pages().store(pages as u64, Ordering::Relaxed);
     }
 
