@@ -89,7 +89,7 @@ impl<'a> Append<'a> {
             return Ok(0);
         }
         let control = &self.shared.control;
-        let tree = self.snapshot.view().used_pages()? * self.lmdb.page_size;
+        let tree = self.snapshot.view().used_pages()?.saturating_mul(self.lmdb.page_size);
         let pending = control
             .grown()
             .load(Ordering::Relaxed)

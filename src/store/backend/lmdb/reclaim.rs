@@ -26,7 +26,7 @@ const WORTH: u64 = 1 << 20;
 impl Lmdb {
     /// Gives back what the data file has too much of, at a quiet moment.
     pub(super) fn reclaim_if_worth(&self, control: &Control, _gate: &SharedGuard<'_>) -> Result<()> {
-        let used = control.tree_pages().load(Ordering::Relaxed) * self.page_size;
+        let used = control.tree_pages().load(Ordering::Relaxed).saturating_mul(self.page_size);
         let free = self.data_bytes()?.saturating_sub(used);
         if free > WORTH && free > used / 4 {
             self.reclaim(control, u64::MAX)?;

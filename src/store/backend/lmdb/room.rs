@@ -151,7 +151,7 @@ impl Lmdb {
     pub(in crate::store::backend) fn room(&self) -> Result<Room> {
         let records = {
             let snapshot = self.snapshot()?;
-            snapshot.view().used_pages()? * self.page_size
+            snapshot.view().used_pages()?.saturating_mul(self.page_size)
         };
         let log = segment_file::total_bytes(&self.dir)?;
         Ok(Room { records, log, free: self.data_bytes()?.saturating_sub(records) })

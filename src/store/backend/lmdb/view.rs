@@ -104,7 +104,8 @@ impl<'t> View<'t> {
     /// Pages that LMDB uses, not counting free ones.
     pub(crate) fn used_pages(&self) -> Result<u64> {
         let stat = self.tree.stat(self.txn).map_err(|e| lmdb_error(e, "reading"))?;
-        Ok((stat.branch_pages + stat.leaf_pages + stat.overflow_pages) as u64)
+        // A damaged meta page can say anything.
+        Ok(stat.branch_pages.saturating_add(stat.leaf_pages).saturating_add(stat.overflow_pages) as u64)
     }
 }
 

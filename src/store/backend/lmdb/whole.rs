@@ -82,7 +82,7 @@ impl Whole<'_> {
 
     /// Bytes that the store takes.
     pub(crate) fn used_bytes(&self) -> Result<u64> {
-        Ok(self.view().used_pages()? * self.lmdb.page_size)
+        Ok(self.view().used_pages()?.saturating_mul(self.lmdb.page_size))
     }
 
     pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
