@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-pub(crate) use self::tree::{check_trees, free_pages};
+pub(crate) use self::tree::{check_free, check_trees, free_pages};
 use crate::error::{Error, Result};
 
 /// The first word of a meta body.

@@ -268,7 +268,12 @@ impl Lmdb {
         let control = &shared.control;
         let gate = shared.gate.lock(control)?;
         fault::point("an opening begins alone");
-        control.newest().store(self.env.info().last_txn_id as u64, Ordering::SeqCst);
+        let newest = self.env.info().last_txn_id as u64;
+        let data = self.env.data()?;
+        if let Some(meta) = file::meta_of(&data, newest)? {
+            file::check_free(&data, &meta)?;
+        }
+        control.newest().store(newest, Ordering::SeqCst);
         let (folded, store) = self.recorded()?;
         self.set_id(store.as_ref().map(|record| record.id));
         let folded = match folded {

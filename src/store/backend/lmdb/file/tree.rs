@@ -47,6 +47,22 @@ pub(crate) fn free_pages(file: &File, meta: &MetaBody) -> Result<Vec<u64>> {
     Ok(walk.free)
 }
 
+/// Checks the tree of free pages, and that it is of the same snapshot as the tree of entries. One of an earlier snapshot is
+/// as sound, but lists pages as free that are in use by now, and LMDB would write over them. Among them is the present root,
+/// which each commit writes anew, on the first page that it takes. Costs what the free list has, not what the store has.
+///
+/// # Errors
+///
+/// [`Error::Damaged`].
+pub(crate) fn check_free(file: &File, meta: &MetaBody) -> Result<()> {
+    let mut walk = Walk::new(file, meta)?;
+    walk.tree(Tree::Free, &meta.free())?;
+    if let Some(root) = meta.main().root {
+        walk.claim(root, 1).map_err(|fault| fault.on_page(Tree::Main, root))?;
+    }
+    walk.free_pages()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tree {
     Free,

@@ -247,3 +247,29 @@ fn random_damage_is_always_judged() {
     assert!(found > 100, "{found}");
     check_trees(&file, &sample.meta).unwrap();
 }
+
+#[test]
+fn a_free_list_of_the_snapshot_before_is_noticed() {
+    // The record of the tree of free pages, from its flags to its root.
+    const FREE: std::ops::Range<usize> = 44..88;
+    let store = Store::new();
+    store.put((0..600).map(|i| (format!("{i:05}"), vec![0; 900])));
+    let mut random = Random(3);
+    let mut met = 0;
+    for _ in 0..60 {
+        store.churn(&mut random, 1, 50);
+        let mut image = store.image();
+        let meta = newest_of(&image);
+        check_free(&file(&image), &meta).unwrap();
+        let newest = meta.txn_id() as usize % 2;
+        let (now, before) = (newest * PAGE, (1 - newest) * PAGE);
+        image.copy_within(before + FREE.start..before + FREE.end, now + FREE.start);
+        let mixed = newest_of(&image);
+        // What it lists can all be free still.
+        if check_trees(&file(&image), &mixed).is_err() {
+            met += 1;
+            assert!(matches!(check_free(&file(&image), &mixed), Err(Error::Damaged { .. })), "{mixed:?}");
+        }
+    }
+    assert!(met > 40, "{met}");
+}
