@@ -138,7 +138,7 @@ bench-load: $(VENV)/package $(VENV)/tools
 	$(VENV)/bin/python benches/python/load.py --files 1 $(call KEPT,loading)
 	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
 
-# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, or
+# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, --write, or
 # BENCH=--ways: what was tried to make a set cheaper.
 bench-facade:
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
