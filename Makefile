@@ -138,7 +138,7 @@ bench-load: $(VENV)/package $(VENV)/tools
 	$(VENV)/bin/python benches/python/load.py --files 1 $(call KEPT,loading)
 	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)
 
-# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, or
+# cachemere.diskcache beside diskcache, with the work of diskcache's own benchmark; some minutes. BENCH=--quick, --write, or
 # BENCH=--ways: what was tried to make a set cheaper.
 bench-facade:
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
@@ -153,7 +153,7 @@ bench-rocks: $(ROCKS_VENV)/package
 	.venv-bench/bin/python benches/python/install.py
 	.venv-bench/bin/pip install --quiet --force-reinstall --no-deps $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
 	.venv-bench/bin/pip install --quiet $(WHEELS)/cachemere-*.whl $(WHEELS)/cachemere_rocksdb-*.whl
-	.venv-bench/bin/python benches/python/rocks.py $(filter --quick,$(BENCH)) $(call KEPT,rocksdb)
+	.venv-bench/bin/python benches/python/rocks.py $(BENCH) $(call KEPT,rocksdb)
 	.venv-bench/bin/python benches/python/rocks_load.py --files 4 $(filter --quick,$(BENCH)) $(call KEPT,loading)
 	.venv-bench/bin/python benches/python/rocks_load.py --files 1 $(filter --quick,$(BENCH)) $(call KEPT,loading)
 	$(call PLOTTED,loading,Loading 5$(,)000$(,)000 pairs from files: seconds)

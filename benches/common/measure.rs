@@ -26,19 +26,12 @@ pub struct Pair {
     pub ours: f64,
     /// Of each turn, ours in terms of raw: median, smallest, largest.
     pub ratio: (f64, f64, f64),
-    /// Of each turn, ours minus raw: median, smallest, largest.
-    pub more: (f64, f64, f64),
 }
 
 impl Pair {
     pub fn of(turns: &[(f64, f64)]) -> Pair {
         let all = |each: fn(&(f64, f64)) -> f64| -> Vec<f64> { turns.iter().map(each).collect() };
-        Pair {
-            raw: median(&all(|t| t.0)),
-            ours: median(&all(|t| t.1)),
-            ratio: spread(&all(|t| t.1 / t.0)),
-            more: spread(&all(|t| t.1 - t.0)),
-        }
+        Pair { raw: median(&all(|t| t.0)), ours: median(&all(|t| t.1)), ratio: spread(&all(|t| t.1 / t.0)) }
     }
 }
 

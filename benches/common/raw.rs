@@ -37,11 +37,17 @@ impl Raw {
     }
 
     /// All in one transaction, in the order given.
-    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = (&'a str, &'a [u8])>) {
+    pub fn put_many<'a, K: AsRef<[u8]>>(&self, items: impl IntoIterator<Item = (K, &'a [u8])>) {
         let mut txn = self.env.write_txn().unwrap();
         for (key, value) in items {
-            self.tree.put(&mut txn, key.as_bytes(), value).unwrap();
+            self.tree.put(&mut txn, key.as_ref(), value).unwrap();
         }
+        txn.commit().unwrap();
+    }
+
+    pub fn remove(&self, key: &str) {
+        let mut txn = self.env.write_txn().unwrap();
+        assert!(self.tree.delete(&mut txn, key.as_bytes()).unwrap());
         txn.commit().unwrap();
     }
 

@@ -10,16 +10,14 @@ use crate::common::measure::{Pair, alternate, time};
 use crate::common::raw::Raw;
 use crate::common::values::{document, encode, key};
 use crate::directory;
-use crate::table::{Table, Target};
+use crate::table::Table;
 
 pub(crate) fn run(scale: Scale, table: &mut Table) {
     let dir = directory();
     let [small, large] = [scale.small, scale.large].map(|entries| filled(dir.path(), entries));
 
     // From nothing to the first value; closing is not counted. The raw side opens the very same data file.
-    for (path, entries, target) in
-        [(&small, scale.small, Target::Nanos(10e6)), (&large, scale.large, Target::Nanos(10e6))]
-    {
+    for (path, entries) in [(&small, scale.small), (&large, scale.large)] {
         let first = key(1);
         let pair = alternate(
             scale.turns,
@@ -38,7 +36,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
                 })
             },
         );
-        table.pair(&format!("open a store of {entries} entries and get one"), &pair, target);
+        table.pair(&format!("open a store of {entries} entries and get one"), &pair);
     }
 
     // What the same removals cost LMDB alone, with keys as far apart as hashes are.
@@ -59,7 +57,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         "remove 1,000 scattered keys of {} entries (left: of {}; both raw heed)",
         scale.large, scale.small
     );
-    table.pair(&name, &pair, Target::None);
+    table.pair(&name, &pair);
 
     let sweep = |cache: &ByteCache, turn: usize| {
         let expiring: Vec<(String, Vec<u8>)> = (0..1_000u64)
@@ -81,7 +79,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
     let pair: Pair = alternate(scale.turns, |turn| sweep(&small, turn), |turn| sweep(&large, turn));
     let name =
         format!("sweep 1,000 expired of {} entries (left: of {}; both cachemere)", scale.large, scale.small);
-    table.pair(&name, &pair, Target::Times(2.0));
+    table.pair(&name, &pair);
 }
 
 fn open(path: &Path) -> ByteCache {

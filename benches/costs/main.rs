@@ -1,7 +1,7 @@
 //! What the cache costs, against heed (LMDB) used by itself, in one run.
 //!
-//! `cargo bench --bench costs` prints a Markdown table. Arguments pick sections by name (`reads`, `writes`, `large`,
-//! `processes`); `CACHEMERE_BENCH_QUICK=1` makes everything small, to see that it works.
+//! `cargo bench --bench costs` prints a Markdown table. Arguments pick sections by name (`reads`, `writes`,
+//! `sustained`, `opening`, `large`, `processes`); `CACHEMERE_BENCH_QUICK=1` makes everything small, to see that it works.
 //!
 //! Both sides hold the same values under the same keys, in their own directories of one file system, and are measured
 //! by turns: raw, ours, ours, raw, and so on. A row has the median of each side, and the median of the turns' ratios
@@ -15,14 +15,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod counting;
+mod large;
+mod opening;
 mod processes;
 mod reads;
+mod sustained;
 mod table;
 mod writes;
 
 use table::Table;
-
-mod large;
 
 /// How much is measured.
 #[derive(Clone, Copy)]
@@ -38,6 +39,10 @@ struct Scale {
     reads: usize,
     inserts: usize,
     synced: usize,
+    /// Inserts in a row.
+    sustained: usize,
+    /// Bytes in the log of the store that is opened.
+    log: usize,
     /// How long the reader processes read.
     milliseconds: u64,
 }
@@ -50,6 +55,8 @@ const FULL: Scale = Scale {
     reads: 20_000,
     inserts: 5_000,
     synced: 200,
+    sustained: 300_000,
+    log: 16 << 20,
     milliseconds: 500,
 };
 const QUICK: Scale = Scale {
@@ -60,6 +67,8 @@ const QUICK: Scale = Scale {
     reads: 500,
     inserts: 200,
     synced: 5,
+    sustained: 3_000,
+    log: 1 << 20,
     milliseconds: 50,
 };
 
@@ -67,6 +76,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == processes::CHILD) {
         return processes::child(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|first| first == opening::CHILD) {
+        return opening::child(&arguments[1..]);
     }
     let scale = if std::env::var_os("CACHEMERE_BENCH_QUICK").is_some() { QUICK } else { FULL };
     let wanted = |section: &str| {
@@ -80,6 +92,12 @@ fn main() {
     }
     if wanted("writes") {
         writes::run(scale, &mut table);
+    }
+    if wanted("sustained") {
+        sustained::run(scale, &mut table);
+    }
+    if wanted("opening") {
+        opening::run(scale, &mut table);
     }
     if wanted("large") {
         large::run(scale, &mut table);

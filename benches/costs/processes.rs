@@ -55,7 +55,6 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
                 rates[one + place].iter().zip(&rates[one]).map(|(many, one)| many / one).collect()
             };
             let (raw, ours) = (gain(0), gain(3));
-            let promised = processes == 4;
             let least = ours.iter().copied().fold(f64::INFINITY, f64::min);
             let most = ours.iter().copied().fold(0.0, f64::max);
             table.row(
@@ -63,8 +62,6 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
                 format!("{:.2}×", median(&raw)),
                 format!("{:.2}×", median(&ours)),
                 format!("({least:.2}–{most:.2}), {:.0} k/s in all", median(&rates[place + 3]) / 1e3),
-                if promised { "≥ 1.8×".into() } else { String::new() },
-                promised.then(|| median(&ours) >= 1.8),
             );
         }
     }

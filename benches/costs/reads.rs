@@ -10,7 +10,7 @@ use crate::common::raw::Raw;
 use crate::common::values::{Document, decode, document, encode, key, shuffled};
 use crate::counting::allocations;
 use crate::directory;
-use crate::table::{Table, Target};
+use crate::table::Table;
 
 /// Larger than all values together.
 const ROOMY: u64 = 4 << 30;
@@ -60,17 +60,17 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
     };
 
     let cold = compare(&mut |turn| typed_get(&typed, turn), &raw_decoded);
-    table.pair("cold get, decoded (front off)", &cold, Target::Times(2.0));
+    table.pair("cold get, decoded (front off)", &cold);
     let cold = compare(&mut |turn| byte_get(&bytes, turn), &raw_bytes);
-    table.pair("cold get, bytes (`ByteCache`; raw: get and copy)", &cold, Target::Times(2.0));
+    table.pair("cold get, bytes (`ByteCache`; raw: get and copy)", &cold);
     let missed = compare(
         &mut |turn| each(&absent, turn, &mut |key| drop(black_box(typed.get(key).unwrap()))),
         &|turn| each(&absent, turn, &mut |key| drop(black_box(raw.get(key, <[u8]>::to_vec)))),
     );
-    table.pair("get of an absent key", &missed, Target::None);
+    table.pair("get of an absent key", &missed);
 
     let encrypted = alternate(scale.turns, |turn| byte_get(&bytes, turn), |turn| byte_get(&secret, turn));
-    table.pair("cold get, bytes, encrypted (left: plain cachemere)", &encrypted, Target::More(2_500.0));
+    table.pair("cold get, bytes, encrypted (left: plain cachemere)", &encrypted);
 
     let small = Cache::builder(dir.path().join("typed"));
     let small: Cache<str, Document> = small.open().unwrap();
@@ -80,7 +80,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         "get with the default front of 64 MiB, which takes {:.0} % of the entries",
         rate.front_entries as f64 / scale.entries as f64 * 100.0
     );
-    table.pair(&name, &passing, Target::None);
+    table.pair(&name, &passing);
     drop(small);
 
     let front = Cache::builder(dir.path().join("typed"));
@@ -92,14 +92,14 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
     let before = front.stats().unwrap();
     let hot = compare(&mut |turn| typed_get(&front, turn), &raw_decoded);
     let after = front.stats().unwrap();
-    table.pair("hot get, all entries in the front (raw: get and decode)", &hot, Target::Times(1.0));
+    table.pair("hot get, all entries in the front (raw: get and decode)", &hot);
     let from_front = (after.front_hits - before.front_hits) as f64 / (after.hits - before.hits) as f64;
     eprintln!("  of these gets, {:.1} % were answered by the front alone", from_front * 100.0);
     let shared = compare(
         &mut |turn| each(&keys, turn, &mut |key| drop(black_box(front.get_shared(key).unwrap().unwrap()))),
         &raw_decoded,
     );
-    table.pair("hot `get_shared`, all entries in the front", &shared, Target::Times(1.0));
+    table.pair("hot `get_shared`, all entries in the front", &shared);
 
     let few = &keys[..100.min(scale.entries)];
     let again = |get: &mut dyn FnMut(&str)| {
@@ -107,18 +107,18 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
     };
     let raw_few = |_: usize| again(&mut |key| drop(black_box(raw.get(key, decode).unwrap())));
     let hot = compare(&mut |_| again(&mut |key| drop(black_box(front.get(key).unwrap().unwrap()))), &raw_few);
-    table.pair("hot get, 100 keys again and again", &hot, Target::Times(1.0));
+    table.pair("hot get, 100 keys again and again", &hot);
     let hot = compare(
         &mut |_| again(&mut |key| drop(black_box(front.get_shared(key).unwrap().unwrap()))),
         &raw_few,
     );
-    table.pair("hot `get_shared`, 100 keys again and again", &hot, Target::Times(1.0));
+    table.pair("hot `get_shared`, 100 keys again and again", &hot);
 
     let token = time(1_000_000, || (0..1_000_000).for_each(|_| _ = black_box(bytes.token().unwrap())));
-    table.row("`ByteCache::token`", "–".into(), nanos(token), String::new(), String::new(), None);
+    table.row("`ByteCache::token`", "–".into(), nanos(token), String::new());
     let held = bytes.hold(&bytes.get(few[0].as_bytes()).unwrap().unwrap()).unwrap();
     let current = time(1_000_000, || (0..1_000_000).for_each(|_| assert!(bytes.is_current(&held).unwrap())));
-    table.row("`ByteCache::is_current`", "–".into(), nanos(current), String::new(), String::new(), None);
+    table.row("`ByteCache::is_current`", "–".into(), nanos(current), String::new());
 
     let some: Vec<&str> = few.iter().map(String::as_str).collect();
     let per_get = |get: &dyn Fn(&str)| {
@@ -129,7 +129,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
     let raw_bytes = per_get(&|key| drop(raw.get(key, <[u8]>::to_vec)));
     let mut counts = |what: &str, raw: f64, ours: f64| {
         let what = format!("allocations: {what}");
-        table.row(&what, format!("{raw:.1}"), format!("{ours:.1}"), String::new(), String::new(), None);
+        table.row(&what, format!("{raw:.1}"), format!("{ours:.1}"), String::new());
     };
     counts("cold get, decoded", raw_decoded, per_get(&|key| drop(typed.get(key).unwrap())));
     counts("cold get, bytes", raw_bytes, per_get(&|key| drop(bytes.get(key.as_bytes()).unwrap())));

@@ -70,7 +70,7 @@ def load(program: str, files: list[Path], durability: str, directory: Path) -> L
 
 
 def main() -> None:
-    """Prints a line for each loader, and the ratio."""
+    """Prints a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -86,8 +86,9 @@ def main() -> None:
     for _ in range(options.rounds):
         times["cachemere"].append(load(OURS, files, durability, directory))
         times["py-lmdb"].append(load(LMDB, files, durability, directory))
-    title = f"{options.files} gzip file{'s' * (options.files > 1)} into LMDB"
-    tell(f"{options.pairs} pairs, {title}", times, "cachemere")
+    noun = f"file{'s' * (options.files > 1)}"
+    tell(f"`Cache.load`, {options.files} {noun}{', synced' * options.synced}, against py-lmdb", times)
+    title = f"{options.files} gzip {noun} into LMDB"
     keep(options.results, title, "s", {name: [load.seconds for load in loads] for name, loads in times.items()})
     if options.directory is None:
         shutil.rmtree(directory)

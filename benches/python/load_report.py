@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from timing import ratios, spread
+
+OURS = "cachemere"
 
 
 class Load(NamedTuple):
@@ -17,20 +20,17 @@ class Load(NamedTuple):
     peak: int
 
 
-def tell(title: str, times: Mapping[str, Sequence[Load]], ours: str) -> None:
-    """Prints a line for each loader, and how many times ours the others took, round by round."""
-    print(f"{title}, {len(times[ours])} rounds; median (least-most), and MiB at most")
-    for name, loads in times.items():
-        line = f"{name:10} {spread([load.seconds for load in loads])} s, {max(load.peak for load in loads)} MiB"
-        if name != ours:
-            ratios = [theirs.seconds / own.seconds for own, theirs in zip(times[ours], loads, strict=True)]
-            line += f", {spread(ratios)} times {ours}"
-        print(line)
-
-
-def spread(numbers: Sequence[float]) -> str:
-    """The median, with the least and the most."""
-    return f"{statistics.median(numbers):.2f} ({min(numbers):.2f}-{max(numbers):.2f})"
+def tell(title: str, times: Mapping[str, Sequence[Load]]) -> None:
+    """Prints a table with one row: ours and the other loader."""
+    (other,) = (name for name in times if name != OURS)
+    taken = [[load.seconds for load in times[name]] for name in (other, OURS)]
+    sides = ["{:.3g} ({:.3g}–{:.3g})".format(*spread(seconds)) for seconds in taken]
+    ratio = "{:.2f}× ({:.2f}–{:.2f})".format(*spread(ratios(*taken)))
+    peaks = [f"{max(load.peak for load in times[name]):,}" for name in (other, OURS)]
+    print(f"{len(times[OURS])} rounds.\n")
+    print("| seconds, median (least–most) | the other | cachemere | ratio | MiB at most: the other | cachemere |")
+    print("|---|---:|---:|---|---:|---:|")
+    print(f"| {' | '.join([title, *sides, ratio, *peaks])} |")
 
 
 def keep(file: Path | None, title: str, unit: str, bars: Mapping[str, Sequence[float]]) -> None:

@@ -1,7 +1,8 @@
 """RocksDBDict beside rocksdict and hugedict, by turns in one run, for bytes and for str.
 
 Run with the Python of an environment that has both packages and the peers (`make bench-rocks`). Each round makes new
-databases; the peers take turns in being first. What is told of a peer is its time over ours, of each round.
+databases; the peers take turns in being first. What is told of a peer is its time over ours, of each round. It prints
+Markdown; `--write` puts it into docs/COMPARE.md.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import machine
+import page
 from load_report import keep
+from timing import ratios, spread
 
 OPERATIONS = ("set", "bulk", "get", "miss", "get_many", "items")
 #: Keys that are asked for at once.
@@ -172,16 +177,32 @@ def turn(peer: Any, kind: type, pairs: list[tuple[Any, Any]]) -> dict[str, float
     return times
 
 
+def row(name: str, times: Mapping[str, Sequence[float]]) -> str:
+    """A row of the table: how long ours took, and how many times as long the others."""
+    ours = times[Ours.name]
+    cells = [name, f"{statistics.median(ours):.2f}"]
+    for peer, taken in times.items():
+        if peer != Ours.name:
+            median, least, most = spread(ratios(taken, ours))
+            cells.append(f"{median:.2f}× ({least:.2f}–{most:.2f})")
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> None:
-    """Prints a table for each kind of entries."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small run that shows it works")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/COMPARE.md")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--entries", type=int, default=200_000)
     parser.add_argument("--results", type=Path, help="a file to add the times to, for plot_bars.py")
     given = parser.parse_args()
+    if given.write and given.quick:
+        parser.error("--write needs the full run")
     rounds, count = (2, 2_000) if given.quick else (given.rounds, given.entries)
     peers = list(present([Ours, Rocksdict, Hugedict]))
+    before = machine.load()
+    rows = []
     for kind in (bytes, str):
         pairs = entries(kind, count)
         times: dict[str, list[dict[str, float]]] = {peer.name: [] for peer in peers}  # type: ignore[attr-defined]
@@ -189,23 +210,25 @@ def main() -> None:
             for place in range(len(peers)):
                 peer: Any = peers[(place + number) % len(peers)]
                 times[peer.name].append(turn(peer, kind, pairs))
-        print(
-            f"\n{kind.__name__}: {count} entries, {rounds} rounds; "
-            "µs an item (median), and over cachemere's (least–most)"
-        )
-        print(f"{'':12}" + "".join(f"{operation:>24}" for operation in OPERATIONS))
-        for name, measured in times.items():
-            cells = []
-            for operation in OPERATIONS:
-                own = [each[operation] for each in measured]
-                base = [each[operation] for each in times["cachemere"]]
-                ratio = [mine / other for mine, other in zip(own, base, strict=True)]
-                spread = f"{statistics.median(ratio):.2f} ({min(ratio):.2f}–{max(ratio):.2f})"
-                cells.append(f"{statistics.median(own):.2f} {spread if name != 'cachemere' else ''}")
-            print(f"{name:12}" + "".join(f"{cell:>24}" for cell in cells))
         for operation in OPERATIONS:
             bars = {name: [each[operation] for each in measured] for name, measured in times.items()}
+            rows.append(row(f"{kind.__name__}, {operation}", bars))
             keep(given.results, f"RocksDBDict of {kind.__name__}: {operation}", "µs", bars)
+    others = [name for name in times if name != Ours.name]
+    text = "\n".join(
+        [
+            f"{count:,} entries with keys of 16 letters and values of 100; {rounds} rounds by turns. "
+            f"{machine.described(Path(tempfile.gettempdir()))}; the load average was {before} before and "
+            f"{machine.load()} after. {', '.join(f'{name} {metadata.version(name)}' for name in others)}.",
+            "",
+            f"| | µs an item, cachemere | over it, median (least–most): {' | '.join(others)} |",
+            f"|---|---:|{'---|' * len(others)}",
+            *rows,
+        ]
+    )
+    print(text)
+    if given.write:
+        page.write("python/rocks", text)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def load(module: str, files: list[Path], pairs: int, compact: bool, directory: P
 
 
 def main() -> None:
-    """Prints a line for each loader, and the ratio."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small run that shows it works")
     parser.add_argument("--pairs", type=int, default=5_000_000)
@@ -89,8 +89,10 @@ def main() -> None:
     finally:
         if options.directory is None:
             shutil.rmtree(directory)
-    title = f"{options.files} gzip file{'s' * (options.files > 1)} into RocksDB{', compacted' * options.compact}"
-    tell(f"{pairs} pairs, {title}", times, "cachemere")
+    noun = f"file{'s' * (options.files > 1)}"
+    compacted = ", `compact=True`" * options.compact
+    tell(f"`rocksdb_load`, {options.files} {noun}{compacted}, against hugedict", times)
+    title = f"{options.files} gzip {noun} into RocksDB{', compacted' * options.compact}"
     keep(options.results, title, "s", {name: [load.seconds for load in loads] for name, loads in times.items()})
 
 

@@ -15,17 +15,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import comparisons
 import machine
+import page
 import plot
 import processes
-import promises
 import table
 import timing
 import values
 from peers import PEERS, Cachemere, DiskCache, Lmdb, PersistDictPeer
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-BEGIN, END = "<!-- benches/python: begin -->", "<!-- benches/python: end -->"
 SECTIONS = ("columns", "strings", "memoized", "opening", "processes")
 
 
@@ -48,7 +47,8 @@ def main() -> None:
         told, drawn = measure(options, Path(directory))
     print(told)
     if options.write:
-        write(told, drawn)
+        page.write("python", told)
+        (page.DOCS / "costs.svg").write_text(drawn)
 
 
 def measure(options: argparse.Namespace, directory: Path) -> tuple[str, str]:
@@ -62,19 +62,19 @@ def measure(options: argparse.Namespace, directory: Path) -> tuple[str, str]:
     gc.freeze()
     load = machine.load()
     columns = timing.run(peers, scale, directory / "columns") if "columns" in wanted else []
-    rows = promises.of_columns(columns)
+    rows = comparisons.of_columns(columns)
     if "strings" in wanted:
         (directory / "strings").mkdir()
-        rows += promises.hot_strings(scale, directory / "strings")
+        rows += comparisons.hot_strings(scale, directory / "strings")
     if "memoized" in wanted:
         (directory / "memoized").mkdir()
-        rows += promises.memoized(scale, directory / "memoized")
+        rows += comparisons.memoized(scale, directory / "memoized")
     if "opening" in wanted:
-        rows += promises.opening(scale, directory / "opening")
+        rows += comparisons.opening(scale, directory / "opening")
     rates = []
     if "processes" in wanted:
         rates = processes.run((Cachemere, Lmdb, DiskCache, PersistDictPeer), scale, directory / "processes")
-        rows += promises.of_processes(rates)
+        rows += comparisons.of_processes(rates)
     quick = " A small run: its numbers mean nothing." if options.quick else ""
     parts = [
         f"Measured by `make bench-python` in one run, by turns.{quick} {machine.described(directory)}; the load "
@@ -89,24 +89,13 @@ def measure(options: argparse.Namespace, directory: Path) -> tuple[str, str]:
             table.columns(columns, scale),
         ]
     if rows:
-        parts.append(table.promises(rows))
+        parts.append(table.comparisons(rows))
     if rates:
         parts.append(table.processes(rates, scale))
     caption = (
         f"Cost of an operation on a {values.pickled_size() / 1000:.1f} KB nested dict (logarithmic, less is better)"
     )
     return "\n\n".join(parts) + "\n", plot.svg(columns, caption) if columns else ""
-
-
-def write(told: str, drawn: str) -> None:
-    """Puts the text between the marks in docs/COMPARE.md, and the plot beside it."""
-    page = DOCS / "COMPARE.md"
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{page.name} lacks the marks {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n{told}{END}{after}")
-    (DOCS / "costs.svg").write_text(drawn)
 
 
 if __name__ == "__main__":

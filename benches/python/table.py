@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from comparisons import Row
 from peers import PEERS, Cachemere, Peer
 from processes import KEYS, PROCESSES, Rates
-from promises import Row
 from timing import OPERATIONS, Measured, Scale, spread
 
 
@@ -44,31 +44,22 @@ def columns(measured: Sequence[Measured], scale: Scale) -> str:
     return "\n".join(lines)
 
 
-def _promise(row: Row) -> str:
-    limits = [(row.most, "≤"), (row.least, "≥")]
-    unit = f" {row.unit}" if row.absolute else "×"
-    return " ".join(f"{sign} {limit:g}{unit}" for limit, sign in limits if limit is not None)
-
-
 def _cells(row: Row) -> list[str]:
     if row.failure:
-        return [row.what, row.versus, "–", "–", row.failure, _promise(row), ""]
+        return [row.what, row.versus, "–", "–", row.failure]
     sides = [f"{number(spread(side)[0])} {row.unit}" if side else "–" for side in (row.theirs, row.ours)]
     ratio = ""
     if row.ratio is not None:
         median, least, most = row.ratio
         ratio = f"{median:.2f}× ({least:.2f}–{most:.2f})"
-    elif row.absolute and len(row.ours) > 1:
-        ratio = _range(row.ours)
-    verdict = {None: "", True: "met", False: "**missed**"}[row.met]
-    return [row.what, row.versus, *sides, ratio, _promise(row), verdict]
+    return [row.what, row.versus, *sides, ratio]
 
 
-def promises(rows: Sequence[Row]) -> str:
-    """What was promised, and what is."""
+def comparisons(rows: Sequence[Row]) -> str:
+    """What is compared with one peer each."""
     lines = [
-        "| | against | theirs | cachemere | ratio, median (least–most) | promised | |",
-        "|---|---|---:|---:|---|---|---|",
+        "| | against | theirs | cachemere | ratio, median (least–most) |",
+        "|---|---|---:|---:|---|",
     ]
     lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
     return "\n".join(lines)

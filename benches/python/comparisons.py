@@ -1,4 +1,4 @@
-"""What was promised, each with the number that shows whether it is kept."""
+"""What is compared with one peer each, most with the one that is closest."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ Spread = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Row:
-    """A comparison: theirs and ours in `unit`, their ratios by round, and what was promised of these."""
+    """A comparison: theirs and ours in `unit`, and their ratios by round."""
 
     what: str
     versus: str
     theirs: Sequence[float] = ()
     ours: Sequence[float] = ()
     unit: str = "µs"
-    most: float | None = None
-    least: float | None = None
-    #: Whether the promise is about our own number, not the ratio.
-    absolute: bool = False
     #: Why there are no numbers.
     failure: str | None = None
 
@@ -41,38 +37,30 @@ class Row:
         """Median, least and most."""
         return spread(ratios(self.ours, self.theirs)) if self.theirs and self.ours else None
 
-    @property
-    def met(self) -> bool | None:
-        """Whether the promise is kept; `None` if there is none."""
-        if self.failure or (self.most is None and self.least is None):
-            return None
-        number = spread(self.ours)[0] if self.absolute or self.ratio is None else self.ratio[0]
-        return (self.most is None or number <= self.most) and (self.least is None or number >= self.least)
-
 
 def of_columns(measured: Sequence[Measured]) -> list[Row]:
     """Those that compare what is in the table of all peers."""
     by_peer = {entry.peer: entry for entry in measured}
     rows = []
-    asked: list[tuple[str, str, type[Peer], float | None]] = [
-        ("set", "set", Lmdb, 1.2),
-        ("set", "set", DiskCache, 0.15),
-        ("set", "set", RocksDict, None),
-        ("`update`, an item", "bulk", Lmdb, 0.7),
-        ("`update`, an item", "bulk", RocksDict, None),
-        ("fresh get", "fresh", Lmdb, 0.7),
-        ("fresh get", "fresh", RocksDict, None),
-        ("hot get of the nested dict", "hot", Lmdb, 0.6),
+    asked: list[tuple[str, str, type[Peer]]] = [
+        ("set", "set", Lmdb),
+        ("set", "set", DiskCache),
+        ("set", "set", RocksDict),
+        ("`update`, an item", "bulk", Lmdb),
+        ("`update`, an item", "bulk", RocksDict),
+        ("fresh get", "fresh", Lmdb),
+        ("fresh get", "fresh", RocksDict),
+        ("hot get of the nested dict", "hot", Lmdb),
     ]
-    for what, operation, peer, most in asked:
+    for what, operation, peer in asked:
         ours, theirs = by_peer.get(Cachemere), by_peer.get(peer)
         if ours is None or theirs is None:
             continue
         failure = ours.failure or theirs.failure
         if failure is None:
-            rows.append(Row(what, peer.name, theirs.times[operation], ours.times[operation], most=most))
+            rows.append(Row(what, peer.name, theirs.times[operation], ours.times[operation]))
         else:
-            rows.append(Row(what, peer.name, most=most, failure=failure))
+            rows.append(Row(what, peer.name, failure=failure))
     return rows
 
 
@@ -94,7 +82,7 @@ def hot_strings(scale: Scale, directory: Path) -> list[Row]:
         ):
             theirs, mine = functools.partial(_look_up, plain, some), functools.partial(_look_up, ours, some)
             times = _by_turns(scale, theirs, mine, len(some))
-            rows.append(Row(what, "dict", *times, most=3.0))
+            rows.append(Row(what, "dict", *times))
     return rows
 
 
@@ -128,21 +116,16 @@ def memoized(scale: Scale, directory: Path) -> list[Row]:
     baseline = functools.lru_cache(maxsize=None)(ask)
     rows = []
 
-    def add(what: str, call: Callable[[str], str], most: float | None) -> None:
+    def add(what: str, call: Callable[[str], str]) -> None:
         times = _by_turns(scale, lambda: _call(baseline, prompts), lambda: _call(call, prompts), count)
-        rows.append(Row(what, "functools.lru_cache", *times, most=most))
+        rows.append(Row(what, "functools.lru_cache", *times))
 
-    what = "memoized hit"
-    memoize: Any = getattr(cachemere.Cache, "memoize", None)
-    if memoize is None:
-        rows.append(Row(what, "functools.lru_cache", most=4.0, failure="this version has no `memoize`"))
-    else:
-        with cachemere.Cache(directory / "memo") as cache:
-            add(what, memoize(cache)(ask), 4.0)
+    with cachemere.Cache(directory / "memo") as cache:
+        add("memoized hit", cache.memoize()(ask))
     try:
         from cachetools import LRUCache, cached
 
-        add("(a hit of `cachetools.cached`)", cached(LRUCache(1 << 20))(ask), None)
+        add("(a hit of `cachetools.cached`)", cached(LRUCache(1 << 20))(ask))
     except ImportError:
         pass
     return rows
@@ -154,7 +137,7 @@ def _call(function: Callable[[str], str], prompts: Sequence[str]) -> None:
 
 
 def opening(scale: Scale, directory: Path) -> list[Row]:
-    """Opening a store and getting one entry. Ours is in milliseconds of wall-clock time, as its limit is."""
+    """Opening a store and getting one entry."""
     sides: dict[type[Peer], list[float]] = {}
     key = values.key(scale.many // 2)
     both: tuple[type[Peer], ...] = (Lmdb, Cachemere)
@@ -177,7 +160,7 @@ def opening(scale: Scale, directory: Path) -> list[Row]:
             store.close()
     shutil.rmtree(directory, ignore_errors=True)
     what = f"opening a store of {scale.many:,} entries and the first get"
-    return [Row(what, Lmdb.name, sides.get(Lmdb, ()), sides[Cachemere], unit="ms", most=5.0, absolute=True)]
+    return [Row(what, Lmdb.name, sides.get(Lmdb, ()), sides[Cachemere], unit="ms")]
 
 
 def of_processes(rates: Sequence[Rates]) -> list[Row]:
@@ -188,19 +171,18 @@ def of_processes(rates: Sequence[Rates]) -> list[Row]:
     rate, p99 = "4 processes, 90 % reads: operations a second", "4 processes, 90 % reads: 99th percentile"
     if failure:
         rows = [
-            Row(rate, DiskCache.name, least=10.0, failure=failure),
-            Row(p99, DiskCache.name, most=0.1, failure=failure),
+            Row(rate, DiskCache.name, failure=failure),
+            Row(p99, DiskCache.name, failure=failure),
         ]
     else:
         thousands = [[number / 1e3 for number in side.rate] for side in (theirs, ours)]
         rows = [
-            Row(rate, DiskCache.name, thousands[0], thousands[1], unit="k/s", least=10.0),
-            Row(p99, DiskCache.name, theirs.p99, ours.p99, most=0.1),
+            Row(rate, DiskCache.name, thousands[0], thousands[1], unit="k/s"),
+            Row(p99, DiskCache.name, theirs.p99, ours.p99),
         ]
     for entry in (ours, theirs, by_peer.get(PersistDictPeer)):
         if entry is not None and entry.failure is None:
-            most = 0.0 if entry is ours else None
             share = [100 * entry.stale / max(entry.reads, 1)]
             what = f"stale reads among these, {entry.peer.name} ({entry.stale:,} of {entry.reads:,})"
-            rows.append(Row(what, "", (), share, unit="%", most=most, absolute=True))
+            rows.append(Row(what, "", (), share, unit="%"))
     return rows
