@@ -59,9 +59,9 @@ pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::fork::watch as watch_forks;
-pub(crate) use self::header::{
-    ENTRY_VERSION_1, ENTRY_VERSION_2, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due,
-};
+#[cfg(feature = "load")]
+pub(crate) use self::header::ENTRY_VERSION_2;
+pub(crate) use self::header::{ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
 pub(crate) use self::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
 };
