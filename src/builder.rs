@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bytes::ByteCache;
 use crate::cache::Cache;
 use crate::clock::{Clock, ClockSource};
-use crate::entries::{Entries, Life, lifetime};
+use crate::entries::{Entries, Life, Space, lifetime};
 use crate::error::{Error, Result};
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::secret::Secret;
@@ -360,11 +360,13 @@ impl Common {
         drop(live);
         Ok(Entries {
             store,
-            namespace,
-            life,
-            compressor,
-            hits: Default::default(),
-            misses: Default::default(),
+            space: Space {
+                namespace,
+                life,
+                compressor,
+                hits: Default::default(),
+                misses: Default::default(),
+            },
         })
     }
 }

@@ -162,28 +162,28 @@ impl ByteCache {
 
     /// The last committed transaction of any process. About 15 ns.
     pub fn token(&self) -> Result<u64> {
-        Ok(self.inner.entries.store.live()?.token())
+        Ok(self.inner.entries.at()?.live().token())
     }
 
     /// The payload of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Payload>> {
         with_key(key, |scratch| {
-            let live = self.inner.entries.store.live()?;
-            let drops = self.ledger(&live).drops();
-            let read = self.inner.entries.find_in(&live, scratch, None)?;
+            let at = self.inner.entries.at()?;
+            let drops = self.ledger(at.live()).drops();
+            let read = at.find(scratch, None)?;
             match &read {
-                Some(read) => self.inner.entries.was_read(&live, read),
-                None => self.inner.entries.count(false),
+                Some(read) => at.was_read(read),
+                None => self.inner.entries.space.count(false),
             }
-            Ok(read.map(|read| payload(&read, scratch, (drops, live.generation))))
+            Ok(read.map(|read| payload(&read, scratch, (drops, at.live().generation))))
         })
     }
 
     /// Registers that the caller keeps a payload, or what it decoded from it, for [`is_current`](Self::is_current).
     /// Ends an earlier claim to the same key.
     pub fn hold(&self, payload: &Payload) -> Result<Held> {
-        let live = self.inner.entries.store.live()?;
-        let ledger = self.ledger(&live);
+        let at = self.inner.entries.at()?;
+        let ledger = self.ledger(at.live());
         let origin = &payload.origin;
         // Read from an environment that is gone: it will have to be confirmed.
         let drops = if origin.environment == ledger.environment { origin.drops } else { u64::MAX };
@@ -195,12 +195,13 @@ impl ByteCache {
     /// read. Costs some 10 ns more than [`token`](Self::token), without a lock or system call; if not,
     /// [`get_unless`](Self::get_unless) tells what is.
     pub fn is_current(&self, held: &Held) -> Result<bool> {
-        let live = self.inner.entries.store.live()?;
-        if !held.is_current(live.generation, live.standing()) || held.mark.is_expired(&live) {
+        let at = self.inner.entries.at()?;
+        let live = at.live();
+        if !held.is_current(live.generation, live.standing()) || held.mark.is_expired(live) {
             return Ok(false);
         }
         self.inner.held_hits.fetch_add(1, Ordering::Relaxed);
-        held.mark.note_access(&live);
+        held.mark.note_access(live);
         Ok(true)
     }
 
@@ -208,15 +209,16 @@ impl ByteCache {
     /// A claim that another one to the same key ended is answered with the payload, to be held anew.
     pub fn get_unless(&self, key: &[u8], held: &Held) -> Result<Known> {
         with_key(key, |scratch| {
-            let live = self.inner.entries.store.live()?;
-            let drops = self.ledger(&live).drops();
+            let at = self.inner.entries.at()?;
+            let live = at.live();
+            let drops = self.ledger(live).drops();
             // A claim that ended, or is of another environment, would not be current however often it is confirmed.
             let known = held.can_be_confirmed(live.generation).then_some((held.mark.hash, held.mark.stamp));
-            let Some(read) = self.inner.entries.find_in(&live, scratch, known)? else {
-                self.inner.entries.count(false);
+            let Some(read) = at.find(scratch, known)? else {
+                self.inner.entries.space.count(false);
                 return Ok(Known::Missing);
             };
-            self.inner.entries.was_read(&live, &read);
+            at.was_read(&read);
             if read.is_known() {
                 held.mark.confirm(read.snapshot, &read.header);
                 return Ok(Known::Same);
@@ -228,16 +230,14 @@ impl ByteCache {
     /// The payloads of several keys, in the order of the keys, from one snapshot.
     pub fn get_many<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<Vec<Option<Payload>>> {
         let mut buffers: Vec<KeyBuffer> = keys.into_iter().map(KeyBuffer::from_key).collect();
-        let live = self.inner.entries.store.live()?;
-        let from = (self.ledger(&live).drops(), live.generation);
-        drop(live);
         let mut found = vec![None; buffers.len()];
-        self.inner.entries.get_many(&mut buffers, |place, bytes, read| {
+        let at = self.inner.entries.at()?;
+        let from = (self.ledger(at.live()).drops(), at.live().generation);
+        for (place, read, bytes) in at.get_many(&mut buffers)? {
             if let Some(slot) = found.get_mut(place) {
-                *slot = Some(describe(read, bytes.to_vec(), from));
+                *slot = Some(describe(&read, bytes, from));
             }
-            Ok(())
-        })?;
+        }
         Ok(found)
     }
 
@@ -274,8 +274,8 @@ impl ByteCache {
 
     fn life(&self, ttl: Option<Duration>) -> Result<Life> {
         match ttl {
-            Some(ttl) => self.inner.entries.life.with_ttl(ttl),
-            None => Ok(self.inner.entries.life),
+            Some(ttl) => self.inner.entries.space.life.with_ttl(ttl),
+            None => Ok(self.inner.entries.space.life),
         }
     }
 
@@ -384,8 +384,8 @@ impl ByteCache {
     /// Lets the entry live from now on as if just inserted, with `ttl` or the cache's own lifetime; whether there is one.
     pub fn touch(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let life = match ttl {
-            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.life },
-            None => self.inner.entries.life,
+            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.space.life },
+            None => self.inner.entries.space.life,
         };
         with_key(key, |scratch| self.inner.entries.touch(scratch, life, |commit| self.committed(commit)))
     }
@@ -465,11 +465,7 @@ impl ByteCache {
     }
 
     fn flight(&self, key: &[u8]) -> Result<(Arc<Flights>, KeyHash)> {
-        with_key(key, |scratch| {
-            let live = self.inner.entries.store.live_for_loading()?;
-            let hash = scratch.key.hash(&live.unlocked.hasher, self.inner.entries.namespace.last_id());
-            Ok((live.flights.clone(), hash))
-        })
+        with_key(key, |scratch| self.inner.entries.flight(scratch))
     }
 
     /// The number of entries that are not expired.
@@ -508,8 +504,7 @@ impl ByteCache {
 
     /// See [`Cache::sibling`](crate::Cache::sibling).
     pub fn sibling(&self) -> Result<ByteBuilder> {
-        let live = self.inner.entries.store.live()?;
-        Ok(ByteBuilder::beside(&live))
+        Ok(ByteBuilder::beside(self.inner.entries.at()?.live()))
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).

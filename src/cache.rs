@@ -86,23 +86,25 @@ where
         let inner = &*self.inner;
         let value = Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            let live = inner.entries.store.live()?;
-            Ok::<_, Error>(match inner.find(&live, scratch)? {
+            let at = inner.entries.at()?;
+            Ok::<_, Error>(match inner.find(&at, scratch)? {
                 Looked::Front(item) => {
-                    inner.hit_in_front(&live, &item);
+                    inner.hit_in_front(at.live(), &item);
                     Some(item.value.clone())
                 }
-                Looked::Store(value, read) => {
-                    inner.entries.was_read(&live, &read);
+                Looked::Store(found) => {
+                    at.note_read(found.read());
+                    drop(at);
+                    let value = inner.decode_found(*found, scratch)?;
+                    inner.entries.space.count(true);
                     Some(value)
                 }
                 Looked::Missing => {
-                    inner.entries.count(false);
+                    inner.entries.space.count(false);
                     None
                 }
             })
         })?;
-        // No reference to the store is held any more: cloning may run code of the user's.
         Ok(value.map(give))
     }
 
@@ -115,7 +117,7 @@ where
     /// [`Error::Serialize`], [`Error::TooLarge`], [`Error::StoreFull`], [`Error::DiskFull`], [`Error::ReadOnly`].
     /// Nothing was written then.
     pub fn insert(&self, key: &K, value: &V) -> Result<()> {
-        self.put(key, value, self.inner.entries.life, Expect::Anything).map(drop)
+        self.put(key, value, self.inner.entries.space.life, Expect::Anything).map(drop)
     }
 
     /// Inserts a value that expires `ttl` from now, whatever the cache's own time to live is.
@@ -124,12 +126,12 @@ where
     ///
     /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero.
     pub fn insert_with_ttl(&self, key: &K, value: &V, ttl: Duration) -> Result<()> {
-        self.put(key, value, self.inner.entries.life.with_ttl(ttl)?, Expect::Anything).map(drop)
+        self.put(key, value, self.inner.entries.space.life.with_ttl(ttl)?, Expect::Anything).map(drop)
     }
 
     /// Inserts a value if the key has none; whether it did.
     pub fn insert_if_absent(&self, key: &K, value: &V) -> Result<bool> {
-        Ok(self.put(key, value, self.inner.entries.life, Expect::Absent)? != Written::Refused)
+        Ok(self.put(key, value, self.inner.entries.space.life, Expect::Absent)? != Written::Refused)
     }
 
     fn put(&self, key: &K, value: &V, life: Life, expect: Expect) -> Result<Written> {
@@ -189,12 +191,12 @@ where
             buffers.push(buffer);
         }
         let mut values = vec![None; buffers.len()];
-        inner.entries.get_many(&mut buffers, |place, payload, _| {
+        let found = inner.entries.get_many(&mut buffers)?;
+        for (place, _, payload) in found {
             if let Some(value) = values.get_mut(place) {
-                *value = Some(inner.decode_value(payload)?);
+                *value = Some(inner.decode_value(&payload)?);
             }
-            Ok(())
-        })?;
+        }
         Ok(values)
     }
 
@@ -239,8 +241,8 @@ where
     ) -> Result<crate::load::Summary> {
         let inner = &*self.inner;
         let life = match ttl {
-            Some(ttl) => inner.entries.life.with_ttl(ttl)?,
-            None => inner.entries.life,
+            Some(ttl) => inner.entries.space.life.with_ttl(ttl)?,
+            None => inner.entries.space.life,
         };
         let refused = |error: crate::error::BoxError| crate::load::Refusal::record(error.to_string());
         let make = |record: &crate::load::Record<'_>, entry: &mut crate::ByteEntry| {
@@ -333,7 +335,8 @@ where
                 let done = match &new {
                     Some(value) => {
                         let payload = inner.encode_value(value)?;
-                        inner.put_payload(scratch, &payload, inner.entries.life, expect)? != Written::Refused
+                        inner.put_payload(scratch, &payload, inner.entries.space.life, expect)?
+                            != Written::Refused
                     }
                     None => {
                         read.is_none()
@@ -364,7 +367,8 @@ where
                 let expect = Read::expectation(read.as_ref());
                 let done = match &new {
                     Some(payload) => {
-                        inner.put_payload(scratch, payload, inner.entries.life, expect)? != Written::Refused
+                        inner.put_payload(scratch, payload, inner.entries.space.life, expect)?
+                            != Written::Refused
                     }
                     None => {
                         read.is_none()
@@ -380,7 +384,7 @@ where
 
     /// Lets the entry live from now on as if just inserted, with the cache's own lifetime; whether there is one.
     pub fn touch(&self, key: &K) -> Result<bool> {
-        self.touch_for(key, self.inner.entries.life)
+        self.touch_for(key, self.inner.entries.space.life)
     }
 
     /// Lets the entry expire `ttl` from now; whether there is one.
@@ -389,7 +393,7 @@ where
     ///
     /// [`Error::Invalid`] for a `ttl` of zero.
     pub fn touch_with_ttl(&self, key: &K, ttl: Duration) -> Result<bool> {
-        let life = Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.life };
+        let life = Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.space.life };
         self.touch_for(key, life)
     }
 
@@ -463,9 +467,7 @@ where
         let inner = &*self.inner;
         let (flights, hash) = Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            let live = inner.entries.store.live_for_loading()?;
-            let hash = scratch.key.hash(&live.unlocked.hasher, inner.entries.namespace.last_id());
-            Ok::<_, Error>((live.flights.clone(), hash))
+            inner.entries.flight(scratch)
         })?;
         flights.enter(hash, &|| false)
     }
@@ -475,10 +477,10 @@ where
         let inner = &*self.inner;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            let live = inner.entries.store.live()?;
-            Ok(match inner.find(&live, scratch)? {
+            let looked = inner.find(&inner.entries.at()?, scratch)?;
+            Ok(match looked {
                 Looked::Front(item) => Some((*item.value).clone()),
-                Looked::Store(value, _) => Some(Arc::unwrap_or_clone(value)),
+                Looked::Store(found) => Some(Arc::unwrap_or_clone(inner.decode_found(*found, scratch)?)),
                 Looked::Missing => None,
             })
         })
@@ -589,8 +591,7 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     /// # }
     /// ```
     pub fn sibling<L: ?Sized, W>(&self) -> Result<Builder<L, W>> {
-        let live = self.inner.entries.store.live()?;
-        Ok(Builder::beside(&live))
+        Ok(Builder::beside(self.inner.entries.at()?.live()))
     }
 
     /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.

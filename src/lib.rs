@@ -112,5 +112,5 @@ pub use iter::Iter;
 pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
 pub use secret::{Argon2Params, Secret};
-pub use store::{BackendKind, Durability, Maintenance};
+pub use store::{BackendKind, Durability, Maintenance, about_to_fork, forked};
 pub use waiting::ask_while_waiting;

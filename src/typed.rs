@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::entries::{Entries, Expect, Life, Raw, Read, Scratch, Written};
+use crate::entries::{At, Entries, Expect, Life, Raw, Read, Scratch, Written};
 use crate::error::{BoxError, Error, Result};
 use crate::front::{Front, Item};
 use crate::per_environment::{PerEnvironment, Present};
@@ -25,8 +25,24 @@ pub(crate) enum Looked<V> {
     /// Found in the front, without looking into the store.
     Front(Arc<Item<V>>),
     /// Found in the store.
-    Store(Arc<V>, Box<Read>),
+    Store(Box<Found<V>>),
     Missing,
+}
+
+/// An entry that was found in the store.
+pub(crate) enum Found<V> {
+    /// With the value that is in the front.
+    Known(Read, Arc<Item<V>>),
+    /// To be decoded, and added to the front as of so many drops.
+    New(Read, Option<(Present<Front<V>>, u64)>),
+}
+
+impl<V> Found<V> {
+    pub(crate) fn read(&self) -> &Read {
+        match self {
+            Found::Known(read, _) | Found::New(read, _) => read,
+        }
+    }
 }
 
 impl<K, V> Inner<K, V>
@@ -74,16 +90,13 @@ where
     }
 
     /// Looks for the key in the scratch, in the front and then in the store.
-    pub(crate) fn find(&self, live: &Live, scratch: &mut Scratch) -> Result<Looked<V>> {
+    pub(crate) fn find(&self, at: &At<'_>, scratch: &mut Scratch) -> Result<Looked<V>> {
+        let live = at.live();
         let Some(front) = self.front(live) else {
-            return Ok(match self.entries.find_in(live, scratch, None)? {
-                Some(read) => {
-                    Looked::Store(Arc::new(self.decode_value(read.payload(scratch))?), Box::new(read))
-                }
-                None => Looked::Missing,
-            });
+            let read = at.find(scratch, None)?;
+            return Ok(read.map_or(Looked::Missing, |read| Looked::Store(Box::new(Found::New(read, None)))));
         };
-        let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.namespace.last_id());
+        let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
         let mut item = front.get(&hash).filter(|item| item.is_of(scratch.key.key()));
         let good =
             |item: &mut Arc<Item<V>>| front.is_current(item, live.standing()) && !item.mark.is_expired(live);
@@ -93,22 +106,31 @@ where
         // Asked before the snapshot is opened: see `Front::add`.
         let drops = front.drops();
         let known = item.as_ref().map(|item| (hash, item.mark.stamp));
-        let Some(read) = self.entries.find_in(live, scratch, known)? else { return Ok(Looked::Missing) };
-        if let Some(item) = item.filter(|_| read.is_known()) {
-            item.mark.confirm(read.snapshot, &read.header);
-            return Ok(Looked::Store(item.value.clone(), Box::new(read)));
-        }
+        let Some(read) = at.find(scratch, known)? else { return Ok(Looked::Missing) };
+        let found = match item.filter(|_| read.is_known()) {
+            Some(item) => {
+                item.mark.confirm(read.snapshot, &read.header);
+                Found::Known(read, item)
+            }
+            None => Found::New(read, Some((front, drops))),
+        };
+        Ok(Looked::Store(Box::new(found)))
+    }
+
+    /// The value of what was found, whose payload is still in the scratch. Runs the user's code: no reference to the store may
+    /// be held.
+    pub(crate) fn decode_found(&self, found: Found<V>, scratch: &Scratch) -> Result<Arc<V>> {
+        let (read, front) = match found {
+            Found::Known(_, item) => return Ok(item.value.clone()),
+            Found::New(read, front) => (read, front),
+        };
         let payload = read.payload(scratch);
         let value = Arc::new(self.decode_value(payload)?);
-        front.add(
-            drops,
-            read.hash,
-            scratch.key.key(),
-            value.clone(),
-            payload.len(),
-            (read.snapshot, &read.header),
-        );
-        Ok(Looked::Store(value, Box::new(read)))
+        if let Some((front, drops)) = front {
+            let at = (read.snapshot, &read.header);
+            front.add(drops, read.hash, scratch.key.key(), value.clone(), payload.len(), at);
+        }
+        Ok(value)
     }
 
     pub(crate) fn hit_in_front(&self, live: &Live, item: &Arc<Item<V>>) {

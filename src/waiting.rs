@@ -1,7 +1,10 @@
 //! Waiting that can be ended from outside: by Ctrl-C, in programs where a handler of signals is told by the language that
 //! they are written in, and not by the system call that waits.
 
+use std::cell::Cell;
+use std::path::Path;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
@@ -17,11 +20,73 @@ pub fn ask_while_waiting(gives_up: fn() -> bool) -> bool {
     GIVES_UP.set(gives_up).is_ok()
 }
 
+thread_local! {
+    static IS_ASKING: Cell<bool> = const { Cell::new(false) };
+    static IS_DEAF: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does what cannot end before it is done, nor tell of an error: a signal waits until after it.
+pub(crate) fn deaf<T>(work: impl FnOnce() -> T) -> T {
+    let outer = IS_DEAF.replace(true);
+    let done = work();
+    IS_DEAF.set(outer);
+    done
+}
+
+/// Whether this thread runs a handler of signals, in the middle of an operation that waits.
+pub(crate) fn is_asking() -> bool {
+    IS_ASKING.get()
+}
+
 /// To be called again and again by who waits.
 pub(crate) fn go_on_waiting() -> Result<()> {
-    match GIVES_UP.get() {
-        Some(gives_up) if is_main_thread() && gives_up() => Err(Error::Interrupted),
-        _ => Ok(()),
+    let Some(gives_up) = GIVES_UP.get().filter(|_| is_main_thread() && !IS_DEAF.get()) else { return Ok(()) };
+    let outer = IS_ASKING.replace(true);
+    let is_over = gives_up();
+    IS_ASKING.set(outer);
+    if is_over { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// A wait for another thread of this process, in short sleeps.
+pub(crate) struct Pauses {
+    begun: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    const LONGEST: Duration = Duration::from_millis(2);
+    /// How long a handler of signals waits, since what it waits for may be the very operation that it runs in.
+    const OF_HANDLERS: Duration = Duration::from_secs(1);
+
+    pub(crate) fn begin() -> Pauses {
+        Pauses { begun: Instant::now(), next: Duration::from_micros(20) }
+    }
+
+    /// How long it has been.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Sleeps, without asking anybody.
+    pub(crate) fn sleep(&mut self) {
+        std::thread::sleep(self.next);
+        self.next = (self.next * 2).min(Self::LONGEST);
+    }
+
+    /// Sleeps, unless the wait is to end.
+    pub(crate) fn pause(&mut self, store: &Path) -> Result<()> {
+        self.sleep();
+        self.ask(store)
+    }
+
+    /// Asks whether to go on, for who sleeps by other means.
+    pub(crate) fn ask(&self, store: &Path) -> Result<()> {
+        if is_asking() && self.elapsed() > Self::OF_HANDLERS {
+            let detail = "a handler of a signal uses it in the middle of another operation of the same thread; have the \
+                          handler raise, or note what is to be done later";
+            return Err(Error::Busy { path: store.to_owned(), detail: detail.into() });
+        }
+        go_on_waiting()
     }
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Entries;
-use super::change::Outgoing;
+use super::change::{Outgoing, check_key, check_size, new_header};
 use super::read::holds_key;
+use super::{At, Entries, Space};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::store::{
@@ -101,23 +101,29 @@ impl Entries {
     /// Makes all changes in one transaction: all of them or none. They come to what they would in their order, one by
     /// one, at one moment; limits are enforced after the last.
     pub(crate) fn write(&self, changes: Changes<'_>, committed: impl FnOnce(&Commit)) -> Result<()> {
-        let live = self.store.live_for_writing()?;
+        self.at_for_writing()?.write(changes, committed)
+    }
+}
+
+impl At<'_> {
+    fn write(&self, changes: Changes<'_>, committed: impl FnOnce(&Commit)) -> Result<()> {
+        let At { space, live } = self;
         if changes.is_empty() {
             return Ok(());
         }
         for (key, change) in &changes {
-            self.check_key(key.key())?;
+            check_key(key.key())?;
             if let Change::Insert(Bytes { payload, .. }, _) = change {
-                self.check_size(&live, key.key().len() + payload.len())?;
+                check_size(live, key.key().len() + payload.len())?;
             }
         }
-        let mut changes = self.prepare(changes, live.config.clock.now())?;
+        let mut changes = space.prepare(changes, live.config.clock.now())?;
         let mut body = Vec::new();
         live.write_bytes(
             bytes_of(&changes),
             |writer| {
-                let limit = self.namespace.limit(writer.live(), &writer.view())?;
-                let outcomes = outcomes(&live, limit.namespace, &mut changes);
+                let limit = space.namespace.limit(writer.live(), &writer.view())?;
+                let outcomes = outcomes(live, limit.namespace, &mut changes);
                 let inserts = make_way(writer, limit.namespace, &changes, outcomes)?;
                 // In the order of the tree, neighbours are written while their page is at hand.
                 for insert in &inserts {
@@ -129,7 +135,7 @@ impl Entries {
                     let (header, hash) = (*header, insert.hash);
                     let created = insert.created.unwrap_or(header.created);
                     let mut out = Outgoing { key, payload, body: &mut body, header, hash, body_checksum: 0 };
-                    out.seal(self.sealing(&live), limit.namespace, created)?;
+                    out.seal(self.sealing(), limit.namespace, created)?;
                     let entry = NewEntry {
                         hash: out.hash,
                         header: out.header,
@@ -143,7 +149,9 @@ impl Entries {
             committed,
         )
     }
+}
 
+impl Space {
     /// Does what can be done before other writers are locked out.
     fn prepare<'a>(&self, changes: Changes<'a>, now: Time) -> Result<Vec<Prepared<'a>>> {
         let mut packed = Vec::new();
@@ -168,7 +176,7 @@ impl Entries {
 
     /// The header of a value that is not compressed; `None` if it is expired, so that the key is to have none.
     fn header(&self, tag: u8, age: Age, now: Time) -> Result<Option<Header>> {
-        let new = |life| self.new_header(now, life, tag, false);
+        let new = |life| new_header(now, life, tag, false);
         let header = match age {
             Age::New => new(self.life),
             Age::Ttl(ttl) => new(self.life.with_ttl(ttl)?),

@@ -1,7 +1,7 @@
 //! Writing: inserting, replacing under a condition, removing.
 
 use super::read::holds_key;
-use super::{Entries, Life, Read, Scratch};
+use super::{At, Entries, Life, Read, Scratch, Space};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 use crate::pipeline::{MAX_ENTRY, pack};
@@ -88,15 +88,8 @@ impl Entries {
         expect: Expect,
         committed: impl FnOnce(&Commit),
     ) -> Result<Written> {
-        self.check_key(scratch.key.key())?;
-        let live = self.store.live_for_writing()?;
-        self.check_size(&live, scratch.key.key().len() + payload.len())?;
-        let Scratch { key, body, payload: packed, .. } = scratch;
-        let compressed = self.compress(payload, packed)?;
-        let payload = if compressed { packed } else { payload };
-        let now = live.config.clock.now();
-        let header = self.new_header(now, life, tag, compressed);
-        self.write_one(&live, key, payload, body, header, expect, committed)
+        check_key(scratch.key.key())?;
+        self.at_for_writing()?.put(scratch, payload, (tag, life), expect, committed)
     }
 
     /// Writes an entry that was read, unchanged but for how long it lives from now on.
@@ -106,20 +99,55 @@ impl Entries {
         life: Life,
         committed: impl FnOnce(&Commit),
     ) -> Result<bool> {
-        let live = self.store.live_for_writing()?;
+        self.at_for_writing()?.touch(scratch, life, committed)
+    }
+
+    /// Removes the entry of the key in the scratch; whether there was one that was not expired.
+    pub(crate) fn remove(
+        &self,
+        scratch: &mut Scratch,
+        expect: Expect,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<bool> {
+        check_key(scratch.key.key())?;
+        self.at_for_writing()?.remove(scratch, expect, committed)
+    }
+}
+
+impl At<'_> {
+    fn put(
+        &self,
+        scratch: &mut Scratch,
+        payload: &[u8],
+        (tag, life): (u8, Life),
+        expect: Expect,
+        committed: impl FnOnce(&Commit),
+    ) -> Result<Written> {
+        let At { space, live } = self;
+        check_size(live, scratch.key.key().len() + payload.len())?;
+        let Scratch { key, body, payload: packed, .. } = scratch;
+        let compressed = space.compress(payload, packed)?;
+        let payload = if compressed { packed } else { payload };
+        let now = live.config.clock.now();
+        let header = new_header(now, life, tag, compressed);
+        self.write_one(key, payload, body, header, expect, committed)
+    }
+
+    fn touch(&self, scratch: &mut Scratch, life: Life, committed: impl FnOnce(&Commit)) -> Result<bool> {
+        let At { space, live } = self;
         let mut committed = Some(committed);
         loop {
             let Some(read) = self.find(scratch, None)? else { return Ok(false) };
             let now = live.config.clock.now();
-            let template = self.new_header(now, life, read.header.tag, false);
+            let template = new_header(now, life, read.header.tag, false);
             let raw = read.payload(scratch).to_vec();
             let Scratch { key, body, payload: packed, .. } = &mut *scratch;
-            let compressed = self.compress(&raw, packed)?;
+            let compressed = space.compress(&raw, packed)?;
             let payload = if compressed { packed.as_slice() } else { raw.as_slice() };
             let header = Header { modified: read.header.modified, ..template };
             let header = Header { compressor: if compressed { STAGE_NAMED } else { STAGE_NONE }, ..header };
             let expect = Expect::Value(read.header.stamp);
-            let done = self.write_one(&live, key, payload, body, header, expect, |commit| {
+            let done = self.write_one(key, payload, body, header, expect, |commit| {
                 if let Some(committed) = committed.take() {
                     committed(commit);
                 }
@@ -133,7 +161,6 @@ impl Entries {
     #[allow(clippy::too_many_arguments)]
     fn write_one(
         &self,
-        live: &Live,
         key: &mut KeyBuffer,
         payload: &[u8],
         body: &mut Vec<u8>,
@@ -141,23 +168,24 @@ impl Entries {
         expect: Expect,
         committed: impl FnOnce(&Commit),
     ) -> Result<Written> {
+        let At { space, live } = self;
         let mut out = Outgoing { key, payload, body, header, hash: KeyHash([0; 16]), body_checksum: 0 };
-        let namespace = self.namespace.last_id();
+        let namespace = space.namespace.last_id();
         // Encrypting takes longer than a commit for large values, so it is done before other writers are locked out,
         // for the creation time that the entry is going to have.
         let created = match live.unlocked.keys {
-            Some(_) => self.creation(live, out.key, header.created)?,
+            Some(_) => self.creation(out.key, header.created)?,
             None => header.created,
         };
-        let sealing = self.sealing(live);
+        let sealing = self.sealing();
         out.seal(sealing, namespace, created)?;
         live.write_bytes(
             out.body.len() as u64,
             |writer| {
-                let limit = self.namespace.limit(writer.live(), &writer.view())?;
+                let limit = space.namespace.limit(writer.live(), &writer.view())?;
                 let namespace = limit.namespace;
                 let hash = out.key.hash(&live.unlocked.hasher, namespace);
-                if !self.holds(writer, namespace, hash, expect)? {
+                if !holds(writer, namespace, hash, expect)? {
                     return Ok(Written::Refused);
                 }
                 let inserted = out.insert(sealing, namespace, writer)?;
@@ -169,11 +197,12 @@ impl Entries {
     }
 
     /// The creation time an entry of this key will have: its own if it is there, else now.
-    fn creation(&self, live: &Live, key: &mut KeyBuffer, now: Time) -> Result<Time> {
+    fn creation(&self, key: &mut KeyBuffer, now: Time) -> Result<Time> {
+        let At { space, live } = self;
         live.read(|view| {
-            let namespace = self.namespace.id(live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             let hash = key.hash(&live.unlocked.hasher, namespace);
-            match self.visible(live, view, namespace, hash) {
+            match self.visible(view, namespace, hash) {
                 // One that is not what was written is not there any more when the new one is.
                 Err(Error::Damaged { .. } | Error::Tampered { .. }) => Ok(now),
                 found => Ok(found?.map_or(now, |found| found.header.created)),
@@ -181,39 +210,12 @@ impl Entries {
         })
     }
 
-    fn holds(
-        &self,
-        writer: &Writer<'_>,
-        namespace: NamespaceId,
-        hash: KeyHash,
-        expect: Expect,
-    ) -> Result<bool> {
-        if expect == Expect::Anything {
-            return Ok(true);
-        }
-        let view = writer.view();
-        let there = view.entry(hash)?.map(|found| found.header);
-        let there = there.filter(|header| header.namespace == namespace && !writer.is_expired(hash, header));
-        Ok(match (expect, there) {
-            (Expect::Value(stamp), Some(header)) => header.stamp == stamp,
-            (Expect::Value(_), None) => false,
-            (_, there) => there.is_none(),
-        })
-    }
-
-    /// Removes the entry of the key in the scratch; whether there was one that was not expired.
-    pub(crate) fn remove(
-        &self,
-        scratch: &mut Scratch,
-        expect: Expect,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<bool> {
-        self.check_key(scratch.key.key())?;
-        let live = self.store.live_for_writing()?;
+    fn remove(&self, scratch: &mut Scratch, expect: Expect, committed: impl FnOnce(&Commit)) -> Result<bool> {
+        let At { space, live } = self;
         let key = &mut scratch.key;
         live.write(
             |writer| {
-                let namespace = self.namespace.id(writer.live(), &writer.view())?;
+                let namespace = space.namespace.id(writer.live(), &writer.view())?;
                 let hash = key.hash(&live.unlocked.hasher, namespace);
                 let of_key = |found: &Found<'_>| holds_key(found, key.key()).then_some(found.header);
                 let header = match writer.sound(hash, of_key)? {
@@ -240,25 +242,9 @@ impl Entries {
             committed,
         )
     }
+}
 
-    pub(super) fn new_header(&self, now: Time, life: Life, tag: u8, compressed: bool) -> Header {
-        Header {
-            version: ENTRY_VERSION_1,
-            compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
-            cipher: STAGE_NONE,
-            tag,
-            namespace: NamespaceId(0),
-            key_len: 0,
-            created: now,
-            modified: now,
-            expires: if life.ttl == Span(0) { Time::ZERO } else { now.saturating_add(life.ttl) },
-            idle: life.idle,
-            number: Number::FIRST,
-            stamp: Stamp(0),
-            accessed: now,
-        }
-    }
-
+impl Space {
     /// Compresses into `packed` if there is a compressor and it pays.
     pub(super) fn compress(&self, payload: &[u8], packed: &mut Vec<u8>) -> Result<bool> {
         packed.clear();
@@ -267,23 +253,55 @@ impl Entries {
             None => Ok(false),
         }
     }
+}
 
-    pub(super) fn check_key(&self, key: &[u8]) -> Result<()> {
-        if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+fn holds(writer: &Writer<'_>, namespace: NamespaceId, hash: KeyHash, expect: Expect) -> Result<bool> {
+    if expect == Expect::Anything {
+        return Ok(true);
     }
+    let view = writer.view();
+    let there = view.entry(hash)?.map(|found| found.header);
+    let there = there.filter(|header| header.namespace == namespace && !writer.is_expired(hash, header));
+    Ok(match (expect, there) {
+        (Expect::Value(stamp), Some(header)) => header.stamp == stamp,
+        (Expect::Value(_), None) => false,
+        (_, there) => there.is_none(),
+    })
+}
 
-    pub(super) fn check_size(&self, live: &Live, size: usize) -> Result<()> {
-        let size = size as u64;
-        if size > MAX_ENTRY {
-            return Err(Error::TooLarge { size, limit: MAX_ENTRY });
-        }
-        match live.max_bytes {
-            Some(max) if size > largest_entry(max) => Err(Error::StoreFull {
-                limit: max,
-                detail: format!("an entry may take a quarter of that, and this one has {size} bytes").into(),
-            }),
-            _ => Ok(()),
-        }
+pub(super) fn new_header(now: Time, life: Life, tag: u8, compressed: bool) -> Header {
+    Header {
+        version: ENTRY_VERSION_1,
+        compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
+        cipher: STAGE_NONE,
+        tag,
+        namespace: NamespaceId(0),
+        key_len: 0,
+        created: now,
+        modified: now,
+        expires: if life.ttl == Span(0) { Time::ZERO } else { now.saturating_add(life.ttl) },
+        idle: life.idle,
+        number: Number::FIRST,
+        stamp: Stamp(0),
+        accessed: now,
+    }
+}
+
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
+}
+
+pub(super) fn check_size(live: &Live, size: usize) -> Result<()> {
+    let size = size as u64;
+    if size > MAX_ENTRY {
+        return Err(Error::TooLarge { size, limit: MAX_ENTRY });
+    }
+    match live.max_bytes {
+        Some(max) if size > largest_entry(max) => Err(Error::StoreFull {
+            limit: max,
+            detail: format!("an entry may take a quarter of that, and this one has {size} bytes").into(),
+        }),
+        _ => Ok(()),
     }
 }
 

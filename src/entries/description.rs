@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Entries;
+use super::{At, Entries};
 use crate::error::Result;
 use crate::store::{BackendKind, count_expired, list_namespaces, read_state, store_record};
 
@@ -44,7 +44,18 @@ pub struct NamespaceInfo {
 
 impl Entries {
     pub(crate) fn store_info(&self) -> Result<StoreInfo> {
-        let live = self.store.live()?;
+        self.at()?.store_info()
+    }
+
+    /// All namespaces of the store, in the order of their names.
+    pub(crate) fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        self.at()?.namespaces()
+    }
+}
+
+impl At<'_> {
+    fn store_info(&self) -> Result<StoreInfo> {
+        let live = &self.live;
         let (record, state) =
             live.read(|view| Ok((store_record(view)?, read_state(view, &live.unlocked)?)))?;
         Ok(StoreInfo {
@@ -57,12 +68,11 @@ impl Entries {
         })
     }
 
-    /// All namespaces of the store, in the order of their names.
-    pub(crate) fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        let live = self.store.live()?;
+    fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
+        let live = &self.live;
         let now = live.config.clock.now();
         live.read(|view| {
-            let expired = count_expired(&live, view, now, |_| true)?;
+            let expired = count_expired(live, view, now, |_| true)?;
             let mut all = Vec::new();
             for (name, record) in list_namespaces(view, &live.unlocked)? {
                 let expired = expired.get(&record.id).copied().unwrap_or(0);

@@ -12,13 +12,14 @@ use std::sync::Arc;
 pub use self::pipeline::ByteEntry;
 pub(crate) use self::pipeline::MakeEntry;
 use self::pipeline::{Loaded, Pipeline, reseal};
-use super::{Entries, Life};
+use super::change::new_header;
+use super::{At, Entries, Life};
 use crate::error::{Error, Result};
 use crate::load::{Existing, KeyRange, Listing, Load, Place, Sorted, Summary, Watch};
 use crate::pipeline::MAX_ENTRY;
 use crate::store::{
-    Commit, Counters, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, Live, NewEntry, Number, STAGE_NAMED,
-    STAGE_NONE, Writer, checksum, largest_entry, order_key,
+    Commit, Counters, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, NewEntry, Number, STAGE_NAMED, STAGE_NONE,
+    Writer, checksum, largest_entry, order_key,
 };
 
 /// What all entries of a load share, and where they go.
@@ -59,19 +60,20 @@ impl Entries {
                 "entries are kept in the order of their hashes, so sorted files are of no use: leave it out";
             return Err(Error::invalid("is_sorted", reason));
         }
-        let live = self.store.live_for_writing()?;
+        let at = self.at_for_writing()?;
+        let live = &at.live;
         // One transaction of RocksDB would keep all in memory.
         live.lmdb()?;
-        let namespace = live.read(|view| self.namespace.id(&live, view))?;
+        let namespace = live.read(|view| self.space.namespace.id(live, view))?;
         let unlocked = live.unlocked.clone();
-        let mut template = self.new_header(live.config.clock.now(), life, 0, false);
+        let mut template = new_header(live.config.clock.now(), life, 0, false);
         template.namespace = namespace;
         (template.version, template.cipher) = match unlocked.keys {
             Some(_) => (ENTRY_VERSION_2, STAGE_NAMED),
             None => (ENTRY_VERSION_1, STAGE_NONE),
         };
         let pipeline = Pipeline {
-            entries: self,
+            space: &self.space,
             make,
             unlocked: unlocked.clone(),
             cipher: live.config.cipher.clone(),
@@ -79,19 +81,18 @@ impl Entries {
             largest: live.max_bytes.map_or(MAX_ENTRY, |max| largest_entry(max).min(MAX_ENTRY)),
         };
         // Not held while the files are read, which can take hours.
-        drop(live);
+        drop(at);
         let mut sorted = load.sort(&pipeline, watch)?;
         sorted.prepare_listing()?;
         let begun = std::time::Instant::now();
         let done = sorted.supervised(watch, |sorted| {
-            let live = self.store.live_for_writing()?;
-            if !Arc::ptr_eq(&live.unlocked, &unlocked) {
-                return Err(self.changed("the store was encrypted anew"));
+            let at = self.at_for_writing()?;
+            if !Arc::ptr_eq(&at.live.unlocked, &unlocked) {
+                return Err(at.changed("the store was encrypted anew"));
             }
-            self.check_limit(&live, sorted)?;
-            let write =
-                |writer: &mut Writer<'_>| self.write_loaded(&live, writer, sorted, &template, existing);
-            live.write_whole(write, committed)
+            at.check_limit(sorted)?;
+            let write = |writer: &mut Writer<'_>| at.write_loaded(writer, sorted, &template, existing);
+            at.live.write_whole(write, committed)
         })?;
         let mut summary = sorted.into_summary();
         summary.written = done.written;
@@ -100,15 +101,17 @@ impl Entries {
         summary.writing = begun.elapsed();
         Ok(summary)
     }
+}
 
+impl At<'_> {
     fn changed(&self, how: &str) -> Error {
         let detail = format!("{how} while the files were read; nothing was changed, load them again");
-        Error::Busy { path: self.store.dir().to_owned(), detail: detail.into() }
+        Error::Busy { path: self.live.dir.clone(), detail: detail.into() }
     }
 
     /// Refuses more than a limited store can hold, before room is made for it by evicting what is there.
-    fn check_limit(&self, live: &Live, sorted: &Sorted) -> Result<()> {
-        let Some(max) = live.max_bytes else { return Ok(()) };
+    fn check_limit(&self, sorted: &Sorted) -> Result<()> {
+        let Some(max) = self.live.max_bytes else { return Ok(()) };
         let mut merge = sorted.merge(&KeyRange::default(), 1)?;
         merge.uncounted();
         let mut bytes = 0;
@@ -128,13 +131,12 @@ impl Entries {
 
     fn write_loaded(
         &self,
-        live: &Live,
         writer: &mut Writer<'_>,
         sorted: &Sorted,
         template: &Header,
         existing: Existing,
     ) -> Result<Done> {
-        let limit = self.namespace.limit(writer.live(), &writer.view())?;
+        let limit = self.space.namespace.limit(writer.live(), &writer.view())?;
         if limit.namespace != template.namespace {
             return Err(self.changed("the namespace was cleared"));
         }
@@ -148,7 +150,7 @@ impl Entries {
             Some(others) => plan.append(writer, others, next)?,
             None => {
                 let mut listing = Listing::new(sorted);
-                let (done, new) = self.insert_each(live, writer, &plan, existing, &mut listing)?;
+                let (done, new) = self.insert_each(writer, &plan, existing, &mut listing)?;
                 let mut listed = listing.finish()?;
                 while let Some((number, hash)) = listed.next()? {
                     writer.put(&order_key(limit.namespace, Number(number)), &hash)?;
@@ -171,7 +173,6 @@ impl Entries {
     /// Writes each entry where it belongs in a store that has others. Also tells how many are new.
     fn insert_each(
         &self,
-        live: &Live,
         writer: &mut Writer<'_>,
         plan: &Plan<'_>,
         existing: Existing,
@@ -204,7 +205,7 @@ impl Entries {
                         Existing::Replace => (number, replaced) = (old.number, Some(old)),
                     }
                     if loaded.header.cipher != STAGE_NONE {
-                        reseal(self.sealing(live), &mut loaded, old.created, &mut sealed)?;
+                        reseal(self.sealing(), &mut loaded, old.created, &mut sealed)?;
                         loaded.body = &sealed;
                         loaded.body_checksum = checksum(&sealed);
                     }

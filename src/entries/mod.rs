@@ -30,8 +30,8 @@ use crate::error::{Error, Result};
 use crate::pipeline::Compressor;
 use crate::store::body::Sealing;
 use crate::store::{
-    Commit, Findings, Header, Live, Namespace, Store, collect_graves, count_expired, due, flush_accesses,
-    granularity, sweep,
+    Commit, Findings, Flights, Header, KeyHash, Live, LiveRef, Namespace, Store, collect_graves,
+    count_expired, due, flush_accesses, granularity, sweep,
 };
 
 /// How long new entries live.
@@ -148,8 +148,18 @@ impl VerifyReport {
     }
 }
 
+/// A handle's way to the entries.
+///
+/// Each operation asks for the open environment once, here, and does its work as [`At`], which knows no store to ask for it
+/// again: whoever closes or replaces the environment waits until nobody has it, and lets nobody in meanwhile. What runs the
+/// user's code (serializers, functions, comparisons) does so between two operations.
 pub(crate) struct Entries {
     pub(crate) store: Store,
+    pub(crate) space: Space,
+}
+
+/// The namespace of a handle, and what the handle wants of it. Knows no store.
+pub(crate) struct Space {
     pub(crate) namespace: Namespace,
     pub(crate) life: Life,
     pub(crate) compressor: Option<Arc<dyn Compressor>>,
@@ -157,35 +167,101 @@ pub(crate) struct Entries {
     pub(crate) misses: AtomicU64,
 }
 
-impl Entries {
-    /// What the bodies of entries are made with.
-    fn sealing<'a>(&'a self, live: &'a Live) -> Sealing<'a> {
-        live.sealing(self.namespace.identity())
-    }
+/// A namespace in the open environment, for the length of one operation. Runs no code of the user's but compressor and
+/// cipher.
+pub(crate) struct At<'e> {
+    pub(super) space: &'e Space,
+    pub(super) live: LiveRef,
+}
 
+impl Space {
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+impl Entries {
+    pub(crate) fn at(&self) -> Result<At<'_>> {
+        Ok(At { space: &self.space, live: self.store.live()? })
+    }
+
+    pub(super) fn at_for_writing(&self) -> Result<At<'_>> {
+        Ok(At { space: &self.space, live: self.store.live_for_writing()? })
+    }
+
+    /// Where single flight for the key in the scratch is agreed upon, for who is about to compute what is to be kept here.
+    pub(crate) fn flight(&self, scratch: &mut Scratch) -> Result<(Arc<Flights>, KeyHash)> {
+        let live = self.store.live_for_loading()?;
+        let hash = scratch.key.hash(&live.unlocked.hasher, self.space.namespace.last_id());
+        Ok((live.flights.clone(), hash))
+    }
 
     /// The entries that are not expired. Costs a lookup for each that is expired and not removed yet.
     pub(crate) fn len(&self) -> Result<u64> {
-        let live = self.store.live()?;
+        self.at()?.len()
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        self.at()?.stats()
+    }
+
+    /// Removes everything that is expired now, in all namespaces; returns how many entries that were.
+    pub(crate) fn sweep(&self) -> Result<u64> {
+        sweep(&self.at_for_writing()?.live)
+    }
+
+    /// Writes access times and makes everything committed so far durable.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let at = self.at()?;
+        if self.store.is_read_only() {
+            return Ok(());
+        }
+        flush_accesses(&at.live)?;
+        at.live.checkpoint()
+    }
+
+    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+        let Findings { entries, bytes, problems, described } = self.at()?.live.verify()?;
+        Ok(VerifyReport { entries, bytes, problems, described })
+    }
+
+    /// Empties the namespace: at once for everybody, then the space is freed in batches.
+    pub(crate) fn clear(&self, committed: impl FnOnce(&Commit)) -> Result<()> {
+        let at = self.at_for_writing()?;
+        at.live.write(|writer| at.space.namespace.renew(writer), committed)?;
+        collect_graves(&at.live)
+    }
+}
+
+impl At<'_> {
+    /// What the bodies of entries are made with.
+    fn sealing(&self) -> Sealing<'_> {
+        self.live.sealing(self.space.namespace.identity())
+    }
+
+    /// What has to be told of the environment to who keeps what was read in it.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn len(&self) -> Result<u64> {
+        let At { space, live } = self;
         let now = live.config.clock.now();
         live.read(|view| {
-            let namespace = self.namespace.id(&live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             let all = view.counters(namespace)?.entries;
-            let expired = count_expired(&live, view, now, |of| of == namespace)?;
+            let expired = count_expired(live, view, now, |of| of == namespace)?;
             Ok(all.saturating_sub(expired.get(&namespace).copied().unwrap_or(0)))
         })
     }
 
-    pub(crate) fn stats(&self) -> Result<Stats> {
-        let live = self.store.live()?;
+    fn stats(&self) -> Result<Stats> {
+        let At { space, live } = self;
         let room = live.room()?;
         Ok(Stats {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
+            hits: space.hits.load(Ordering::Relaxed),
+            misses: space.misses.load(Ordering::Relaxed),
             entries: self.len()?,
             file_bytes: live.file_bytes()?,
             record_bytes: room.records,
@@ -197,35 +273,9 @@ impl Entries {
         })
     }
 
-    /// Removes everything that is expired now, in all namespaces; returns how many entries that were.
-    pub(crate) fn sweep(&self) -> Result<u64> {
-        sweep(self.store.live_for_writing()?.arc())
-    }
-
-    /// Writes access times and makes everything committed so far durable.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
-        let live = self.store.live()?;
-        if self.store.is_read_only() {
-            return Ok(());
-        }
-        flush_accesses(&live)?;
-        live.checkpoint()
-    }
-
-    pub(crate) fn verify(&self) -> Result<VerifyReport> {
-        let Findings { entries, bytes, problems, described } = self.store.verify()?;
-        Ok(VerifyReport { entries, bytes, problems, described })
-    }
-
-    /// Empties the namespace: at once for everybody, then the space is freed in batches.
-    pub(crate) fn clear(&self, committed: impl FnOnce(&Commit)) -> Result<()> {
-        let live = self.store.live_for_writing()?;
-        live.write(|writer| self.namespace.renew(writer), committed)?;
-        collect_graves(&live)
-    }
-
     /// Notes that an entry was read, unless its access time barely moves by it.
-    fn note_read(&self, live: &Live, read: &Read) {
+    pub(crate) fn note_read(&self, read: &Read) {
+        let live = &self.live;
         let now = live.access_time();
         crate::store::saw_idle(live, read.header.idle);
         let grain = granularity(read.header.idle, read.stored_size, live.tracks_recency());

@@ -1,14 +1,14 @@
 //! Finding one entry, or several in one snapshot.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
-use super::{Entries, EntryInfo, Scratch};
+use super::{At, Entries, EntryInfo, Scratch, Space};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::pipeline::unpack;
 use crate::store::{
-    Found, Header, KeyBuffer, KeyHash, Live, NamespaceId, ReadView, STAGE_NAMED, STAGE_NONE, Stamp,
-    is_expired,
+    Found, Header, KeyBuffer, KeyHash, NamespaceId, ReadView, STAGE_NAMED, STAGE_NONE, Stamp, is_expired,
 };
 
 /// An entry that was found; its payload is in the scratch's buffers.
@@ -54,30 +54,46 @@ impl Entries {
         scratch: &mut Scratch,
         known: Option<(KeyHash, Stamp)>,
     ) -> Result<Option<Read>> {
-        let live = self.store.live()?;
-        self.find_in(&live, scratch, known)
+        self.at()?.find(scratch, known)
     }
 
-    pub(crate) fn find_in(
+    /// The payloads of several keys in one snapshot, each with its place in `keys`.
+    pub(crate) fn get_many(&self, keys: &mut [KeyBuffer]) -> Result<Vec<(usize, Read, Vec<u8>)>> {
+        self.at()?.get_many(keys)
+    }
+
+    pub(crate) fn contains(&self, scratch: &mut Scratch) -> Result<bool> {
+        Ok(self.info(scratch)?.is_some())
+    }
+
+    /// Reads an entry's header. For an encrypted entry the key is decrypted, too, to be sure that it is the one.
+    pub(crate) fn info(&self, scratch: &mut Scratch) -> Result<Option<EntryInfo>> {
+        self.at()?.info(scratch)
+    }
+}
+
+impl At<'_> {
+    /// See [`Entries::find`].
+    pub(crate) fn find(
         &self,
-        live: &Live,
         scratch: &mut Scratch,
         known: Option<(KeyHash, Stamp)>,
     ) -> Result<Option<Read>> {
+        let At { space, live } = self;
         let Scratch { key, body, .. } = scratch;
-        let guessed = self.namespace.last_id();
+        let guessed = space.namespace.last_id();
         let guess = key.hash(&live.unlocked.hasher, guessed);
         let found = live.read(|view| {
-            let namespace = self.namespace.id(live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             let hash = if namespace == guessed { guess } else { key.hash(&live.unlocked.hasher, namespace) };
-            let Some(found) = self.visible(live, view, namespace, hash)? else { return Ok(None) };
+            let Some(found) = self.visible(view, namespace, hash)? else { return Ok(None) };
             let is_known = known == Some((hash, found.header.stamp));
             if !is_known {
                 if !holds_key(&found, key.key()) {
                     // Of another key with the same hash, if it is what was written.
                     return live.unlocked.check(&found).map(|()| None);
                 }
-                self.sealing(live).copy(&found, body)?;
+                self.sealing().copy(&found, body)?;
             }
             let size = found.bytes.len();
             Ok(Some((
@@ -94,18 +110,18 @@ impl Entries {
         match found {
             None => Ok(None),
             Some((read, true)) => Ok(Some(read)),
-            Some((read, false)) => self.opened(live, read, scratch),
+            Some((read, false)) => self.opened(read, scratch),
         }
     }
 
     /// The entry under a hash, if it is of the namespace and not expired.
     pub(super) fn visible<'t>(
         &self,
-        live: &Live,
         view: &ReadView<'t>,
         namespace: NamespaceId,
         hash: KeyHash,
     ) -> Result<Option<Found<'t>>> {
+        let live = &self.live;
         let Some(found) = view.entry(hash)? else { return Ok(None) };
         // The exact clock is read only where it matters.
         let expired =
@@ -118,8 +134,8 @@ impl Entries {
     }
 
     /// Opens the body in the scratch. The key in it decides whether it is the entry asked for.
-    fn opened(&self, live: &Live, mut read: Read, scratch: &mut Scratch) -> Result<Option<Read>> {
-        let parts = self.sealing(live).open(&read.header, read.hash, &mut scratch.body)?;
+    fn opened(&self, mut read: Read, scratch: &mut Scratch) -> Result<Option<Read>> {
+        let parts = self.sealing().open(&read.header, read.hash, &mut scratch.body)?;
         if scratch.body.get(parts.key) != Some(scratch.key.key()) {
             return Ok(None);
         }
@@ -132,49 +148,36 @@ impl Entries {
         let Scratch { body, payload, .. } = scratch;
         if let Payload::InBody(range) = &read.payload {
             payload.clear();
-            if self.decompress(&read.header, body.get(range.clone()).unwrap_or_default(), payload)? {
+            if self.space.decompress(&read.header, body.get(range.clone()).unwrap_or_default(), payload)? {
                 read.payload = Payload::Unpacked;
             }
         }
         Ok(read)
     }
 
-    /// Decompresses `packed` into `out` if the header says it is compressed; whether it was.
-    pub(super) fn decompress(&self, header: &Header, packed: &[u8], out: &mut Vec<u8>) -> Result<bool> {
-        match (header.compressor, &self.compressor) {
-            (STAGE_NONE, _) => Ok(false),
-            (STAGE_NAMED, Some(compressor)) => unpack(&**compressor, packed, out).map(|()| true),
-            (id, _) => Err(Error::UnknownStage { kind: "compressor", name: id.to_string() }),
-        }
-    }
-
     /// To be called when a value found by [`find`](Self::find) is given to the user.
-    pub(crate) fn was_read(&self, live: &Live, read: &Read) {
-        self.note_read(live, read);
-        self.count(true);
+    pub(crate) fn was_read(&self, read: &Read) {
+        self.note_read(read);
+        self.space.count(true);
     }
 
-    pub(crate) fn contains(&self, scratch: &mut Scratch) -> Result<bool> {
-        Ok(self.info(scratch)?.is_some())
-    }
-
-    /// Reads an entry's header. For an encrypted entry the key is decrypted, too, to be sure that it is the one.
-    pub(crate) fn info(&self, scratch: &mut Scratch) -> Result<Option<EntryInfo>> {
-        let live = self.store.live()?;
-        let Some(read) = self.find_header(&live, scratch)? else { return Ok(None) };
+    fn info(&self, scratch: &mut Scratch) -> Result<Option<EntryInfo>> {
+        let live = &self.live;
+        let Some(read) = self.find_header(scratch)? else { return Ok(None) };
         let pending = live.access.pending(read.hash).unwrap_or(Time::ZERO);
         Ok(Some(EntryInfo::new(&read.header, pending.max(read.header.accessed), read.stored_size)))
     }
 
-    fn find_header(&self, live: &Live, scratch: &mut Scratch) -> Result<Option<Read>> {
+    fn find_header(&self, scratch: &mut Scratch) -> Result<Option<Read>> {
+        let At { space, live } = self;
         if live.unlocked.keys.is_some() {
-            return self.find_in(live, scratch, None);
+            return self.find(scratch, None);
         }
         let key = &mut scratch.key;
         live.read(|view| {
-            let namespace = self.namespace.id(live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             let hash = key.hash(&live.unlocked.hasher, namespace);
-            let Some(found) = self.visible(live, view, namespace, hash)? else { return Ok(None) };
+            let Some(found) = self.visible(view, namespace, hash)? else { return Ok(None) };
             if !holds_key(&found, key.key()) {
                 return live.unlocked.check(&found).map(|()| None);
             }
@@ -188,17 +191,12 @@ impl Entries {
         })
     }
 
-    /// Reads the values of several keys in one snapshot, in the order of the tree, and hands each to `each` with its
-    /// place in `keys`, after the snapshot is let go.
-    pub(crate) fn get_many(
-        &self,
-        keys: &mut [KeyBuffer],
-        mut each: impl FnMut(usize, &[u8], &Read) -> Result<()>,
-    ) -> Result<()> {
-        let live = self.store.live()?;
-        let mut bodies = Vec::with_capacity(keys.len());
+    /// See [`Entries::get_many`]. Read in the order of the tree.
+    pub(crate) fn get_many(&self, keys: &mut [KeyBuffer]) -> Result<Vec<(usize, Read, Vec<u8>)>> {
+        let At { space, live } = self;
+        let mut found = Vec::with_capacity(keys.len());
         live.read(|view| {
-            let namespace = self.namespace.id(&live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             let hasher = &live.unlocked.hasher;
             let mut order: Vec<(KeyHash, usize)> = keys
                 .iter_mut()
@@ -207,39 +205,51 @@ impl Entries {
                 .collect();
             order.sort_unstable();
             for (hash, place) in order {
-                let Some(found) = self.visible(&live, view, namespace, hash)? else { continue };
+                let Some(entry) = self.visible(view, namespace, hash)? else { continue };
                 let mut copied = Vec::new();
-                self.sealing(&live).copy(&found, &mut copied)?;
-                let (header, stored_size) = (found.header, found.bytes.len());
+                self.sealing().copy(&entry, &mut copied)?;
                 let read = Read {
                     hash,
-                    header,
+                    header: entry.header,
                     snapshot: live.token_of(view.id()),
-                    stored_size,
+                    stored_size: entry.bytes.len(),
                     payload: Payload::Known,
                 };
-                bodies.push((place, read, copied));
+                found.push((place, read, copied));
             }
             Ok(())
         })?;
-        let mut unpacked = Vec::new();
-        let mut hits = 0;
-        for (place, read, mut copied) in bodies {
-            let parts = self.sealing(&live).open(&read.header, read.hash, &mut copied)?;
+        let mut hits = Vec::with_capacity(found.len());
+        for (place, read, mut copied) in found {
+            let parts = self.sealing().open(&read.header, read.hash, &mut copied)?;
             if copied.get(parts.key) != keys.get(place).map(KeyBuffer::key) {
                 continue;
             }
-            let packed = copied.get(parts.payload).unwrap_or_default();
-            unpacked.clear();
-            let payload =
-                if self.decompress(&read.header, packed, &mut unpacked)? { &unpacked } else { packed };
-            self.note_read(&live, &read);
-            hits += 1;
-            each(place, payload, &read)?;
+            let mut unpacked = Vec::new();
+            let packed = copied.get(parts.payload.clone()).unwrap_or_default();
+            if space.decompress(&read.header, packed, &mut unpacked)? {
+                copied = unpacked;
+            } else {
+                copied.truncate(parts.payload.end);
+                copied.drain(..parts.payload.start);
+            }
+            self.note_read(&read);
+            hits.push((place, read, copied));
         }
-        self.hits.fetch_add(hits, std::sync::atomic::Ordering::Relaxed);
-        self.misses.fetch_add(keys.len() as u64 - hits, std::sync::atomic::Ordering::Relaxed);
-        Ok(())
+        space.hits.fetch_add(hits.len() as u64, Ordering::Relaxed);
+        space.misses.fetch_add((keys.len() - hits.len()) as u64, Ordering::Relaxed);
+        Ok(hits)
+    }
+}
+
+impl Space {
+    /// Decompresses `packed` into `out` if the header says it is compressed; whether it was.
+    pub(super) fn decompress(&self, header: &Header, packed: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        match (header.compressor, &self.compressor) {
+            (STAGE_NONE, _) => Ok(false),
+            (STAGE_NAMED, Some(compressor)) => unpack(&**compressor, packed, out).map(|()| true),
+            (id, _) => Err(Error::UnknownStage { kind: "compressor", name: id.to_string() }),
+        }
     }
 }
 

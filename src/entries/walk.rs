@@ -1,6 +1,6 @@
 //! Going through a namespace in the order of insertion, a chunk at a time.
 
-use super::{Entries, EntryInfo};
+use super::{At, Entries, EntryInfo};
 use crate::clock::Time;
 use crate::error::Result;
 use crate::store::{
@@ -51,12 +51,40 @@ impl Entries {
     ///
     /// An entry that cannot be read is an error in its place; the walk goes on behind it.
     pub(crate) fn walk(&self, position: &mut Position, direction: Direction, most: usize) -> Result<Walk> {
-        let live = self.store.live()?;
+        self.at()?.walk(position, direction, most)
+    }
+
+    /// Takes the first entry from one end that `accept` can read, and removes it. Another process that changes it in
+    /// between makes this look again.
+    pub(crate) fn pop<T>(
+        &self,
+        direction: Direction,
+        accept: impl Fn(&Raw) -> Result<T>,
+        mut committed: impl FnMut(&Commit),
+    ) -> Result<Option<T>> {
+        // Refused before anything is read.
+        self.at_for_writing().map(drop)?;
+        loop {
+            let mut position = Position::START;
+            let Some(first) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
+            let raw = first?;
+            let value = accept(&raw)?;
+            let mut scratch = super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
+            if self.remove(&mut scratch, super::Expect::Value(raw.stamp), &mut committed)? {
+                return Ok(Some(value));
+            }
+        }
+    }
+}
+
+impl At<'_> {
+    fn walk(&self, position: &mut Position, direction: Direction, most: usize) -> Result<Walk> {
+        let At { space, live } = self;
         let now = live.config.clock.now();
         let removes_expired = live.removes_expired();
         let mut copied = Vec::new();
         live.read(|view| {
-            let namespace = self.namespace.id(&live, view)?;
+            let namespace = space.namespace.id(live, view)?;
             if *position.namespace.get_or_insert(namespace) != namespace {
                 position.from = position.to;
                 return Ok(());
@@ -82,14 +110,14 @@ impl Entries {
                 // Where an entry was before it vanished and its key was written again.
                 if (removes_expired && found.header.number != number)
                     || found.header.namespace != namespace
-                    || crate::store::is_expired(&live, hash, &found.header, now)
+                    || crate::store::is_expired(live, hash, &found.header, now)
                 {
                     // Nothing is left out because of an accident.
                     copied.extend(live.unlocked.check(&found).err().map(Err));
                     return Ok(copied.len() < most.min(CHUNK));
                 }
                 let mut sealed = Vec::new();
-                let entry = self.sealing(&live).copy(&found, &mut sealed);
+                let entry = self.sealing().copy(&found, &mut sealed);
                 bytes += sealed.len();
                 copied.push(entry.map(|()| (hash, found.header, sealed, found.bytes.len())));
                 Ok(copied.len() < most.min(CHUNK) && bytes < CHUNK_BYTES)
@@ -116,11 +144,11 @@ impl Entries {
         let mut chunk = Vec::with_capacity(copied.len());
         for entry in copied {
             chunk.push(entry.and_then(|(hash, header, mut sealed, size)| {
-                let parts = self.sealing(&live).open(&header, hash, &mut sealed)?;
+                let parts = self.sealing().open(&header, hash, &mut sealed)?;
                 let key = sealed.get(parts.key).unwrap_or_default().to_vec();
                 let packed = sealed.get(parts.payload).unwrap_or_default();
                 let mut payload = Vec::new();
-                if !self.decompress(&header, packed, &mut payload)? {
+                if !space.decompress(&header, packed, &mut payload)? {
                     payload.extend_from_slice(packed);
                 }
                 let accessed = live.access.pending(hash).unwrap_or(Time::ZERO).max(header.accessed);
@@ -134,26 +162,5 @@ impl Entries {
             }));
         }
         Ok(chunk)
-    }
-
-    /// Takes the first entry from one end that `accept` can read, and removes it. Another process that changes it in
-    /// between makes this look again.
-    pub(crate) fn pop<T>(
-        &self,
-        direction: Direction,
-        accept: impl Fn(&Raw) -> Result<T>,
-        mut committed: impl FnMut(&Commit),
-    ) -> Result<Option<T>> {
-        self.store.live_for_writing()?;
-        loop {
-            let mut position = Position::START;
-            let Some(first) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
-            let raw = first?;
-            let value = accept(&raw)?;
-            let mut scratch = super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
-            if self.remove(&mut scratch, super::Expect::Value(raw.stamp), &mut committed)? {
-                return Ok(Some(value));
-            }
-        }
     }
 }

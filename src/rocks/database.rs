@@ -52,7 +52,7 @@ impl Database {
         watch_forks();
         let opening = Opening { path: path.as_ref().to_owned(), mode, options, encoding };
         // A fork waits until it is open, so that no half of one is inherited.
-        let transition = TRANSITIONS.lock();
+        let transition = TRANSITIONS.lock(&opening.path)?;
         let live = opening.open()?;
         drop(transition);
         let shared =
@@ -89,7 +89,7 @@ impl Database {
         if *self.mode() == Mode::Primary {
             return Err(forked(self.path()));
         }
-        let _transition = TRANSITIONS.lock();
+        let _transition = TRANSITIONS.lock(self.path())?;
         let live = self.shared.current.load();
         if live.is_of_this_process() {
             return Ok(live);
@@ -349,7 +349,7 @@ impl Database {
     pub fn close(&self) {
         let live = self.shared.current.load();
         // A fork waits until it is closed, so that no half of one is inherited.
-        let _transition = TRANSITIONS.lock();
+        let Ok(_transition) = crate::waiting::deaf(|| TRANSITIONS.lock(self.path())) else { return };
         if !self.shared.is_closed.swap(true, Ordering::AcqRel) && live.is_of_this_process() {
             drop(live.alone().take());
         }

@@ -1,12 +1,14 @@
 //! When entries were last read: kept in memory, written in batches.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use super::layout::{KeyHash, Prefix};
-use super::sync::lock;
+use super::sync::{SlowGuard, SlowMutex, lock};
 use crate::clock::{Span, Time};
+use crate::error::Result;
 
 /// Beyond so many entries waiting, new accesses are not remembered until the next flush: about 20 MB.
 const CAPACITY: usize = 1 << 18;
@@ -32,7 +34,7 @@ pub(crate) struct AccessLog {
     len: AtomicUsize,
     /// Whether any were ever taken: from then on shards have some that were.
     has_taken: AtomicBool,
-    flush: Mutex<()>,
+    flush: SlowMutex,
 }
 
 #[derive(Default)]
@@ -108,8 +110,8 @@ impl AccessLog {
 
     /// To be held from [`take`](Self::take) until what was taken is committed, so that another take does not end its
     /// being pending.
-    pub(crate) fn begin_flush(&self) -> MutexGuard<'_, ()> {
-        lock(&self.flush)
+    pub(crate) fn begin_flush(&self, store: &Path) -> Result<SlowGuard<'_>> {
+        self.flush.take(store)
     }
 
     /// Takes what is to be written now. What cannot be written is to be given back with [`restore`](Self::restore).

@@ -1,12 +1,14 @@
 //! Closing: what is written and recorded before the backend lets go of the files, and closing for a moment to replace them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::fork::ForkLockGuard;
 use super::live::Live;
 use super::locks::{Gate, Role};
 use super::{Shared, sweep};
 use crate::error::{Error, Result};
+use crate::waiting::Pauses;
 
 /// Takes an environment inherited over a fork out of use, for good.
 pub(super) fn abandon(inherited: Arc<Live>) {
@@ -19,18 +21,24 @@ pub(super) fn abandon(inherited: Arc<Live>) {
     std::mem::forget(inherited);
 }
 
-/// Waits until no operation of this process uses the environment, which nobody can reach any more.
-pub(super) fn drain(live: &Arc<Live>) {
-    super::housekeeper::let_go(live);
+/// Waits until no operation of this process uses the environment, which nobody can reach any more. That takes as long as
+/// the longest of them. On an error it is to be put back.
+pub(super) fn drain(live: &Arc<Live>) -> Result<()> {
+    super::housekeeper::let_go(live)?;
+    let mut pauses = Pauses::begin();
     while Arc::strong_count(live) > 1 {
-        std::thread::sleep(std::time::Duration::from_micros(50));
+        if let Err(error) = pauses.pause(&live.dir) {
+            // The background thread has let go of it.
+            live.is_kept.store(false, Ordering::Release);
+            return Err(error);
+        }
     }
+    Ok(())
 }
 
 /// Writes what is in memory, makes a last checkpoint, and closes. Whatever fails, the environment is closed, and
-/// nothing that was committed is lost by it.
+/// nothing that was committed is lost by it. Nobody uses it any more.
 pub(super) fn shut(live: Arc<Live>, may_write: bool) -> Result<()> {
-    drain(&live);
     // Nobody will read what is written to a store that does not lie at its path any more.
     if live.is_read_only() || !may_write || live.check_place().is_err() {
         return Ok(());

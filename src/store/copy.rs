@@ -13,7 +13,7 @@ use super::Store;
 #[cfg(feature = "rocksdb")]
 use super::backend::Backend;
 use super::backend::lmdb::{COMPACTED, Rewrite, data_path, fault};
-use super::closing::{self, Exclusive};
+use super::closing::Exclusive;
 use super::fork::TRANSITIONS;
 use super::live::Live;
 use super::transaction::ReadView;
@@ -69,11 +69,10 @@ impl Store {
         }
         drop(self.live()?);
         let shared = &self.shared;
-        let transition = TRANSITIONS.lock();
+        let transition = TRANSITIONS.lock(&shared.dir)?;
         shared.revive(&transition)?;
         let exclusive = Exclusive::enter(shared, &transition)?;
-        let Some(live) = shared.current.swap(None) else { return Err(Error::Closed) };
-        closing::drain(&live);
+        let Some(live) = shared.take_drained(&transition)? else { return Err(Error::Closed) };
         let tmp = shared.dir.join(tmp);
         let replaced = replace_data(&live, &tmp, make).and_then(|()| {
             fault::point("a compacted file is to be put in place");

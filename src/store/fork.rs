@@ -11,11 +11,14 @@
 //! child.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
-use std::time::Duration;
 
 use super::opened::close_inherited;
+use crate::error::Result;
+use crate::waiting::Pauses;
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
@@ -63,47 +66,103 @@ fn page_of_this_process() -> Option<&'static AtomicU64> {
 }
 
 /// Held while a store is opened, closed, compacted or reopened.
-pub(crate) static TRANSITIONS: ForkLock = ForkLock { held: AtomicBool::new(false) };
+pub(crate) static TRANSITIONS: ForkLock = ForkLock { holder: AtomicUsize::new(0) };
 
-/// A lock that can be released in a forked child by whoever forked: one flag, and no queue of waiting threads that
+/// A lock that can be released in a forked child by whoever forked: one word, and no queue of waiting threads that
 /// would be inherited in an unknown state. Waiting sleeps, which suits a lock that is rarely contended.
 pub(crate) struct ForkLock {
-    held: AtomicBool,
+    /// The thread that has it; 0: nobody.
+    holder: AtomicUsize,
+}
+
+thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// Tells this thread from the others that run, and is not 0.
+fn this_thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 impl ForkLock {
-    pub(crate) fn lock(&'static self) -> ForkLockGuard {
-        let mut wait = Duration::from_micros(20);
-        while self.held.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            std::thread::sleep(wait);
-            wait = (wait * 2).min(Duration::from_millis(2));
+    /// Waits for the lock, on behalf of a store. A thread that is about to fork has it already.
+    pub(crate) fn lock(&'static self, store: &Path) -> Result<ForkLockGuard> {
+        let mut pauses = Pauses::begin();
+        while !self.try_lock() {
+            if HOLDS_FOR_FORK.get() {
+                return Ok(ForkLockGuard { lock: None });
+            }
+            pauses.pause(store)?;
         }
-        ForkLockGuard { lock: self }
+        Ok(ForkLockGuard { lock: Some(self) })
+    }
+
+    fn try_lock(&self) -> bool {
+        self.holder.compare_exchange(0, this_thread(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_held_here(&self) -> bool {
+        self.holder.load(Ordering::Relaxed) == this_thread()
+    }
+
+    fn release(&self) {
+        self.holder.store(0, Ordering::Release);
     }
 }
 
 pub(crate) struct ForkLockGuard {
-    lock: &'static ForkLock,
+    /// `None`: the lock stays with a thread that is about to fork.
+    lock: Option<&'static ForkLock>,
 }
 
 impl Drop for ForkLockGuard {
     fn drop(&mut self) {
-        self.lock.held.store(false, Ordering::Release);
+        if let Some(lock) = self.lock {
+            lock.release();
+        }
+    }
+}
+
+thread_local! {
+    static HOLDS_FOR_FORK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Waits until no other thread opens, closes or compacts a store, and keeps it so until this thread has forked or calls
+/// [`forked`]. A fork waits for that by itself; this is for programs that hold a lock of their own while they fork, as an
+/// interpreter does, and can let go of it for the wait.
+pub fn about_to_fork() {
+    if TRANSITIONS.is_held_here() {
+        // Already, or a handler of a signal forks in the middle of an opening.
+        return;
+    }
+    let mut pauses = Pauses::begin();
+    while !TRANSITIONS.try_lock() {
+        pauses.sleep();
+    }
+    HOLDS_FOR_FORK.set(true);
+}
+
+/// Ends what [`about_to_fork`] began, if this thread has not forked since.
+pub fn forked() {
+    if HOLDS_FOR_FORK.replace(false) {
+        TRANSITIONS.release();
     }
 }
 
 extern "C" fn prepare() {
-    std::mem::forget(TRANSITIONS.lock());
+    about_to_fork();
 }
 
 extern "C" fn in_parent() {
-    TRANSITIONS.held.store(false, Ordering::Release);
+    forked();
 }
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     close_inherited();
-    TRANSITIONS.held.store(false, Ordering::Release);
+    // The thread that forked is the only one here, and had it.
+    HOLDS_FOR_FORK.set(false);
+    TRANSITIONS.release();
 }
 
 /// Installs the handlers, once per process.

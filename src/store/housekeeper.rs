@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest time between two looks for expired entries. Sweeping late costs disk space only.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// How often who waits for the end of a round asks whether to give up.
+const ASKING_INTERVAL: Duration = Duration::from_millis(20);
 /// The time until the first look.
 const FIRST_SLEEP: Duration = Duration::from_millis(50);
 /// Writers that do the maintenance themselves do it so often at most.
@@ -103,13 +105,24 @@ impl Process {
     }
 
     /// Returns when the store is not looked after any more, and will not be.
-    fn let_go(&self, generation: u64) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Interrupted`]: it will not be either, but may have its last round.
+    fn let_go(&self, generation: u64) -> Result<()> {
         let mut state = lock(&self.state);
         state.stores.retain(|kept| kept.generation != generation);
         while state.in_round == Some(generation) {
             state.leaves = true;
-            state = wait_timeout(&self.changed, state, LONGEST_SLEEP);
+            state = wait_timeout(&self.changed, state, ASKING_INTERVAL);
+            if state.in_round == Some(generation) {
+                // A round can wait for another process.
+                drop(state);
+                crate::waiting::go_on_waiting()?;
+                state = lock(&self.state);
+            }
         }
+        Ok(())
     }
 
     fn run(&self) {
@@ -234,10 +247,12 @@ pub(crate) fn ensure(live: &Arc<Live>) -> Result<()> {
 }
 
 /// Returns when the background thread does not hold the store any more, and will not.
-pub(crate) fn let_go(live: &Live) {
-    if live.is_kept.load(Ordering::Acquire) {
-        Process::current().let_go(live.generation);
+pub(crate) fn let_go(live: &Live) -> Result<()> {
+    if !live.is_kept.load(Ordering::Acquire) {
+        return Ok(());
     }
+    let gone = Process::current().let_go(live.generation);
+    gone.inspect_err(|_| live.is_kept.store(false, Ordering::Release))
 }
 
 /// Has a store looked at now, if it is looked after.

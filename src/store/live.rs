@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use super::access::AccessLog;
 use super::backend::lmdb::Room;
@@ -17,7 +17,7 @@ use super::oldest::Oldest;
 use super::opening::read_state;
 use super::quiet::{QuietRun, Standing};
 use super::records::{Identity, Recency, StateRecord};
-use super::sync::lock;
+use super::sync::{SlowGuard, SlowMutex, lock};
 use super::transaction::{ReadView, Writer};
 use super::unlocked::Unlocked;
 use crate::clock::Time;
@@ -33,7 +33,7 @@ pub(crate) struct Live {
     pub(super) is_kept: AtomicBool,
 
     /// Held from before a write transaction until the front knows of its commit.
-    gate: Mutex<()>,
+    gate: SlowMutex,
     pub(crate) unlocked: Arc<Unlocked>,
     pub(crate) config: Arc<Config>,
     pub(crate) dir: PathBuf,
@@ -89,7 +89,7 @@ impl Live {
             backend,
             member,
             is_kept: AtomicBool::new(false),
-            gate: Mutex::new(()),
+            gate: SlowMutex::default(),
             unlocked,
             config,
             dir,
@@ -213,10 +213,10 @@ impl Live {
         Ok(done)
     }
 
-    fn begin(&self, size: Size, bytes: u64) -> Result<(MutexGuard<'_, ()>, WriteTxn<'_>)> {
+    fn begin(&self, size: Size, bytes: u64) -> Result<(SlowGuard<'_>, WriteTxn<'_>)> {
         let mut tries = 0;
         loop {
-            let gate = lock(&self.gate);
+            let gate = self.gate.take(&self.dir)?;
             let txn = self.backend.write_txn(size)?;
             if txn.has_room_for(bytes)? {
                 return Ok((gate, txn));

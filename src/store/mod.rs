@@ -59,6 +59,7 @@ pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::fork::watch as watch_forks;
+pub use self::fork::{about_to_fork, forked};
 #[cfg(feature = "load")]
 pub(crate) use self::header::ENTRY_VERSION_2;
 pub(crate) use self::header::{ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
@@ -115,15 +116,21 @@ pub(crate) struct Store {
 
 /// Access to the open environment, for the length of one operation. Not to be held while loaders or closures of the
 /// user's run: a compaction waits for it, and it must not be taken over a fork.
-pub(crate) struct LiveRef(Guard<Option<Arc<Live>>>);
+///
+/// Nor while another is asked for, of whatever store: who closes or replaces one waits for the first and keeps the second
+/// from being given. So what works with one is given it, and has no [`Store`] to ask; builds for tests look after it.
+pub(crate) struct LiveRef {
+    live: Guard<Option<Arc<Live>>>,
+    _only: Only,
+}
 
 impl LiveRef {
-    fn wrap(guard: Guard<Option<Arc<Live>>>) -> Option<LiveRef> {
-        guard.is_some().then(|| LiveRef(guard))
+    fn wrap(live: Guard<Option<Arc<Live>>>) -> Option<LiveRef> {
+        live.is_some().then(|| LiveRef { live, _only: Only::new() })
     }
 
     pub(crate) fn arc(&self) -> &Arc<Live> {
-        match &*self.0 {
+        match &*self.live {
             Some(live) => live,
             None => unreachable!("a LiveRef is made of a live store only"),
         }
@@ -138,14 +145,43 @@ impl std::ops::Deref for LiveRef {
     }
 }
 
+/// Stands for the one reference that a thread may have, and finds the fault of a second one where that is not a deadlock
+/// yet.
+struct Only;
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static REFERENCES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+impl Only {
+    #[inline]
+    fn new() -> Only {
+        #[cfg(debug_assertions)]
+        {
+            // A handler of signals, which runs while an operation waits, does not wait long for another one.
+            let held = REFERENCES.replace(REFERENCES.get() + 1);
+            assert!(held == 0 || crate::waiting::is_asking(), "a thread asks for a store while it has one");
+        }
+        Only
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Only {
+    fn drop(&mut self) {
+        REFERENCES.set(REFERENCES.get() - 1);
+    }
+}
+
 impl Store {
     /// Opens, or shares, the store at the requested path.
     pub(crate) fn open(request: &Request) -> Result<Store> {
         fork::watch();
         let dir = opening::prepare_directory(request)?;
-        let transition = TRANSITIONS.lock();
+        let transition = TRANSITIONS.lock(&dir)?;
         let mut open = lock(&OPEN);
-        let shared = match find_open(&mut open, &dir, &transition) {
+        let shared = match find_open(&mut open, &dir, &transition)? {
             Some(shared) => {
                 shared.revive(&transition)?;
                 opening::check_shared(&shared, request)?;
@@ -217,12 +253,14 @@ impl Store {
         housekeeper::ensure(self.live()?.arc())
     }
 
-    /// Gives the handle back. The last one writes access times, makes a checkpoint and closes the environment.
+    /// Gives the handle back. The last one writes access times, makes a checkpoint and closes the environment. If a signal
+    /// ends that before anything was done, the handle is as before.
     pub(crate) fn close(&self) -> Result<()> {
         if self.released.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let transition = TRANSITIONS.lock();
+        let hold_again = |_: &Error| self.released.store(false, Ordering::Release);
+        let transition = TRANSITIONS.lock(self.dir()).inspect_err(hold_again)?;
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             // Others go on using the store, but what this handle wrote is to be safe.
             drop(transition);
@@ -236,17 +274,19 @@ impl Store {
             // What is in the log is to be made safe. If that cannot be done, closing says so.
             drop(self.shared.revive(&transition));
         }
+        let live = self.shared.take_drained(&transition).inspect_err(|error| {
+            self.shared.handles.fetch_add(1, Ordering::AcqRel);
+            hold_again(error);
+        })?;
         self.shared.closed.store(true, Ordering::Release);
         // Now and not when the last handle is dropped, which would let go of the locks of one that was opened since.
         *self.shared.fresh_flights() = None;
         // Another one may lie at the path by now.
         lock(&OPEN).retain(|_, shared| shared.as_ptr() != Arc::as_ptr(&self.shared));
-        let Some(live) = self.shared.current.swap(None) else { return Ok(()) };
-        if live.forks != fork::epoch() {
-            closing::abandon(live);
-            return Ok(());
+        match live {
+            Some(live) => closing::shut(live, self.shared.may_write.load(Ordering::Relaxed)),
+            None => Ok(()),
         }
-        closing::shut(live, self.shared.may_write.load(Ordering::Relaxed))
     }
 }
 
@@ -256,9 +296,9 @@ fn find_open(
     open: &mut HashMap<PathBuf, Weak<Shared>>,
     dir: &Path,
     transition: &fork::ForkLockGuard,
-) -> Option<Arc<Shared>> {
+) -> Result<Option<Arc<Shared>>> {
     let here = BackendKind::identity_at(dir);
-    let mut found = None;
+    let (mut found, mut vanished) = (None, Ok(()));
     open.retain(|path, shared| {
         let Some(shared) = shared.upgrade().filter(|shared| !shared.is_closed()) else { return false };
         let (identity, is_current) = match &*shared.current.load() {
@@ -266,20 +306,23 @@ fn find_open(
             None => (None, true),
         };
         if !is_current && (path == dir || identity == here) {
-            shared.vanish(transition);
-            return false;
+            let done = shared.vanish(transition);
+            let stays = done.is_err();
+            vanished = std::mem::replace(&mut vanished, Ok(())).and(done);
+            return stays;
         }
         if path == dir || (identity.is_some() && identity == here) {
             found = Some(shared);
         }
         true
     });
-    found
+    vanished.map(|()| found)
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
+        // Nobody is there who could be told that a signal ended it, and nobody to close it later.
+        if let Err(error) = crate::waiting::deaf(|| self.close()) {
             tracing::warn!(%error, store = %self.shared.dir.display(), "closing failed");
         }
     }
@@ -293,25 +336,36 @@ impl Shared {
     /// The environment of a store that was found closed for a while: after a fork, during a compaction, or because it had
     /// failed.
     fn reopen(&self) -> Result<LiveRef> {
-        let transition = TRANSITIONS.lock();
+        let transition = TRANSITIONS.lock(&self.dir)?;
         self.revive(&transition)?;
         drop(transition);
         LiveRef::wrap(self.current.load()).ok_or(Error::Closed)
     }
 
     /// Closes the environment of a store that does not lie at its path any more. There is nothing to be kept of it.
-    fn vanish(&self, _transition: &fork::ForkLockGuard) {
+    fn vanish(&self, transition: &fork::ForkLockGuard) -> Result<()> {
+        drop(self.take_drained(transition)?);
         self.gone.store(true, Ordering::Release);
         *self.fresh_flights() = None;
-        let Some(live) = self.current.swap(None) else { return };
-        match live.forks == fork::epoch() {
-            true => closing::drain(&live),
-            false => closing::abandon(live),
+        Ok(())
+    }
+
+    /// Takes the environment from everybody, and waits until nobody uses it any more. An inherited one is abandoned.
+    fn take_drained(&self, _transition: &fork::ForkLockGuard) -> Result<Option<Arc<Live>>> {
+        let Some(live) = self.current.swap(None) else { return Ok(None) };
+        if live.forks != fork::epoch() {
+            closing::abandon(live);
+            return Ok(None);
         }
+        if let Err(error) = closing::drain(&live) {
+            self.current.store(Some(live));
+            return Err(error);
+        }
+        Ok(Some(live))
     }
 
     /// Opens the environment anew if it is not open in this very process.
-    fn revive(&self, _transition: &fork::ForkLockGuard) -> Result<()> {
+    fn revive(&self, transition: &fork::ForkLockGuard) -> Result<()> {
         if self.is_closed() {
             return Err(Error::Closed);
         }
@@ -327,13 +381,10 @@ impl Shared {
             // Else what the disk did not keep would be taken for safe.
             live.backend.check_poison()?;
         }
-        match self.current.swap(None) {
-            Some(failed) if failed.forks == fork::epoch() => closing::drain(&failed),
-            Some(inherited) => {
-                closing::abandon(inherited);
-                *self.fresh_flights() = None;
-            }
-            None => {}
+        let is_inherited = self.current.load().as_ref().is_some_and(|live| live.forks != fork::epoch());
+        drop(self.take_drained(transition)?);
+        if is_inherited {
+            *self.fresh_flights() = None;
         }
         self.reopen_environment()
     }

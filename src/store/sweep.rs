@@ -253,7 +253,7 @@ pub(crate) fn flush_accesses(live: &Live) -> Result<()> {
     if live.is_read_only() {
         return Ok(());
     }
-    let _flush = live.access.begin_flush();
+    let _flush = live.access.begin_flush(&live.dir)?;
     let mut all = live.access.take();
     // In the order of the tree, so that entries on one page are changed together.
     all.sort_unstable();

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::Store;
 use super::header::Header;
 use super::layout::{
     DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, counters_key, expiry_key, kind, order_key,
@@ -45,15 +44,14 @@ impl Findings {
     }
 }
 
-impl Store {
+impl Live {
     /// Reads everything in one snapshot. The pages are looked at before LMDB is trusted with them.
     pub(crate) fn verify(&self) -> Result<Findings> {
-        let live = self.live()?;
         let mut findings = Findings::default();
-        live.read(|view| {
+        self.read(|view| {
             // The snapshot pins the pages that are about to be walked.
-            match live.check_pages(view) {
-                Ok(()) => verify_view(&live, view, &mut findings),
+            match self.check_pages(view) {
+                Ok(()) => verify_view(self, view, &mut findings),
                 Err(Error::Damaged { detail }) => {
                     findings.problem(|| detail.into_owned());
                     Ok(())
@@ -63,9 +61,7 @@ impl Store {
         })?;
         Ok(findings)
     }
-}
 
-impl Live {
     /// Looks at what the backend of a snapshot would trust.
     fn check_pages(&self, view: &ReadView<'_>) -> Result<()> {
         match (self.backend.lmdb(), view.lmdb()) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::super::Entries;
+use super::super::Space;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::load::{Encode, Encoded, Record, Refusal};
@@ -31,7 +31,7 @@ const HEAD: usize = 14;
 
 /// Sends records through the namespace's pipeline.
 pub(super) struct Pipeline<'a> {
-    pub(super) entries: &'a Entries,
+    pub(super) space: &'a Space,
     pub(super) make: MakeEntry<'a>,
     pub(super) unlocked: Arc<Unlocked>,
     pub(super) cipher: Arc<dyn Cipher>,
@@ -79,7 +79,7 @@ impl Pipeline<'_> {
             )));
         }
         packed.clear();
-        let is_packed = match &self.entries.compressor {
+        let is_packed = match &self.space.compressor {
             Some(compressor) => pack(&**compressor, &entry.payload, packed)?,
             None => false,
         };
@@ -88,7 +88,7 @@ impl Pipeline<'_> {
         let mut header = Header { compressor, tag: entry.tag, ..self.template };
         key.start().extend_from_slice(&entry.key);
         let hash = key.hash(&self.unlocked.hasher, header.namespace);
-        let identity = self.entries.namespace.identity();
+        let identity = self.space.namespace.identity();
         let sealing = Sealing { unlocked: &self.unlocked, cipher: &*self.cipher, identity };
         sealing.seal(&mut header, hash, &entry.key, payload, body)?;
         out.key.extend_from_slice(&hash.0);

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use super::Lmdb;
 use super::position::Position;
 use crate::error::{Error, Result};
-use crate::store::sync::lock;
 
 impl Lmdb {
     /// Returns when all that is committed is on the disk. Threads that wait at the same time share one sync.
@@ -24,7 +23,7 @@ impl Lmdb {
         if is_synced() {
             return Ok(());
         }
-        let _turn = lock(&self.syncing);
+        let _syncing = self.syncing.take(self.dir.path())?;
         if is_synced() {
             return Ok(());
         }

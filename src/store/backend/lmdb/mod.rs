@@ -81,6 +81,7 @@ use crate::store::locks::{LockFile, Member, Role};
 use crate::store::place::Place;
 use crate::store::records::{LMDB_VERSION, StoreRecord};
 use crate::store::store_dir::StoreDir;
+use crate::store::sync::SlowMutex;
 
 pub(in crate::store) const DATA_NAME: &str = "data.mdb";
 /// Numbers of segments that nobody comes to: even without a pause it takes centuries.
@@ -100,7 +101,7 @@ pub(crate) struct Lmdb {
     spare: Spare,
     gaps: Gaps,
     /// Held by the thread that syncs the log.
-    syncing: Mutex<()>,
+    syncing: SlowMutex,
     upkeep: Mutex<Upkeep>,
     /// Whether this process has written anything since it last synced the log.
     written: AtomicBool,
@@ -241,7 +242,7 @@ impl Lmdb {
             ahead: Ahead::default(),
             spare: Spare::default(),
             gaps: Gaps::default(),
-            syncing: Mutex::new(()),
+            syncing: SlowMutex::default(),
             upkeep: Mutex::new(Upkeep::new()),
             written: AtomicBool::new(false),
             unpublished: AtomicU64::new(0),

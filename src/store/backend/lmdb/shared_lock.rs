@@ -8,12 +8,11 @@
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::control::Control;
 use crate::error::{Error, Result};
-use crate::store::sync::lock;
+use crate::store::sync::{SlowGuard, SlowMutex};
 
 /// Somebody may be asleep.
 const WAITERS: u32 = 1 << 31;
@@ -40,17 +39,17 @@ pub(super) enum Which {
 /// One of the two locks, as this process knows it: its threads exclude each other by a mutex of their own.
 pub(super) struct SharedLock {
     which: Which,
-    local: Mutex<()>,
+    local: SlowMutex,
 }
 
 pub(crate) struct SharedGuard<'a> {
     word: &'a AtomicU32,
-    _local: MutexGuard<'a, ()>,
+    _local: SlowGuard<'a>,
 }
 
 impl SharedLock {
     pub(super) fn new(which: Which) -> SharedLock {
-        SharedLock { which, local: Mutex::new(()) }
+        SharedLock { which, local: SlowMutex::default() }
     }
 
     fn word<'a>(&self, control: &'a Control) -> &'a AtomicU32 {
@@ -67,7 +66,7 @@ impl SharedLock {
     ///
     /// [`Error::Busy`] when its holder lives and does not let go of it for a minute.
     pub(super) fn lock<'a>(&'a self, control: &'a Control) -> Result<SharedGuard<'a>> {
-        let local = lock(&self.local);
+        let local = self.local.take(control.dir())?;
         let word = self.word(control);
         if word.compare_exchange(0, control.slot() as u32 + 1, Ordering::Acquire, Ordering::Relaxed).is_err()
         {
@@ -78,7 +77,7 @@ impl SharedLock {
 
     /// Takes the lock if nobody alive has it.
     pub(super) fn try_lock<'a>(&'a self, control: &'a Control) -> Result<Option<SharedGuard<'a>>> {
-        let Ok(local) = self.local.try_lock() else { return Ok(None) };
+        let Some(local) = self.local.try_take() else { return Ok(None) };
         let word = self.word(control);
         let me = control.slot() as u32 + 1;
         loop {
