@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     support::run(
-        &[("fork", fork_often), ("orphan", orphan), ("outlive", outlive), ("probe", probe)],
+        &[("fork", fork_often), ("orphan", orphan), ("outlive", outlive), ("probe", probe), ("rekey", rekey)],
         &[
             ("parent_and_child_both_read_and_write_after_a_fork", || all("plain", rounds(100, 1000))),
             ("a_fork_of_an_encrypted_store_works", || all("encrypted", rounds(20, 200))),
@@ -44,6 +44,10 @@ fn main() -> ExitCode {
             ("a_child_of_a_child_works_too", || played("orphan", "nested")),
             ("a_child_goes_on_when_its_parent_is_gone", outlives),
             ("a_child_that_the_c_library_knows_nothing_of_writes_nothing_by_its_parents_handle", unknown),
+            ("a_child_does_not_use_keys_that_its_parent_has_replaced", || {
+                let (_dir, path) = store();
+                Role::start("rekey", &[path.to_str().unwrap()]).join();
+            }),
         ],
     )
 }
@@ -354,6 +358,33 @@ fn outlive(arguments: &[String]) {
         });
         std::thread::sleep(PATIENCE);
     });
+}
+
+/// Encrypts anew between a fork and what the child does first.
+fn rekey(arguments: &[String]) {
+    let [path] = arguments else { panic!("{arguments:?}") };
+    let cache = open(Path::new(path), "encrypted");
+    cache.insert(&1, &value(1, 1)).unwrap();
+    let is_done = Path::new(path).with_extension("done");
+    let child = fork(|| {
+        while !is_done.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(cache.get(&1).unwrap_err().is_wrong_secret());
+        assert!(cache.insert(&2, &value(2, 2)).unwrap_err().is_wrong_secret());
+        // Who has the secret can open it here, too.
+        drop(cache.close());
+        let anew = open(Path::new(path), "encrypted");
+        assert_eq!(anew.get(&1).unwrap(), Some(value(1, 1)));
+        anew.insert(&3, &value(3, 3)).unwrap();
+    });
+    cache.reencrypt(&Secret::key([9; 32]), &Secret::key([9; 32])).unwrap();
+    std::fs::write(&is_done, "").unwrap();
+    await_child(child);
+    assert_eq!((cache.len().unwrap(), cache.get(&3).unwrap()), (2, Some(value(3, 3))));
+    assert!(cache.verify().unwrap().is_clean());
+    // Its own children have the new keys.
+    forked(|| assert_eq!(cache.get(&1).unwrap(), Some(value(1, 1))));
 }
 
 fn write_line(line: &str) {

@@ -7,8 +7,8 @@
 //! A child that was forked without the C library's knowledge runs no handlers. It is told from its parent by a page that
 //! the kernel empties in every child.
 //!
-//! The handlers also hold the [`TRANSITIONS`] lock over the fork, so that no store is half open or half closed in the
-//! child.
+//! The handlers also hold the locks [`TRANSITIONS`] and [`LIBRARY`] over the fork, so that no store is half open or half
+//! closed in the child.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -68,6 +68,10 @@ fn page_of_this_process() -> Option<&'static AtomicU64> {
 /// Held while a store is opened, closed, compacted or reopened.
 pub(crate) static TRANSITIONS: ForkLock = ForkLock { holder: AtomicUsize::new(0) };
 
+/// Held while the library under the store opens or closes an environment, which it does with a lock of its own: also where
+/// that is no transition of a store, as in a backup. Taken last, and for a moment only.
+pub(crate) static LIBRARY: ForkLock = ForkLock { holder: AtomicUsize::new(0) };
+
 /// A lock that can be released in a forked child by whoever forked: one word, and no queue of waiting threads that
 /// would be inherited in an unknown state. Waiting sleeps, which suits a lock that is rarely contended.
 pub(crate) struct ForkLock {
@@ -95,6 +99,15 @@ impl ForkLock {
             pauses.pause(store)?;
         }
         Ok(ForkLockGuard { lock: Some(self) })
+    }
+
+    /// Waits for a lock that is never held for long.
+    pub(crate) fn lock_briefly(&'static self) -> ForkLockGuard {
+        let mut pauses = Pauses::begin();
+        while !self.try_lock() {
+            pauses.sleep();
+        }
+        ForkLockGuard { lock: Some(self) }
     }
 
     fn try_lock(&self) -> bool {
@@ -151,9 +164,11 @@ pub fn forked() {
 
 extern "C" fn prepare() {
     about_to_fork();
+    std::mem::forget(LIBRARY.lock_briefly());
 }
 
 extern "C" fn in_parent() {
+    LIBRARY.release();
     forked();
 }
 
@@ -162,6 +177,7 @@ extern "C" fn in_child() {
     close_inherited();
     // The thread that forked is the only one here, and had it.
     HOLDS_FOR_FORK.set(false);
+    LIBRARY.release();
     TRANSITIONS.release();
 }
 

@@ -42,7 +42,7 @@ mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -95,6 +95,10 @@ pub(crate) struct Shared {
     current: ArcSwapOption<Live>,
     /// Kept for reopening; replaced when the data key is.
     unlocked: Mutex<Arc<Unlocked>>,
+    /// As the store's record had it when the keys were known to be the store's, and in which process that was: whoever this one
+    /// was forked from can have changed both since.
+    envelope: Mutex<Vec<u8>>,
+    known_in: AtomicU64,
     /// Outlives a compaction, since leads do; made anew in a forked child.
     flights: Mutex<Option<Arc<Flights>>>,
     handles: AtomicUsize,

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -21,6 +21,7 @@ use super::config::{Config, Request};
 use super::copy::sync_directory;
 use super::filesystem::{check_file_system, check_mode, check_owner, keep_others_out};
 use super::flight::Flights;
+use super::fork;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts};
@@ -175,6 +176,8 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
     };
     let flights = opened.flights();
     let live = opened.finish(Arc::new(unlocked), flights.clone(), request)?;
+    // Which the opening can have changed.
+    let envelope = live.read(store_record)?.envelope;
     if !request.read_only && !request.allow_foreign_owner {
         keep_others_out(&dir)?;
     }
@@ -184,6 +187,8 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         config,
         current: ArcSwapOption::new(Some(live)),
         unlocked: Mutex::new(unlocked),
+        envelope: Mutex::new(envelope),
+        known_in: AtomicU64::new(fork::epoch()),
         flights: Mutex::new(Some(flights)),
         handles: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
@@ -205,6 +210,10 @@ pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
         Err(Error::Busy { .. }) if is_rocks => start(true)?,
         opened => opened?,
     };
+    let is_known = shared.known_in.load(Ordering::Relaxed) == fork::epoch();
+    if !is_known && opened.record.envelope != *lock(&shared.envelope) {
+        return Err(Error::WrongSecret { path: shared.dir.clone() });
+    }
     let unlocked = lock(&shared.unlocked).clone();
     let flights = match &*kept {
         // Unless the file in which the others see who loads what is another one by now.
@@ -212,7 +221,10 @@ pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
         _ => opened.flights(),
     };
     *kept = Some(flights.clone());
-    opened.finish_as(unlocked, flights, None)
+    let live = opened.finish_as(unlocked, flights, None)?;
+    *lock(&shared.envelope) = live.read(store_record)?.envelope;
+    shared.known_in.store(fork::epoch(), Ordering::Relaxed);
+    Ok(live)
 }
 
 /// A limit in bytes, as errors show it.

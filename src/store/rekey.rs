@@ -25,11 +25,14 @@ impl Store {
     /// Wraps the same data key with another secret. Entries stay as they are, and so do other processes' handles.
     pub(crate) fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
         let live = self.live_for_writing()?;
-        live.write_quietly(|writer| {
+        let envelope = live.write_quietly(|writer| {
             let record = store_record(&writer.view())?;
             let (data_key, seals) = self.data_key(&record, old)?;
-            writer.put(STORE_KEY, &with_envelope(record, new, &data_key, seals)?.encode())
+            let record = with_envelope(record, new, &data_key, seals)?;
+            writer.put(STORE_KEY, &record.encode())?;
+            Ok(record.envelope)
         })?;
+        *lock(&self.shared.envelope) = envelope;
         live.checkpoint()
     }
 
@@ -45,7 +48,10 @@ impl Store {
         self.replace(
             REENCRYPTED,
             |live, tmp| rewrite(live, tmp, &record, &unlocked),
-            || *lock(&self.shared.unlocked) = unlocked.clone(),
+            || {
+                *lock(&self.shared.unlocked) = unlocked.clone();
+                lock(&self.shared.envelope).clone_from(&record.envelope);
+            },
         )
     }
 

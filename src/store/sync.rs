@@ -67,7 +67,7 @@ impl SlowMutex {
     /// Takes it if nobody has it.
     pub(crate) fn try_take(&self) -> Option<SlowGuard<'_>> {
         let mut state = lock(&self.state);
-        (!std::mem::replace(&mut state.is_taken, true)).then_some(SlowGuard(self))
+        (!std::mem::replace(&mut state.is_taken, true)).then(|| SlowGuard(self))
     }
 }
 

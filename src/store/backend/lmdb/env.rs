@@ -13,6 +13,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, WithTls};
 
 use crate::error::{Error, Result};
+use crate::store::fork::LIBRARY;
 
 /// The one tree that holds everything.
 pub(crate) type Tree = Database<'static, Bytes, Bytes>;
@@ -56,9 +57,13 @@ impl EnvSlot {
             // files. With NO_META_SYNC a power loss can undo a commit, which the log still has until its meta page was
             // synced. A copy is thrown away unless it was synced.
             unsafe { options.flags(flags) };
-            // SAFETY: the file is not changed by other means than LMDB (the directory is ours alone, mode 0700), is on
-            // a local file system, and its meta pages were checked.
-            match unsafe { options.open(dir) } {
+            let opened = {
+                let _library = LIBRARY.lock_briefly();
+                // SAFETY: the file is not changed by other means than LMDB (the directory is ours alone, mode 0700), is on
+                // a local file system, and its meta pages were checked.
+                unsafe { options.open(dir) }
+            };
+            match opened {
                 Ok(env) => break env,
                 Err(heed::Error::Io(e)) if e.raw_os_error() == Some(libc::ENOMEM) && map_size > (1 << 30) => {
                     map_size /= 2;
@@ -132,6 +137,7 @@ impl EnvSlot {
     /// exist, and the calling thread is not inside an operation.
     pub(crate) unsafe fn abandon(&self) {
         if !self.dropped.swap(true, Ordering::AcqRel) {
+            let _library = LIBRARY.lock_briefly();
             // SAFETY: the flag makes this the only drop; the caller promises that nothing uses the environment later.
             drop(unsafe { std::ptr::read(&*self.env) });
         }
@@ -149,6 +155,7 @@ impl Deref for EnvSlot {
 impl Drop for EnvSlot {
     fn drop(&mut self) {
         if !self.dropped.swap(true, Ordering::AcqRel) {
+            let _library = LIBRARY.lock_briefly();
             // SAFETY: the flag makes this the only drop, and `&mut self` the last use.
             unsafe { ManuallyDrop::drop(&mut self.env) };
         }
