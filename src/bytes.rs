@@ -192,10 +192,11 @@ impl ByteCache {
     }
 
     /// Whether what is held is the key's payload, as of now and for all processes, and not expired. If so, it counts as
-    /// read. Costs some 10 ns more than [`token`](Self::token), without a lock or system call; if not,
+    /// read. Costs some 10 ns more than [`token`](Self::token), without a lock or system call, and never waits: while the store
+    /// is compacted, say, nothing is known to be current. If not,
     /// [`get_unless`](Self::get_unless) tells what is.
     pub fn is_current(&self, held: &Held) -> Result<bool> {
-        let at = self.inner.entries.at()?;
+        let Some(at) = self.inner.entries.at_now()? else { return Ok(false) };
         let live = at.live();
         if !held.is_current(live.generation, live.standing()) || held.mark.is_expired(live) {
             return Ok(false);

@@ -443,7 +443,8 @@ where
             }
             let _lead = match self.enter_flight(key)? {
                 Turn::Lead(lead) => lead,
-                Turn::Waited | Turn::GivenUp => continue,
+                Turn::Waited => continue,
+                Turn::GivenUp => return Err(Error::Interrupted.into()),
             };
             // Another process can have landed just before. (Looked up without being counted again.)
             if let Some(value) = self.peek(key)? {
@@ -469,7 +470,7 @@ where
             inner.encode_key(key, scratch)?;
             inner.entries.flight(scratch)
         })?;
-        flights.enter(hash, &|| false)
+        flights.enter(hash, &|| crate::waiting::go_on_waiting().is_err())
     }
 
     /// The value, without counting a hit or an access.

@@ -186,6 +186,11 @@ impl Entries {
         Ok(At { space: &self.space, live: self.store.live()? })
     }
 
+    /// As [`at`](Self::at), for who does not want to wait until it is open.
+    pub(crate) fn at_now(&self) -> Result<Option<At<'_>>> {
+        Ok(self.store.live_now()?.map(|live| At { space: &self.space, live }))
+    }
+
     pub(super) fn at_for_writing(&self) -> Result<At<'_>> {
         Ok(At { space: &self.space, live: self.store.live_for_writing()? })
     }

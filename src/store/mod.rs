@@ -208,18 +208,23 @@ impl Store {
 
     /// The open environment: a load and two compares (about 10 ns), but after a fork, where it is opened anew.
     pub(crate) fn live(&self) -> Result<LiveRef> {
+        match self.live_now()? {
+            Some(live) => Ok(live),
+            // Whoever opens it anew waits for those who use it; this one does not any more.
+            None => self.shared.reopen(),
+        }
+    }
+
+    /// The open environment, unless it is to be opened anew, or another thread is replacing it. Never waits.
+    pub(crate) fn live_now(&self) -> Result<Option<LiveRef>> {
         if self.released.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        let live = LiveRef::wrap(self.shared.current.load());
-        match live {
-            Some(live) if live.forks == fork::epoch() && live.is_usable() => return Ok(live),
-            Some(live) if live.is_gone() => return Err(Error::Gone { path: self.shared.dir.clone() }),
-            _ => {}
+        match LiveRef::wrap(self.shared.current.load()) {
+            Some(live) if live.forks == fork::epoch() && live.is_usable() => Ok(Some(live)),
+            Some(live) if live.is_gone() => Err(Error::Gone { path: self.shared.dir.clone() }),
+            _ => Ok(None),
         }
-        // Whoever opens it anew waits for those who use it.
-        drop(live);
-        self.shared.reopen()
     }
 
     /// The open environment, for who is about to compute what is to be kept in it: not in vain, as far as can be told.

@@ -101,17 +101,24 @@ thread_local! {
 
 /// Lets Ctrl-C, and whatever a handler of a signal raises, end the waits of the engine.
 pub(crate) fn hear_signals() {
-    cachemere::ask_while_waiting(|| match Python::try_attach(|py| py.check_signals()) {
-        Some(Err(error)) => {
-            RAISED.set(Some(error));
-            true
-        }
-        _ => false,
-    });
+    cachemere::ask_while_waiting(is_interrupted);
 }
 
-/// What a handler of a signal raised while the engine waited. It is told whatever became of the operation: it was meant
-/// for what comes next, too.
+/// Whether a handler of a signal has raised something, now or before in the same operation.
+pub(crate) fn is_interrupted() -> bool {
+    if RAISED.with_borrow(Option::is_some) {
+        return true;
+    }
+    let raised = Python::try_attach(|py| py.check_signals()).and_then(Result::err);
+    let has_raised = raised.is_some();
+    if has_raised {
+        RAISED.set(raised);
+    }
+    has_raised
+}
+
+/// What a handler of a signal raised while the engine waited. To be told whatever became of the operation, which may have
+/// been past the point where it could end: nobody else will tell.
 pub(crate) fn raised_meanwhile() -> Option<PyErr> {
     RAISED.take()
 }

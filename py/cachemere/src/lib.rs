@@ -7,6 +7,7 @@
 mod collisions;
 mod dict;
 mod errors;
+mod forks;
 mod form;
 mod keys;
 mod load;
@@ -34,6 +35,7 @@ use pyo3::prelude::*;
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     logging::collect();
     errors::hear_signals();
+    forks::watch(module.py())?;
     module.add_class::<store::Store>()?;
     module.add_class::<store::Version>()?;
     module.add_class::<scanner::Scanner>()?;

@@ -13,7 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::errors::{from_engine, missing, opening, raised_meanwhile};
+use crate::errors::{from_engine, is_interrupted, missing, opening, raised_meanwhile};
 use crate::keys::{self, Exact};
 use crate::load::{self, Description};
 use crate::logging;
@@ -367,19 +367,8 @@ impl Store {
         let (bytes, _) = self.key(key)?;
         let cache = self.cache(key.py())?;
         // Ctrl-C ends the wait, and whatever a handler of a signal raises.
-        let raised = Mutex::new(None);
-        let gives_up = || match Python::try_attach(|py| py.check_signals()) {
-            Some(Err(error)) => {
-                *raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                true
-            }
-            _ => false,
-        };
-        let lead = detached(key.py(), || cache.lead_unless(&bytes, gives_up));
-        match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(lead?.map(Lead::new)),
-        }
+        let lead = detached(key.py(), || cache.lead_unless(&bytes, is_interrupted))?;
+        Ok(lead.map(Lead::new))
     }
 
     /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
@@ -398,8 +387,9 @@ impl Store {
 
     /// Whether what was opened is not at its path any more.
     #[getter]
-    fn is_gone(&self) -> bool {
-        self.cache.get().is_some_and(|cache| cache.check_place().is_err_and(|error| error.is_gone()))
+    fn is_gone(&self, py: Python<'_>) -> bool {
+        let is_gone = |cache: &ByteCache| cache.check_place().is_err_and(|error| error.is_gone());
+        self.cache.get().is_some_and(|cache| py.detach(|| is_gone(cache)))
     }
 
     /// The value and what it cost to compute, in seconds (0 if that is not known), or `None`.
@@ -663,13 +653,8 @@ impl Store {
         }
         // Opening is when there is most to tell, of a recovery for example.
         logging::look_at_level(py, Duration::ZERO)?;
-        let opened = py.detach(|| self.settings.open(beside));
-        let opened = match raised_meanwhile() {
-            Some(raised) => Err(raised),
-            None => opened.map_err(|error| opening(error, &self.settings.path)),
-        };
-        logging::hand_on(py)?;
-        let opened = opened?;
+        let opened = away(py, || self.settings.open(beside))?;
+        let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
         // Another thread can have been faster; then its handle is used. Or it has closed the store meanwhile.
         let cache = self.cache.get_or_init(|| opened);
         if self.is_closed.load(SeqCst) {
@@ -720,7 +705,7 @@ impl Store {
         let decoded = values::decode(py, &self.policy, &found.payload, found.tag)?;
         let cost = aside(py, decoded.preface.as_ref())?.1.unwrap_or_default();
         if self.may_reside(bytes) && self.residents.welcome(key)? {
-            let held = cache.hold(&found).map_err(from_engine)?;
+            let held = detached(py, || cache.hold(&found))?;
             let resident = Resident::new(held, &decoded, found.payload, found.tag, cost, weights::key(key)?);
             // What only its decoder can make anew was made for this caller.
             let value = match decoded.sharing {
@@ -763,10 +748,16 @@ pub(crate) fn detached<T: Send>(
     py: Python<'_>,
     work: impl FnOnce() -> cachemere::Result<T> + Send,
 ) -> PyResult<T> {
+    away(py, work)?.map_err(from_engine)
+}
+
+/// Does something without the interpreter, and then tells what handlers of signals have raised and what there is to log.
+fn away<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let done = py.detach(work);
-    if let Some(raised) = raised_meanwhile() {
-        return Err(raised);
+    let raised = raised_meanwhile();
+    let handed_on = logging::hand_on(py);
+    match raised {
+        Some(error) => Err(error),
+        None => handed_on.map(|()| done),
     }
-    logging::hand_on(py)?;
-    done.map_err(from_engine)
 }

@@ -17,6 +17,7 @@ from ._forms import Forms
 from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from ._options import check_tags
 from ._results import Results
+from ._stream_leads import PATIENCE
 from .errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def memoize(
     tags: Iterable[str] = (),
     cache: Cache | None = None,
     types: Iterable[type] = (),
+    stream_patience: float | None = PATIENCE,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -60,6 +62,7 @@ def memoize(
     tags: Iterable[str] = (),
     cache: Cache | None = None,
     types: Iterable[type] = (),
+    stream_patience: float | None = PATIENCE,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -100,6 +103,9 @@ def memoize(
             and built again, with those their fields name; see :class:`Cache`. A cache that is given has its own:
             `memoize(cache=cachemere.Cache(path, types=[Answer]))`. Objects are built from their fields without
             validation: change `version` when a class changes.
+        stream_patience: Seconds for which others wait for a generator whose consumer does not ask for the next item.
+            After that whoever wants it computes it, too. However long an item takes, nobody else begins. `None`: they
+            wait for as long as the generator is there.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -132,6 +138,7 @@ def memoize(
     _checks.function("memoize: key", key)
     _checks.function("memoize: cache_if", cache_if)
     _checks.flag("memoize: typed", typed)
+    patience = _checks.seconds("memoize: stream_patience", stream_patience)
     if cache is not None:
         check_cache("memoize: cache", cache)
     kinds = _checks.items("memoize: types", types, "classes")
@@ -161,7 +168,16 @@ def memoize(
             return _default_cache(kinds) if cache is None else cache
 
         way = "memoize(types=[{}])" if cache is None else "Cache(path, types=[{}])"
-        return kind(Results(keys, find_cache, ttl=lifetime, tags=made_tags, cache_if=cache_if, way=way), function)
+        results = Results(
+            keys,
+            find_cache,
+            ttl=lifetime,
+            tags=made_tags,
+            cache_if=cache_if,
+            stream_patience=patience,
+            way=way,
+        )
+        return kind(results, function)
 
     return decorate if function is None else decorate(function)
 

@@ -56,6 +56,7 @@ class Results:
         ttl: float | None,
         tags: tuple[str, ...] | None,
         cache_if: Callable[[Any], bool] | None,
+        stream_patience: float | None,
         way: str,
     ) -> None:
         self.keys = keys
@@ -65,6 +66,8 @@ class Results:
         self._ttl = ttl
         self._tags = tags
         self._cache_if = cache_if
+        #: Seconds for which the lead of a stream is kept for a consumer that does not consume.
+        self.stream_patience = stream_patience
         #: How a class is registered, for messages.
         self._way = way
         self._is_attached = False
@@ -186,7 +189,7 @@ class Results:
 
     # --- in a task ----------------------------------------------------------------------------------------------------
 
-    async def abegin(self, key: CallKey, is_fresh: bool) -> Found | Flight:
+    async def abegin(self, key: CallKey, is_fresh: bool, *, is_stream: bool = False) -> Found | Flight:
         """As :meth:`begin`, without blocking the loop. Reading what is stored takes microseconds; opening the store and
         writing are done in a thread."""
         try:
@@ -202,7 +205,10 @@ class Results:
                 return found
             if mode == "replay":
                 self._refuse(key)
-            return await take_off(store, key, self.recall)
+            turn = await take_off(store, key, self.recall)
+            if is_stream and isinstance(turn, Flight):
+                turn.becomes_stream(self.stream_patience)
+            return turn
         except CacheError as error:
             self._failed(error, key)
 

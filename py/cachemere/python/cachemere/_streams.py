@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any
 
 from ._call_key import CallKey, Names, Values
-from ._engine import Lead
 from ._results import Bypassed, Results
+from ._stream_leads import StreamLead
 from ._task_flights import Found, leading
 from .errors import ValueFormError
 
@@ -84,31 +84,37 @@ def stream(
     options: Names,
     is_fresh: bool,
 ) -> Generator[Any, Any, Any]:
-    """The stream of a call: replayed, or recorded under the lead of the thread that began to consume it."""
+    """The stream of a call: replayed, or recorded under the lead of the thread that began to consume it.
+
+    A lead that was given up for want of consuming is not taken again: the stream goes on and is stored all the same.
+    """
     try:
         turn = results.begin(key, is_fresh)
     except Bypassed:
         return (yield from function(*args, **options))
     if isinstance(turn, Found):
         return (yield from replay(turn.value))
+    lead = None if turn is None else StreamLead(turn, results.stream_patience)
     try:
         recording = _Recording()
-        returned = yield from _record(function(*args, **options), recording, turn)
+        returned = yield from _record(function(*args, **options), recording, lead)
         if recording.is_whole:
             results.keep(key, (recording.items, returned), recording.cost, recording.items)
         else:
             results.calls.miss()
         return returned
     finally:
-        if turn is not None:
-            turn.release()
+        if lead is not None:
+            lead.release()
 
 
-def _record(source: Generator[Any, Any, Any], recording: _Recording, lead: Lead | None) -> Generator[Any, Any, Any]:
+def _record(source: Generator[Any, Any, Any], recording: _Recording, lead: StreamLead | None) -> Generator[Any, Any, Any]:
     advance: Callable[[], Any] = lambda: next(source)  # noqa: E731
     try:
         while True:
             recording.start()
+            if lead is not None:
+                lead.work()
             try:
                 item = advance()
             except StopIteration as end:
@@ -116,6 +122,8 @@ def _record(source: Generator[Any, Any, Any], recording: _Recording, lead: Lead 
             finally:
                 recording.stop()
             recording.add(item)
+            if lead is not None:
+                lead.rest()
             try:
                 sent = yield item
             except GeneratorExit:
@@ -154,7 +162,7 @@ async def astream(
     """As :func:`stream`, under the lead of a task. `caller` is the task that called the function."""
     source: AsyncGenerator[Any, Any]
     try:
-        turn = await results.abegin(key, is_fresh)
+        turn = await results.abegin(key, is_fresh, is_stream=True)
     except Bypassed:
         turn, recording = None, None
     else:
@@ -179,7 +187,7 @@ async def astream(
                             item = await (source.asend(sent) if thrown is None else source.athrow(thrown))
                     finally:
                         recording.stop()
-                        turn.drive(caller)
+                        turn.rest(caller)
                     recording.add(item)
             except StopAsyncIteration:
                 break

@@ -8,8 +8,8 @@ waiting for each other for ever:
   own, computes without a lead. So it runs twice rather than never.
 * One that leads a key does so too after having waited :data:`PATIENCE` for another loop or process, since a circle
   through those cannot be seen.
-* A stream advances when its consumer wants it to. Others wait for it as long as it advances at least once in
-  :data:`PATIENCE`.
+* A stream advances when its consumer wants it to. Others wait for it as long as its consumer wants the next item within
+  the stream's patience; then one of them computes it. See :mod:`_stream_leads`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakSet, WeakValueDictionary
 
 from ._engine import Lead, Store
+from ._stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
 
@@ -45,31 +47,49 @@ class Found(NamedTuple):
 class Flight:
     """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
 
-    __slots__ = ("_landed", "_lead", "_slot", "_waits", "advanced", "drivers", "is_landing")
+    __slots__ = ("__weakref__", "_landed", "_lead", "_slot", "_waits", "drivers", "is_landing")
 
     def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
         self._slot = slot
-        self._lead = lead
+        self._lead: Lead | StreamLead | None = lead
         self._landed = asyncio.Event()
         #: Whether it lands by itself, when a write has ended.
         self.is_landing = False
         #: Flights that tasks wait for on which this one depends.
         self._waits: list[Flight] = []
-        #: Of a stream: who consumes it (as far as can be known), and when it was last advanced.
+        #: Of a stream: who consumes it, as far as can be known.
         self.drivers: tuple[asyncio.Task[Any] | None, ...] = ()
-        self.advanced = 0.0
         if slot is not None:
             _airborne[slot] = self
+
+    def becomes_stream(self, patience: float | None) -> None:
+        """Has the lead given up when nobody consumes the stream for so many seconds."""
+        if isinstance(self._lead, Lead):
+            self._lead = StreamLead(self._lead, patience)
 
     def drive(self, caller: asyncio.Task[Any] | None) -> None:
         """Notes that the present task wants the next item of the stream that this flight computes.
 
         That can be one of `asyncio.wait_for`, for this item alone; so the task that called the function counts too.
         """
-        self.drivers = (caller, asyncio.current_task())
-        self.advanced = monotonic()
-        if self._slot is not None:
+        if isinstance(self._lead, StreamLead):
+            self._lead.work()
+        if self._slot is not None and not self.has_landed:
+            self.drivers = (caller, asyncio.current_task())
             _streams.add(self)
+
+    def rest(self, caller: asyncio.Task[Any] | None) -> None:
+        """Notes that the consumer has the item."""
+        self.drive(caller)
+        if isinstance(self._lead, StreamLead):
+            self._lead.rest()
+
+    def _patience_left(self) -> float | None:
+        """How long others wait at least before they look again. `None`: until it has landed."""
+        lead = self._lead
+        if not isinstance(lead, StreamLead) or lead.patience is None:
+            return None
+        return lead.patience if lead.since is None else lead.since + lead.patience - monotonic()
 
     def land(self) -> None:
         """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none."""
@@ -111,24 +131,24 @@ class Flight:
                 left.extend(flight._waits)
         return False
 
-    async def _wait(self) -> bool:
-        """Waits for the landing; whether it came, which it may not with a stream."""
+    async def _wait(self) -> None:
+        """Waits for the landing. A stream whose consumer does not consume lands for who waits."""
         while not self.has_landed:
-            if not self.drivers:
+            left = self._patience_left()
+            if left is None:
                 await self._landed.wait()
-                continue
-            left = self.advanced + PATIENCE - monotonic()
-            if left <= 0:
-                return False
-            try:
-                await asyncio.wait_for(self._landed.wait(), left)
-            except asyncio.TimeoutError:
-                pass
-        return True
+            elif left <= 0:
+                self.land()
+            else:
+                try:
+                    await asyncio.wait_for(self._landed.wait(), left)
+                except asyncio.TimeoutError:
+                    pass
 
 
-_airborne: dict[tuple[Any, ...], Flight] = {}
-_streams: set[Flight] = set()
+# A generator that is dropped after its loop was closed never comes to its end, but it goes.
+_airborne: WeakValueDictionary[tuple[Any, ...], Flight] = WeakValueDictionary()
+_streams: WeakSet[Flight] = WeakSet()
 _leading: ContextVar[tuple[Flight, ...]] = ContextVar("cachemere_leading", default=())
 
 
@@ -178,8 +198,7 @@ async def take_off(store: Store, key: K, recall: Callable[[K], Found | None]) ->
             for own in held:
                 own._waits.append(flight)
             try:
-                if not await flight._wait():
-                    return Flight(None, None)
+                await flight._wait()
             finally:
                 for own in held:
                     own._waits.remove(flight)

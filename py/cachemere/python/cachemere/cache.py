@@ -21,6 +21,7 @@ from ._load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
 from ._memoize import Decorator, memoize
 from ._memoized import Memoized
 from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
+from ._stream_leads import PATIENCE
 from ._walk import Entry, met, pairs_of
 from .errors import (
     BusyError,
@@ -362,6 +363,7 @@ class Cache(AsyncTwins, Handle):
         cache_if: Callable[[Any], bool] | None = None,
         typed: bool = False,
         tags: Iterable[str] = (),
+        stream_patience: float | None = PATIENCE,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -375,10 +377,11 @@ class Cache(AsyncTwins, Handle):
         cache_if: Callable[[Any], bool] | None = None,
         typed: bool = False,
         tags: Iterable[str] = (),
+        stream_patience: float | None = PATIENCE,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = memoize(
-            ttl=ttl, version=version, ignore=ignore, key=key, cache_if=cache_if, typed=typed, tags=tags, cache=self
+            ttl=ttl, version=version, ignore=ignore, key=key, cache_if=cache_if, typed=typed, tags=tags, cache=self, stream_patience=stream_patience
         )
         return decorate if function is None else decorate(function)
 

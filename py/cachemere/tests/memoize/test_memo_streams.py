@@ -222,9 +222,8 @@ async def test_equal_streams_at_once_in_one_thread_or_task_do_not_wait_for_each_
     assert len(await adrain(amemo(3))) == 3 and len(calls) == 4
 
 
-async def test_a_stream_that_stands_still_is_not_waited_for(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cachemere._task_flights, "PATIENCE", 0.2)
-    memo = cache.memoize(aitems)
+async def test_a_stream_that_stands_still_is_not_waited_for(cache: Cache) -> None:
+    memo = cache.memoize(stream_patience=0.2)(aitems)
     one = memo(2)
     await anext(one)
     # Another task: that this one waits for it, nobody can know.

@@ -208,6 +208,7 @@ impl Lmdb {
                 return Err(Error::StoreFull { limit, detail: detail.into() });
             }
             std::thread::sleep(PUT_OFF);
+            crate::waiting::go_on_waiting()?;
         }
     }
 
