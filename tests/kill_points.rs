@@ -16,6 +16,8 @@ mod killed;
 mod stopped;
 #[path = "support/mod.rs"]
 mod support;
+#[path = "kill_points/waiting.rs"]
+mod waiting;
 #[path = "support/writer.rs"]
 mod writer;
 
@@ -29,8 +31,8 @@ use support::{Random, hear, hear_the_end, say};
 use writer::{Model, Step, Store, perform};
 
 fn main() -> ExitCode {
-    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS].concat();
-    let roles: Vec<_> = ROLES.iter().chain(copied::ROLES).chain(stopped::ROLES).copied().collect();
+    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, waiting::TESTS].concat();
+    let roles: Vec<_> = [ROLES, copied::ROLES, stopped::ROLES, waiting::ROLES].concat();
     support::run(&roles, &tests)
 }
 

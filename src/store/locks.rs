@@ -18,6 +18,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::byte_lock;
+use super::holder;
 use super::opened::Opened;
 use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
@@ -51,13 +52,17 @@ impl Gate {
             }
             crate::waiting::go_on_waiting()?;
             if since.elapsed() > LIMIT {
-                let detail = "another process has been opening, closing or rewriting it for two minutes; it may be \
-                              stopped: let it go on, or end it";
+                let detail = format!(
+                    "another process{} has been opening, closing or rewriting it for two minutes; it may be stopped: let \
+                     it go on, or end it",
+                    holder::named(&dir.directory)
+                );
                 return Err(Error::Busy { path: dir.path().to_owned(), detail: detail.into() });
             }
             if !told && since.elapsed() > PATIENCE {
                 told = true;
-                tracing::warn!(store = %dir.path().display(), "waiting for a process that opens, closes or rewrites the store");
+                let process = holder::of(&dir.directory);
+                tracing::warn!(process, store = %dir.path().display(), "waiting for a process that opens, closes or rewrites the store");
             }
             std::thread::sleep(nap);
             nap = (nap * 2).min(Duration::from_millis(10));

@@ -20,6 +20,7 @@ mod fork;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod forked_exit;
 mod header;
+mod holder;
 mod housekeeper;
 mod layout;
 mod limits;

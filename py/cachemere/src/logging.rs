@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
@@ -82,7 +83,9 @@ pub(crate) fn look_at_level(py: Python<'_>, interval: Duration) -> PyResult<()> 
     *asked = Some(Instant::now());
     drop(asked);
     let least = || -> PyResult<u32> {
-        let logger = logger(py, "cachemere")?;
+        // Asked for once: a handler of a signal that raises while `logging` looks for it can leave a lock of `logging` held.
+        static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let logger = LOGGER.get_or_try_init(py, || logger(py, "cachemere").map(Bound::unbind))?.bind(py);
         for level in [10, 20, 30, 40] {
             if logger.call_method1("isEnabledFor", (level,))?.is_truthy()? {
                 return Ok(level);
@@ -90,7 +93,8 @@ pub(crate) fn look_at_level(py: Python<'_>, interval: Duration) -> PyResult<()> 
         }
         Ok(u32::MAX)
     };
-    heard(py, least().map(|least| LEAST.store(least, Ordering::Relaxed)))
+    // No code of the user's is called. So what it raises is of a handler of a signal.
+    least().map(|least| LEAST.store(least, Ordering::Relaxed))
 }
 
 /// Logging must not make an operation fail, but what is no error of the logging goes on: `KeyboardInterrupt`, and what a

@@ -78,7 +78,7 @@ class _Watch:
                 self._changed.wait(pause)
 
     def _look(self) -> float | None:
-        """Gives up what has rested too long. The seconds until the next look; `None`: there is nothing to look after."""
+        """Gives up what has rested too long. The seconds until the next look; `None`: nothing is left."""
         now, pause = monotonic(), None
         for lead in list(self._leads):
             since, patience = lead.since, lead.patience

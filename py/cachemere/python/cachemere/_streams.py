@@ -108,7 +108,9 @@ def stream(
             lead.release()
 
 
-def _record(source: Generator[Any, Any, Any], recording: _Recording, lead: StreamLead | None) -> Generator[Any, Any, Any]:
+def _record(
+    source: Generator[Any, Any, Any], recording: _Recording, lead: StreamLead | None
+) -> Generator[Any, Any, Any]:
     advance: Callable[[], Any] = lambda: next(source)  # noqa: E731
     try:
         while True:

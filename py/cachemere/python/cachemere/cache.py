@@ -381,7 +381,15 @@ class Cache(AsyncTwins, Handle):
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = memoize(
-            ttl=ttl, version=version, ignore=ignore, key=key, cache_if=cache_if, typed=typed, tags=tags, cache=self, stream_patience=stream_patience
+            ttl=ttl,
+            version=version,
+            ignore=ignore,
+            key=key,
+            cache_if=cache_if,
+            typed=typed,
+            tags=tags,
+            cache=self,
+            stream_patience=stream_patience,
         )
         return decorate if function is None else decorate(function)
 

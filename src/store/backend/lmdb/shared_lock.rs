@@ -160,20 +160,20 @@ fn wait(word: &AtomicU32, control: &Control, which: Which) -> Result<()> {
             return Ok(());
         }
         let process = control.process_of(holder as usize - 1);
+        let what = match which {
+            Which::Append => "the lock for writing",
+            Which::Gate => "the lock for moving the log into the data file",
+            Which::Room => "the lock for making room for large entries",
+        };
         if begun.elapsed() > LIMIT {
-            let what = match which {
-                Which::Append => "the lock for writing",
-                Which::Gate => "the lock for moving the log into the data file",
-                Which::Room => "the lock for making room for large entries",
-            };
             let detail = format!(
                 "process {process} has held {what} for a minute and lives; it may be stopped: let it go on, or end it"
             );
             return Err(Error::Busy { path: control.dir().to_owned(), detail: detail.into() });
         }
-        if !told && which == Which::Append && begun.elapsed() > PATIENCE {
+        if !told && begun.elapsed() > PATIENCE {
             told = true;
-            tracing::warn!(process, store = %control.dir().display(), "waiting for a process that holds the lock for writing");
+            tracing::warn!(process, store = %control.dir().display(), "waiting for a process that holds {what}");
         }
     }
 }
