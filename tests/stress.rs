@@ -81,14 +81,17 @@ fn watched(what: &str, threads: Vec<Box<dyn FnOnce() + Send>>) {
     drop(send);
     if done.recv_timeout(STUCK) == Err::<(), _>(RecvTimeoutError::Timeout) {
         eprintln!("stuck: {what}, in process {}", std::process::id());
-        if std::env::var_os("CACHEMERE_STRESS_KEEP").is_some() {
-            // To be looked at with a debugger.
-            std::thread::sleep(Duration::from_secs(3600));
-        }
+        keep_for_a_debugger();
         std::process::abort();
     }
     for thread in running {
         thread.join().unwrap_or_else(|_| panic!("{what} failed"));
+    }
+}
+
+fn keep_for_a_debugger() {
+    if std::env::var_os("CACHEMERE_STRESS_KEEP").is_some() {
+        std::thread::sleep(Duration::from_secs(3600));
     }
 }
 
@@ -147,7 +150,11 @@ fn processes() {
             role.say(&format!("{each} {}", operation.name));
         }
         for (_, role) in together.iter().zip(&others) {
-            assert_eq!(role.line().as_deref(), Some("done"), "{}", names(together));
+            if role.line_within(STUCK).as_deref() != Some("done") {
+                eprintln!("stuck or failed: {}, in process {}", names(together), role.pid());
+                keep_for_a_debugger();
+                panic!("{}", names(together));
+            }
         }
     }
     eprintln!("{} combinations in processes took {:?}", all.len(), begun.elapsed());

@@ -97,6 +97,6 @@ def _begin_anew() -> None:
     _watch = _Watch()
 
 
-_begin_anew()
+_watch = _Watch()
 # The thread is the parent's, and so are the leads.
 os.register_at_fork(after_in_child=_begin_anew)
