@@ -4,8 +4,8 @@ use super::backend::lmdb::View as Lmdb;
 use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{Header, STAGE_NONE, Stamp, due};
 use super::layout::{
-    DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key,
-    expiry_key, grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key,
+    grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
 };
 use super::live::{Commit, Live};
 use super::records::{Counters, Recency, StateRecord};
@@ -368,9 +368,9 @@ impl<'a> Writer<'a> {
     /// The entry under a hash that is to be changed or removed, if its header can be believed: what lists the entry is found
     /// by it.
     ///
-    /// The body of a large entry is not read for that, if the header names the key that it lies under.
+    /// The body of a large entry is not read for that, if the entry is at the place in the order that its header names.
     pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
-        const LARGE: usize = 1 << 10;
+        const LARGE: usize = 4 << 10;
         let view = self.view();
         let found = match view.entry(hash) {
             Ok(Some(found)) => found,
@@ -379,9 +379,8 @@ impl<'a> Writer<'a> {
             Err(error) => return Err(error),
         };
         if found.bytes.len() > LARGE {
-            let Header { namespace, key_len, cipher, .. } = found.header;
-            let mut key = KeyBuffer::from_key(found.body.get(..key_len as usize).unwrap_or_default());
-            if cipher != STAGE_NONE || key.hash(&self.live.unlocked.hasher, namespace) == hash {
+            let Header { namespace, number, .. } = found.header;
+            if self.view().get(&order_key(namespace, number))?.and_then(parse_hash) == Some(hash) {
                 return Ok(Sound::Yes(look(&found)));
             }
         }

@@ -102,7 +102,9 @@ def test_of_several_backups_to_one_path_one_is_made(tmp_path: Path) -> None:
         command = [*PROGRAM, "backup", str(tmp_path / "store"), str(copy)]
         several = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
         told = [(process.communicate(timeout=60)[1], process.returncode) for process in several]
-        assert sorted(status for _, status in told) == [0, 2, 2, 2], told
+        # The others find that one in the making, or made.
+        assert [status for _, status in told].count(0) == 1, told
+        assert {status for _, status in told} <= {0, 1, 2}, told
         assert all(len(text.splitlines()) == (status != 0) for text, status in told), told
         assert ok("verify", copy).status == 0
         # And nothing is left of the others.
