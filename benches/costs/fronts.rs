@@ -9,7 +9,7 @@ use crate::common::measure::{alternate, time};
 use crate::common::raw::Raw;
 use crate::common::values::{Document, decode, document, encode, key, shuffled};
 use crate::directory;
-use crate::table::{Table, Target};
+use crate::table::Table;
 
 /// Larger than all values together.
 const ROOMY: u64 = 4 << 30;
@@ -54,7 +54,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         let mut row = |what: &str, left: &dyn Fn(usize) -> f64, right: &dyn Fn(usize) -> f64| {
             right(scale.turns);
             let name = format!("{what}, {} keys {how}", keys.len());
-            table.pair(&name, &alternate(scale.turns, left, right), Target::None);
+            table.pair(&name, &alternate(scale.turns, left, right));
         };
         for (name, front) in &fronts {
             row(&format!("hot get by {name}"), &decoded, &|turn| get(front, turn));

@@ -39,7 +39,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         let open = each(&sealed, &|buffer| XChaCha20Poly1305.open(&KEY, &ASSOCIATED, buffer).unwrap());
         let mut row = |what: &str, time: String| {
             let what = format!("{what} {size} bytes by {by}");
-            table.row(&what, "–".into(), time, String::new(), String::new(), None);
+            table.row(&what, "–".into(), time, String::new());
         };
         row("sealing", seal);
         row("opening", open);
