@@ -44,7 +44,8 @@ impl<V> Item<V> {
 #[non_exhaustive]
 pub enum FrontKind {
     /// moka: TinyLFU. Holds on to more of what is needed where popularity moves, or where a loop goes over somewhat more
-    /// than there is room for.
+    /// than there is room for. In a child that was forked while another thread was within a read, what it gives up is not
+    /// freed.
     #[default]
     Moka,
     /// quick_cache: Clock-PRO. Reads cost less, and more of them hit where the same keys stay popular.
