@@ -24,9 +24,13 @@ ROCKS_PACKAGE = py/cachemere-rocksdb
 WHEELS = target/wheels
 
 FEATURES = --features tokio,load
-# Tests that end processes at named places, or break rules on purpose, in a build of their own.
-FAULT_FEATURES = --features tokio,load,fault-injection
+# Tests that end processes at named places, or break rules on purpose, in a build of their own. It has what a program can
+# choose instead of moka and chacha20poly1305 as well.
+FAULT_FEATURES = --features tokio,load,fault-injection,quick_cache,ring
 FAULT_TESTS = --test kill_points --test power_loss_rules
+# The tests of what every front and every cipher does.
+BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy
+WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
 ROCKS_FEATURES = --release --features tokio,rocksdb
 # The tests of what every backend does.
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
@@ -46,7 +50,7 @@ test: lint test-rust test-python lint-rocks test-rocks
 
 test-rust:
 	$(CARGO) test $(FEATURES)
-	$(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS)
+	$(WITH_QUICK_CACHE) $(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS) $(BOTH_FRONTS)
 	$(CARGO) test --no-default-features --lib
 
 test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
@@ -90,7 +94,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
 		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
-	CACHEMERE_TORTURE=1 $(CARGO) test --release $(FAULT_FEATURES) $(FAULT_TESTS) -- --nocapture
+	$(WITH_QUICK_CACHE) CACHEMERE_TORTURE=1 $(CARGO) test --release $(FAULT_FEATURES) $(FAULT_TESTS) $(BOTH_FRONTS) -- --nocapture
 	cd $(PACKAGE) && CACHEMERE_TORTURE=1 ../../$(VENV)/bin/python -m pytest
 	cd $(ROCKS_PACKAGE) && CACHEMERE_TORTURE=1 ../../$(ROCKS_VENV)/bin/python -m pytest
 
@@ -116,7 +120,8 @@ $(MACHINE)/vmlinuz:
 bench: bench-rust bench-python bench-rocks
 
 bench-rust:
-	$(CARGO) bench --bench costs
+	$(CARGO) bench --bench costs --features quick_cache
+	$(CARGO) bench --bench costs --features quick_cache,ring -- sealing
 	cd benches/peers && $(CARGO) run --release
 
 # BENCH=--quick: a small run that shows it works; BENCH=--write: into docs/ as well.

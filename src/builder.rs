@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, ClockSource};
 use crate::entries::{Entries, Life, Space, lifetime};
 use crate::error::{Error, Result};
+use crate::front::{FrontKind, FrontOptions};
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::secret::Secret;
 use crate::store::{
@@ -37,7 +38,7 @@ pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
     common: Common,
     keys: KC,
     values: VC,
-    front: u64,
+    front: FrontOptions,
     types: PhantomData<fn(&K) -> V>,
 }
 
@@ -66,7 +67,7 @@ impl<K: ?Sized, V> Builder<K, V> {
             common: Common::new(path.to_owned()),
             keys: MessagePack,
             values: MessagePack,
-            front: DEFAULT_FRONT,
+            front: FrontOptions { kind: FrontKind::default(), bytes: DEFAULT_FRONT },
             types: PhantomData,
         }
     }
@@ -122,7 +123,13 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     ///
     /// Values count as many bytes as they have serialized, plus their key, plus some 200 bytes.
     pub fn front_bytes(mut self, bytes: u64) -> Self {
-        self.front = bytes;
+        self.front.bytes = bytes;
+        self
+    }
+
+    /// What keeps the decoded values in memory (moka unless set).
+    pub fn front(mut self, kind: FrontKind) -> Self {
+        self.front.kind = kind;
         self
     }
 }

@@ -13,6 +13,7 @@ use crate::entries::{
     StoreInfo, VerifyReport, Written, lifetime,
 };
 use crate::error::{Error, Result};
+use crate::front::FrontOptions;
 use crate::iter::Iter;
 use crate::pipeline::Codec;
 use crate::secret::Secret;
@@ -59,9 +60,9 @@ where
         entries: Entries,
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
-        front_bytes: u64,
+        front: FrontOptions,
     ) -> Cache<K, V> {
-        Cache { inner: Arc::new(Inner::new(entries, keys, values, front_bytes)) }
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front)) }
     }
 
     /// The value of a key, or `None` if there is none or it is expired.

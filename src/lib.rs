@@ -106,6 +106,7 @@ pub use clock::Clock;
 pub use entries::ByteEntry;
 pub use entries::{EntryInfo, EntryTimes, NamespaceInfo, Stats, StoreInfo, VerifyReport};
 pub use error::{BoxError, Error, Result};
+pub use front::FrontKind;
 pub use held::Held;
 pub use iter::Iter;
 #[cfg(feature = "zstd")]

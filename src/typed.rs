@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entries::{At, Entries, Expect, Life, Raw, Read, Scratch, Written};
 use crate::error::{BoxError, Error, Result};
-use crate::front::{Front, Item};
+use crate::front::{Front, FrontOptions, Item};
 use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Codec;
 use crate::store::{Commit, Live};
@@ -16,7 +16,7 @@ pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
     pub(crate) keys: Arc<dyn Codec<K>>,
     pub(crate) values: Arc<dyn Codec<V>>,
     pub(crate) front: PerEnvironment<Front<V>>,
-    front_bytes: u64,
+    front_options: FrontOptions,
     pub(crate) front_hits: AtomicU64,
 }
 
@@ -54,10 +54,10 @@ where
         entries: Entries,
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
-        front_bytes: u64,
+        front_options: FrontOptions,
     ) -> Inner<K, V> {
         let (front, front_hits) = (PerEnvironment::empty(), AtomicU64::new(0));
-        Inner { entries, keys, values, front, front_bytes, front_hits }
+        Inner { entries, keys, values, front, front_options, front_hits }
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
@@ -139,7 +139,8 @@ where
     }
 
     fn front(&self, live: &Live) -> Option<Present<Front<V>>> {
-        (self.front_bytes != 0).then(|| self.front.get(live.generation, || Front::new(self.front_bytes)))
+        let options = self.front_options;
+        (options.bytes != 0).then(|| self.front.get(live.generation, || Front::new(options)))
     }
 
     /// Tells the front of a commit. Without a front there is nothing to tell, and one that is made later starts empty.

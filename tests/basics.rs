@@ -7,11 +7,14 @@ mod backend;
 mod batch;
 #[path = "basics/description.rs"]
 mod description;
+#[path = "support/front.rs"]
+mod front;
 
 use std::time::Duration;
 
 use backend::backend;
 use cachemere::{BackendKind, ByteCache, Cache, Error, Known, Maintenance, Secret, Zstd};
+use front::front;
 
 fn store() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -22,12 +25,12 @@ fn store() -> (tempfile::TempDir, std::path::PathBuf) {
 #[test]
 fn values_survive_a_reopen() {
     let (_dir, path) = store();
-    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).open().unwrap();
+    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).front(front()).open().unwrap();
     cache.insert("a", &"1".to_owned()).unwrap();
     assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
     cache.close().unwrap();
     assert!(cache.get("a").unwrap_err().is_closed());
-    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).open().unwrap();
+    let cache: Cache<str, String> = Cache::builder(&path).backend(backend()).front(front()).open().unwrap();
     assert_eq!(cache.get("a").unwrap().as_deref(), Some("1"));
     assert_eq!(cache.get("b").unwrap(), None);
     let report = cache.verify().unwrap();
@@ -40,7 +43,7 @@ fn every_pipeline_round_trips() {
     for (compress, encrypt) in [(false, false), (true, false), (false, true), (true, true)] {
         let (_dir, path) = store();
         let open = || {
-            let mut builder = Cache::<u64, Vec<String>>::builder(&path).backend(backend());
+            let mut builder = Cache::<u64, Vec<String>>::builder(&path).backend(backend()).front(front());
             if compress {
                 builder = builder.compression(Zstd::default());
             }
@@ -83,7 +86,7 @@ fn every_pipeline_round_trips() {
 #[test]
 fn entries_expire_and_are_swept() {
     let (_dir, path) = store();
-    let cache: Cache<str, u32> = Cache::builder(&path).backend(backend()).open().unwrap();
+    let cache: Cache<str, u32> = Cache::builder(&path).backend(backend()).front(front()).open().unwrap();
     cache.insert_with_ttl("short", &1, Duration::from_millis(30)).unwrap();
     cache.insert("long", &2).unwrap();
     assert_eq!(cache.get("short").unwrap(), Some(1));
@@ -98,7 +101,8 @@ fn entries_expire_and_are_swept() {
 #[test]
 fn limits_evict_the_least_recently_read() {
     let (_dir, path) = store();
-    let cache: Cache<u32, u32> = Cache::builder(&path).backend(backend()).max_entries(3).open().unwrap();
+    let cache: Cache<u32, u32> =
+        Cache::builder(&path).backend(backend()).front(front()).max_entries(3).open().unwrap();
     for n in 0..3 {
         cache.insert(&n, &n).unwrap();
         std::thread::sleep(Duration::from_millis(12));
@@ -115,8 +119,12 @@ fn limits_evict_the_least_recently_read() {
 fn taking_the_first_or_last_again_and_again_costs_no_more_the_more_was_taken() {
     let (_dir, path) = store();
     // Nothing is done behind the writer, so that all that was taken still lies before what is to be found.
-    let cache: Cache<u32, u32> =
-        Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
+    let cache: Cache<u32, u32> = Cache::builder(&path)
+        .backend(backend())
+        .front(front())
+        .maintenance(Maintenance::Manual)
+        .open()
+        .unwrap();
     let entries: Vec<(u32, u32)> = (0..6_000).map(|n| (n, n)).collect();
     cache.insert_many(entries.iter().map(|(key, value)| (key, value))).unwrap();
     let mut taken = 0;
@@ -143,7 +151,7 @@ fn compaction_backup_and_rekeying_keep_everything() {
     let (dir, path) = store();
     let (one, two, three) = (Secret::key([1; 32]), Secret::key([2; 32]), Secret::key([3; 32]));
     let open = || -> Cache<u32, Vec<u8>> {
-        let builder = Cache::builder(&path).backend(backend()).encryption(one.clone());
+        let builder = Cache::builder(&path).backend(backend()).front(front()).encryption(one.clone());
         builder.maintenance(Maintenance::Manual).open().unwrap()
     };
     let cache = open();
@@ -165,8 +173,12 @@ fn compaction_backup_and_rekeying_keep_everything() {
     cache.insert(&1950, &vec![9]).unwrap();
     assert_eq!(cache.get(&1950).unwrap(), Some(vec![9]));
     cache.backup(dir.path().join("copy")).unwrap();
-    let copy: Cache<u32, Vec<u8>> =
-        Cache::builder(dir.path().join("copy")).backend(backend()).encryption(one.clone()).open().unwrap();
+    let copy: Cache<u32, Vec<u8>> = Cache::builder(dir.path().join("copy"))
+        .backend(backend())
+        .front(front())
+        .encryption(one.clone())
+        .open()
+        .unwrap();
     assert_eq!(copy.len().unwrap(), 100);
     assert!(copy.verify().unwrap().is_clean());
 
@@ -194,14 +206,14 @@ fn compaction_backup_and_rekeying_keep_everything() {
             .is_wrong_secret()
     );
     let cache: Cache<u32, Vec<u8>> =
-        Cache::builder(&path).backend(backend()).encryption(last).open().unwrap();
+        Cache::builder(&path).backend(backend()).front(front()).encryption(last).open().unwrap();
     assert_eq!(cache.iter().count(), 100);
 }
 
 #[test]
 fn updates_and_comparisons_are_atomic() {
     let (_dir, path) = store();
-    let cache: Cache<str, u64> = Cache::builder(&path).backend(backend()).open().unwrap();
+    let cache: Cache<str, u64> = Cache::builder(&path).backend(backend()).front(front()).open().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -223,13 +235,18 @@ fn updates_and_comparisons_are_atomic() {
 #[test]
 fn a_read_only_handle_writes_nothing_not_even_at_close() {
     let (_dir, path) = store();
-    let cache: Cache<str, u32> =
-        Cache::builder(&path).backend(backend()).time_to_idle(Duration::from_millis(800)).open().unwrap();
+    let cache: Cache<str, u32> = Cache::builder(&path)
+        .backend(backend())
+        .front(front())
+        .time_to_idle(Duration::from_millis(800))
+        .open()
+        .unwrap();
     cache.insert("a", &1).unwrap();
     cache.close().unwrap();
     let before = files(&path);
     std::thread::sleep(Duration::from_millis(200));
-    let reader: Cache<str, u32> = Cache::builder(&path).backend(backend()).read_only(true).open().unwrap();
+    let reader: Cache<str, u32> =
+        Cache::builder(&path).backend(backend()).front(front()).read_only(true).open().unwrap();
     assert_eq!(reader.get("a").unwrap(), Some(1));
     reader.close().unwrap();
     assert_eq!(files(&path), before);
@@ -252,13 +269,15 @@ fn files(store: &std::path::Path) -> std::collections::BTreeMap<std::path::PathB
 #[test]
 fn a_backup_knows_when_its_entries_were_read() {
     let (dir, path) = store();
-    let cache: Cache<str, u32> = Cache::builder(&path).backend(backend()).max_entries(10).open().unwrap();
+    let cache: Cache<str, u32> =
+        Cache::builder(&path).backend(backend()).front(front()).max_entries(10).open().unwrap();
     cache.insert("a", &1).unwrap();
     let written = cache.info("a").unwrap().unwrap().accessed;
     std::thread::sleep(Duration::from_millis(5));
     cache.get("a").unwrap();
     cache.backup(dir.path().join("copy")).unwrap();
-    let copy: Cache<str, u32> = Cache::builder(dir.path().join("copy")).backend(backend()).open().unwrap();
+    let copy: Cache<str, u32> =
+        Cache::builder(dir.path().join("copy")).backend(backend()).front(front()).open().unwrap();
     assert!(copy.info("a").unwrap().unwrap().accessed > written);
 }
 

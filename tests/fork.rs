@@ -8,6 +8,8 @@
     missing_docs
 )]
 
+#[path = "support/front.rs"]
+mod front;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/versions.rs"]
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cachemere::{Cache, Durability, Secret};
+use front::front;
 use support::{Random, Role, rounds, say, store};
 use versions::{Board, Reader, Versions, Writer, value};
 
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn open(path: &Path, variant: &str) -> Versions {
-    let builder = Cache::builder(path);
+    let builder = Cache::builder(path).front(front());
     match variant {
         "encrypted" => builder.encryption(Secret::key([9; 32])),
         "synced" => builder.durability(Durability::Sync),

@@ -8,6 +8,8 @@
 
 #[path = "support/backend.rs"]
 mod backend;
+#[path = "support/front.rs"]
+mod front;
 #[path = "model/list.rs"]
 mod list;
 #[path = "model/rare.rs"]
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use backend::backend;
 use cachemere::{BackendKind, Batch, BoxError, Codec, EntryTimes, Error, Maintenance, Secret, Zstd};
+use front::front;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -235,6 +238,7 @@ impl Run {
             .backend(backend())
             .namespace(["first", "second"][handle.space])
             .clock(self.clock.clone())
+            .front(front())
             .front_bytes(if handle.front { 1 << 20 } else { 0 });
         builder = match setup.background {
             true => builder.maintenance(Maintenance::Background),

@@ -10,6 +10,8 @@
     missing_docs
 )]
 
+#[path = "support/front.rs"]
+mod front;
 #[path = "support/mod.rs"]
 mod support;
 #[path = "support/versions.rs"]
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cachemere::{Cache, Secret};
+use front::front;
 use support::{Random, Role, hear_the_end, rounds, say, store};
 use versions::{Board, Reader, Versions, Writer};
 
@@ -46,7 +49,7 @@ fn keys_of(writer: u32) -> Vec<u32> {
 }
 
 fn open(path: &Path, variant: &str, writer: u32) -> Versions {
-    let mut builder = Cache::builder(path);
+    let mut builder = Cache::builder(path).front(front());
     match variant {
         "encrypted" => builder = builder.encryption(Secret::key([9; 32])),
         "frontless" => builder = builder.front_bytes(0),

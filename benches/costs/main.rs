@@ -1,7 +1,8 @@
 //! What the cache costs, against heed (LMDB) used by itself, in one run.
 //!
-//! `cargo bench --bench costs` prints a Markdown table. Arguments pick sections by name (`reads`, `writes`,
-//! `sustained`, `opening`, `large`, `processes`); `CACHEMERE_BENCH_QUICK=1` makes everything small, to see that it works.
+//! `cargo bench --bench costs` prints a Markdown table. Arguments pick sections by name (`reads`, `fronts`, `sealing`,
+//! `writes`, `sustained`, `opening`, `large`, `processes`); `CACHEMERE_BENCH_QUICK=1` makes everything small, to see that it
+//! works.
 //!
 //! Both sides hold the same values under the same keys, in their own directories of one file system, and are measured
 //! by turns: raw, ours, ours, raw, and so on. A row has the median of each side, and the median of the turns' ratios
@@ -15,10 +16,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod counting;
+mod fronts;
 mod large;
 mod opening;
 mod processes;
 mod reads;
+mod sealing;
 mod sustained;
 mod table;
 mod writes;
@@ -30,6 +33,8 @@ use table::Table;
 struct Scale {
     /// Entries in the stores that are read and written.
     entries: usize,
+    /// Entries that are all in the front.
+    hot: usize,
     /// Entries in the large store.
     large: usize,
     /// Entries in the small store that the large one is compared with.
@@ -49,6 +54,7 @@ struct Scale {
 
 const FULL: Scale = Scale {
     entries: 100_000,
+    hot: 30_000,
     large: 1_000_000,
     small: 10_000,
     turns: 9,
@@ -61,6 +67,7 @@ const FULL: Scale = Scale {
 };
 const QUICK: Scale = Scale {
     entries: 2_000,
+    hot: 2_000,
     large: 4_000,
     small: 2_000,
     turns: 3,
@@ -89,6 +96,12 @@ fn main() {
     let mut table = Table::default();
     if wanted("reads") {
         reads::run(scale, &mut table);
+    }
+    if wanted("fronts") {
+        fronts::run(scale, &mut table);
+    }
+    if wanted("sealing") {
+        sealing::run(scale, &mut table);
     }
     if wanted("writes") {
         writes::run(scale, &mut table);

@@ -16,6 +16,10 @@
 mod cipher;
 mod codec;
 mod compress;
+#[cfg(feature = "ring")]
+mod xchacha_ring;
+#[cfg(any(test, not(feature = "ring")))]
+mod xchacha_rustcrypto;
 
 pub use cipher::{Cipher, XChaCha20Poly1305};
 pub use codec::{Codec, MessagePack};

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cachemere::{Batch, ByteBatch, ByteCache, Cache, EntryTimes, Error, Known, Maintenance, Secret, Zstd};
 
 use crate::backend::backend;
+use crate::front::front;
 use crate::store;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -238,7 +239,7 @@ fn a_batch_drops_what_it_wrote_from_memory_and_nothing_else() {
     assert_eq!((found.payload.as_slice(), found.tag), (&b"2"[..], 1));
     assert!(matches!(cache.get_unless(b"b", &held[1]).unwrap(), Known::Missing));
 
-    let (one, other) = (front(&path), front(&path));
+    let (one, other) = (numbers(&path), numbers(&path));
     one.write(Batch::new().insert("a", 1).insert("b", 1)).unwrap();
     for round in 2..20 {
         assert_eq!(other.get_many(["a", "b"]).unwrap(), [Some(round - 1), Some(round - 1)]);
@@ -250,8 +251,8 @@ fn a_batch_drops_what_it_wrote_from_memory_and_nothing_else() {
     }
 }
 
-fn front(path: &std::path::Path) -> Cache<str, u32> {
-    Cache::builder(path).backend(backend()).namespace("numbers").open().unwrap()
+fn numbers(path: &std::path::Path) -> Cache<str, u32> {
+    Cache::builder(path).backend(backend()).front(front()).namespace("numbers").open().unwrap()
 }
 
 #[test]

@@ -8,13 +8,18 @@ use std::time::{Duration, SystemTime};
 use cachemere::{ByteCache, Clock, Maintenance, Secret};
 
 use crate::backend::backend;
+use crate::front::front;
 use crate::list::{
     Handle, IDLE, KEYS, MockClock, SECOND, START, Value, fast_directory, key, micros, mock_clock, system,
     value,
 };
 
 fn manual(path: &std::path::Path, clock: &Arc<MockClock>) -> cachemere::Builder<str, Value> {
-    Handle::builder(path).backend(backend()).clock(clock.clone()).maintenance(Maintenance::Manual)
+    Handle::builder(path)
+        .backend(backend())
+        .front(front())
+        .clock(clock.clone())
+        .maintenance(Maintenance::Manual)
 }
 
 /// A compaction makes LMDB count its transactions anew, so that snapshots have the same numbers as others before.

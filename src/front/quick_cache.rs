@@ -1,0 +1,66 @@
+//! The items of a front in a cache of quick_cache's: Clock-PRO in shards, each behind a lock of its own.
+
+use std::sync::Arc;
+
+use super::{Item, Items};
+use crate::store::{KeyHash, Prefix};
+
+/// The least a shard may hold.
+const SHARD: u64 = 8 << 20;
+
+pub(super) struct QuickCache<V>(::quick_cache::sync::Cache<KeyHash, Arc<Item<V>>, Weight, Prefix>);
+
+/// Counts an item by the bytes it takes.
+#[derive(Clone, Copy)]
+struct Weight;
+
+impl<V> ::quick_cache::Weighter<KeyHash, Arc<Item<V>>> for Weight {
+    fn weight(&self, _: &KeyHash, item: &Arc<Item<V>>) -> u64 {
+        item.mark.size as u64
+    }
+}
+
+impl<V> QuickCache<V> {
+    pub(super) fn new(bytes: u64) -> QuickCache<V> {
+        // A shard takes no item larger than itself, so small fronts have few of them.
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+        let shards = (bytes / SHARD).clamp(1, 4 * threads);
+        let options = ::quick_cache::OptionsBuilder::new()
+            .weight_capacity(bytes)
+            .shards(shards as usize)
+            // For so many there is room at once; the tables grow.
+            .estimated_items_capacity((bytes / 4096).clamp(32 * shards, 8192) as usize)
+            .build();
+        match options {
+            Ok(options) => QuickCache(::quick_cache::sync::Cache::with_options(
+                options,
+                Weight,
+                Prefix,
+                Default::default(),
+            )),
+            Err(_) => unreachable!("all that is required is set"),
+        }
+    }
+}
+
+impl<V: Send + Sync + 'static> Items<V> for QuickCache<V> {
+    fn get(&self, hash: &KeyHash) -> Option<Arc<Item<V>>> {
+        self.0.get(hash)
+    }
+
+    fn insert(&self, hash: KeyHash, item: Arc<Item<V>>) {
+        self.0.insert(hash, item);
+    }
+
+    fn remove(&self, hash: &KeyHash) {
+        self.0.remove(hash);
+    }
+
+    fn clear(&self) {
+        self.0.clear();
+    }
+
+    fn size(&self) -> (u64, u64) {
+        (self.0.len() as u64, self.0.weight())
+    }
+}
