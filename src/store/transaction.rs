@@ -4,8 +4,8 @@ use super::backend::lmdb::View as Lmdb;
 use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{Header, STAGE_NONE, Stamp, due};
 use super::layout::{
-    DueEntry, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key, expiry_key,
-    grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
+    DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key,
+    expiry_key, grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
 };
 use super::live::{Commit, Live};
 use super::records::{Counters, Recency, StateRecord};
@@ -368,7 +368,8 @@ impl<'a> Writer<'a> {
     /// The entry under a hash that is to be changed or removed, if its header can be believed: what lists the entry is found
     /// by it.
     ///
-    /// The body of a large entry is not read for that, if the entry is at the place in the order that its header names.
+    /// The body of a large entry is not read for that, if the header names the key that it lies under, and the place in the
+    /// order that it has.
     pub(crate) fn sound<T>(&self, hash: KeyHash, look: impl FnOnce(&Found<'_>) -> T) -> Result<Sound<T>> {
         const LARGE: usize = 4 << 10;
         let view = self.view();
@@ -379,8 +380,10 @@ impl<'a> Writer<'a> {
             Err(error) => return Err(error),
         };
         if found.bytes.len() > LARGE {
-            let Header { namespace, number, .. } = found.header;
-            if self.view().get(&order_key(namespace, number))?.and_then(parse_hash) == Some(hash) {
+            let Header { namespace, number, key_len, cipher, .. } = found.header;
+            let mut key = KeyBuffer::from_key(found.body.get(..key_len as usize).unwrap_or_default());
+            let has_key = cipher != STAGE_NONE || key.hash(&self.live.unlocked.hasher, namespace) == hash;
+            if has_key && view.get(&order_key(namespace, number))?.and_then(parse_hash) == Some(hash) {
                 return Ok(Sound::Yes(look(&found)));
             }
         }
