@@ -415,15 +415,12 @@ fn bytes_of(log: LogView<'_>) -> u64 {
     log.parts().map(|(_, start, end)| u64::from(end - start.max(HEADER))).sum()
 }
 
-/// Who reads in a snapshot that is so old, in words: the number of the first such process.
-pub(super) fn reader(control: &Control, newest: u64) -> String {
+/// The first process that reads in a snapshot which is so old.
+pub(super) fn reader(control: &Control, newest: u64) -> Option<u64> {
     let reads = |slot: &usize| {
         (0..PINS).any(|pin| (1..=newest).contains(&control.pin(*slot, pin).load(Ordering::SeqCst)))
     };
-    match (0..control.slots_used()).find(reads) {
-        Some(slot) => format!("process {}", control.process_of(slot)),
-        None => "a process that has gone since".into(),
-    }
+    (0..control.slots_used()).find(reads).map(|slot| control.process_of(slot))
 }
 
 /// Returns whether nobody reads a transaction older than this one, after waiting for those who do. The caller holds the gate,

@@ -197,12 +197,13 @@ impl Lmdb {
             let has_waited = !is_held && control.stuck().load(Ordering::Relaxed) == 2;
             if has_waited || since.elapsed() > PATIENCE {
                 control.stuck().store(2, Ordering::Relaxed);
-                let why = match is_held {
-                    true => "a process was stopped while it moved the log into the data file".to_owned(),
-                    false => format!(
-                        "{} keeps a snapshot open, for a backup or because it was stopped while it read",
-                        reader(control, control.newest().load(Ordering::SeqCst))
+                // Whoever has the gate can be one who waits for a reader as well.
+                let why = match (reader(control, control.newest().load(Ordering::SeqCst)), is_held) {
+                    (Some(process), _) => format!(
+                        "process {process} keeps a snapshot open, for a backup or because it was stopped while it read"
                     ),
+                    (None, true) => "a process was stopped while it moved the log into the data file".into(),
+                    (None, false) => "a snapshot was kept open, by a process that has gone since".into(),
                 };
                 let detail = format!("{why}, so nothing can be evicted; try again when that has ended");
                 return Err(Error::StoreFull { limit, detail: detail.into() });

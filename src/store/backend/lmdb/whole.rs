@@ -45,10 +45,11 @@ impl Lmdb {
             if begun.elapsed() < FOR_READERS {
                 continue;
             }
+            let who = reader(control, newest)
+                .map_or("another process".into(), |process| format!("process {process}"));
             let detail = format!(
-                "{} keeps a snapshot open, for a backup or because it was stopped while it read; try again when that has \
-                 ended",
-                reader(control, newest)
+                "{who} keeps a snapshot open, for a backup or because it was stopped while it read; try again when that has \
+                 ended"
             );
             return Err(Error::Busy { path: self.dir.path().to_owned(), detail: detail.into() });
         }
