@@ -83,6 +83,43 @@ fn every_pipeline_round_trips() {
     }
 }
 
+/// Of more entries than are read at a time, and of fewer.
+#[test]
+fn a_walk_ends_though_an_entry_is_inserted_for_each_that_it_meets() {
+    for count in [0, 1, 100, 256, 600u32] {
+        let (_dir, path) = store();
+        let cache: Cache<u32, u32> =
+            Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
+        let entries: Vec<(u32, u32)> = (0..count).map(|n| (n, n)).collect();
+        cache.insert_many(entries.iter().map(|(key, value)| (key, value))).unwrap();
+        let mut new = count..;
+        let mut met = |(key, _): (u32, u32)| {
+            cache.insert(&new.next().unwrap(), &0).unwrap();
+            key
+        };
+        let mut all = 0..count;
+        for entry in cache.iter() {
+            let key = met(entry.unwrap());
+            assert_eq!(Some(key), all.next(), "an entry is met that was inserted meanwhile, or none");
+        }
+        assert_eq!(all.next(), None);
+        // From the back and from both ends.
+        let there = cache.len().unwrap() as u32;
+        let mut all = 0..there;
+        for entry in cache.iter().rev() {
+            assert_eq!(Some(met(entry.unwrap())), all.next_back());
+        }
+        assert_eq!(all.next(), None);
+        let there = cache.len().unwrap() as u32;
+        let (mut all, mut walk) = (0..there, cache.iter());
+        while let Some(first) = walk.next() {
+            assert_eq!(Some(met(first.unwrap())), all.next());
+            assert_eq!(walk.next_back().map(|last| met(last.unwrap())), all.next_back());
+        }
+        assert_eq!(all.next(), None);
+    }
+}
+
 #[test]
 fn entries_expire_and_are_swept() {
     let (_dir, path) = store();
