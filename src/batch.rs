@@ -36,6 +36,7 @@ pub struct Batch<K: ?Sized + ToOwned, V> {
 
 impl<K: ?Sized + ToOwned, V> Batch<K, V> {
     /// An empty one.
+    #[must_use]
     pub fn new() -> Self {
         Batch { changes: Vec::new() }
     }
@@ -84,11 +85,13 @@ impl<K: ?Sized + ToOwned, V> Batch<K, V> {
     }
 
     /// The number of inserts and removals.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
     /// Whether there are none.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -107,7 +110,7 @@ where
     pub(crate) fn encode(&self, inner: &Inner<K, V>) -> Result<Changes<'static>> {
         let encode = |(key, change): &(K::Owned, Change<V>)| {
             let mut buffer = KeyBuffer::default();
-            inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
+            inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             Ok(match change {
                 Change::Insert(value, age) => {
                     let payload = inner.encode_value(value)?.into();
@@ -166,6 +169,7 @@ type Tagged = (Vec<u8>, u8);
 
 impl ByteBatch {
     /// An empty one.
+    #[must_use]
     pub fn new() -> ByteBatch {
         ByteBatch::default()
     }
@@ -198,11 +202,13 @@ impl ByteBatch {
     }
 
     /// The number of inserts and removals.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
     /// Whether there are none.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

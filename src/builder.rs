@@ -34,6 +34,7 @@ const DEFAULT_FRONT: u64 = 64 << 20;
 /// [`Error::Incompatible`], and touches nothing.
 ///
 /// Nothing is limited and nothing expires unless asked for.
+#[must_use = "nothing is opened before `open`"]
 pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
     common: Common,
     keys: KC,
@@ -110,7 +111,8 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
         Builder { common, keys, values, front, types }
     }
 
-    /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes.
+    /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes:
+    /// see [`Codec::encode_canonical`].
     pub fn key_serializer<C: Codec<K>>(self, keys: C) -> Builder<K, V, C, VC>
     where
         K: ToOwned,
@@ -174,12 +176,16 @@ macro_rules! common_options {
             self
         }
 
-        /// Compresses values where it pays; `compression::<Zstd>(None)` for not at all.
-        pub fn compression<C: Compressor>(mut self, compressor: impl Into<Option<C>>) -> Self {
-            self.common.compression = match compressor.into() {
-                Some(compressor) => Compression::With(Arc::new(compressor)),
-                None => Compression::None,
-            };
+        /// Compresses values where it pays.
+        pub fn compression(mut self, compressor: impl Compressor) -> Self {
+            self.common.compression = Compression::With(Arc::new(compressor));
+            self
+        }
+
+        /// Compresses nothing, and refuses a namespace that was made with a compressor. Unless one of the two is said, a
+        /// namespace is opened as it was made, and a new one has no compressor.
+        pub fn no_compression(mut self) -> Self {
+            self.common.compression = Compression::None;
             self
         }
 
@@ -261,6 +267,7 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
 
 /// Describes a byte-level cache and opens it. Made by [`ByteCache::builder`].
 #[derive(Clone)]
+#[must_use = "nothing is opened before `open`"]
 pub struct ByteBuilder {
     common: Common,
     serializer: String,
@@ -278,6 +285,10 @@ impl ByteBuilder {
     }
 
     /// Opens the cache; see [`Builder::open`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn open(self) -> Result<ByteCache> {
         let entries = self.common.open(&self.serializer, &self.serializer)?;
         Ok(ByteCache::new(entries))

@@ -38,6 +38,12 @@ use crate::store::{Commit, Flights, Header, KeyBuffer, KeyHash, Lead, Live, Stam
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// Beside those that are named, all operations have [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close),
+/// [`Error::Gone`](crate::Error::Gone) when the store was removed or replaced,
+/// [`Error::Interrupted`](crate::Error::Interrupted) and [`Error::Io`](crate::Error::Io).
 #[derive(Clone)]
 pub struct ByteCache {
     inner: Arc<Inner>,
@@ -126,6 +132,7 @@ impl Default for ScanPosition {
 }
 
 /// The right to load the value of one key, from [`ByteCache::lead`] or [`ByteCache::try_lead`], until dropped.
+#[must_use = "the right to load ends when it is dropped"]
 pub struct LoadGuard {
     _lead: Lead,
 }
@@ -161,11 +168,20 @@ impl ByteCache {
     }
 
     /// The last committed transaction of any process. About 15 ns.
+    ///
+    /// # Errors
+    ///
+    /// Only those of all operations.
     pub fn token(&self) -> Result<u64> {
         Ok(self.inner.entries.at()?.live().token())
     }
 
     /// The payload of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`](crate::Error::Damaged) or [`Error::Tampered`](crate::Error::Tampered) if the entry is not
+    /// what was written. It stays untouched.
     pub fn get(&self, key: &[u8]) -> Result<Option<Payload>> {
         with_key(key, |scratch| {
             let at = self.inner.entries.at()?;
@@ -181,6 +197,10 @@ impl ByteCache {
 
     /// Registers that the caller keeps a payload, or what it decoded from it, for [`is_current`](Self::is_current).
     /// Ends an earlier claim to the same key.
+    ///
+    /// # Errors
+    ///
+    /// Only those of all operations.
     pub fn hold(&self, payload: &Payload) -> Result<Held> {
         let at = self.inner.entries.at()?;
         let ledger = self.ledger(at.live());
@@ -195,6 +215,10 @@ impl ByteCache {
     /// read. Costs some 10 ns more than [`token`](Self::token), without a lock or system call, and never waits: while the store
     /// is compacted, say, nothing is known to be current. If not,
     /// [`get_unless`](Self::get_unless) tells what is.
+    ///
+    /// # Errors
+    ///
+    /// Only those of all operations.
     pub fn is_current(&self, held: &Held) -> Result<bool> {
         let Some(at) = self.inner.entries.at_now()? else { return Ok(false) };
         let live = at.live();
@@ -208,6 +232,10 @@ impl ByteCache {
 
     /// As [`get`](Self::get), for a caller that holds a payload: if it is still the key's, nothing is copied or decrypted.
     /// A claim that another one to the same key ended is answered with the payload, to be held anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
     pub fn get_unless(&self, key: &[u8], held: &Held) -> Result<Known> {
         with_key(key, |scratch| {
             let at = self.inner.entries.at()?;
@@ -229,6 +257,10 @@ impl ByteCache {
     }
 
     /// The payloads of several keys, in the order of the keys, from one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), if it is so for one of them.
     pub fn get_many<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<Vec<Option<Payload>>> {
         let mut buffers: Vec<KeyBuffer> = keys.into_iter().map(KeyBuffer::from_key).collect();
         let mut found = vec![None; buffers.len()];
@@ -243,11 +275,22 @@ impl ByteCache {
     }
 
     /// Inserts a payload; with a `ttl` that one, else the cache's own time to live.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyKey`](crate::Error::EmptyKey), [`Error::Invalid`](crate::Error::Invalid) for a `ttl` of zero,
+    /// [`Error::TooLarge`](crate::Error::TooLarge), [`Error::StoreFull`](crate::Error::StoreFull),
+    /// [`Error::DiskFull`](crate::Error::DiskFull), [`Error::ReadOnly`](crate::Error::ReadOnly). Nothing was written
+    /// then.
     pub fn insert(&self, key: &[u8], payload: &[u8], tag: u8, ttl: Option<Duration>) -> Result<()> {
         self.put(key, payload, tag, ttl, Expect::Anything).map(drop)
     }
 
     /// Inserts a payload if the key's present entry is as expected; whether it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
     pub fn insert_if(
         &self,
         key: &[u8],
@@ -281,6 +324,10 @@ impl ByteCache {
     }
 
     /// Inserts all payloads, each with its tag, in one transaction: all of them or none. Of equal keys the last one wins.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert). Nothing of them was written then.
     pub fn insert_many<'i>(
         &self,
         items: impl IntoIterator<Item = (&'i [u8], Vec<u8>, u8)>,
@@ -294,6 +341,10 @@ impl ByteCache {
     }
 
     /// Makes the inserts and removals of a batch in one transaction; see [`Cache::write`](crate::Cache::write).
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert). Nothing of it was written then.
     pub fn write(&self, batch: &ByteBatch) -> Result<()> {
         self.change(batch.changes())
     }
@@ -360,6 +411,11 @@ impl ByteCache {
     }
 
     /// Removes a key; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull). Nothing was removed
+    /// then.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
         with_key(key, |scratch| {
             self.inner.entries.remove(scratch, Expect::Anything, |commit| self.committed(commit))
@@ -367,22 +423,38 @@ impl ByteCache {
     }
 
     /// Removes a key if its entry is still the one of this version; whether it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove), and as [`get`](Self::get).
     pub fn remove_if(&self, key: &[u8], version: Version) -> Result<bool> {
         let expect = Expect::Value(version.stamp);
         with_key(key, |scratch| self.inner.entries.remove(scratch, expect, |commit| self.committed(commit)))
     }
 
     /// Whether the key has an entry that is not expired. Not an access.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
         with_key(key, |scratch| self.inner.entries.contains(scratch))
     }
 
     /// What an entry's header tells. Not an access.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
     pub fn info(&self, key: &[u8]) -> Result<Option<EntryInfo>> {
         with_key(key, |scratch| self.inner.entries.info(scratch))
     }
 
     /// Lets the entry live from now on as if just inserted, with `ttl` or the cache's own lifetime; whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
     pub fn touch(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let life = match ttl {
             Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.space.life },
@@ -391,12 +463,21 @@ impl ByteCache {
         with_key(key, |scratch| self.inner.entries.touch(scratch, life, |commit| self.committed(commit)))
     }
 
-    /// The next entries in the order of insertion, some hundred at a time; empty at the end.
+    /// The next entries in the order of insertion, some hundred at a time; empty at the end, which is the newest entry of
+    /// the moment of the first call.
+    ///
+    /// # Errors
+    ///
+    /// If the entries cannot be listed. One that cannot be read is an error in its place.
     pub fn scan(&self, position: &mut ScanPosition) -> Result<Vec<Result<RawEntry>>> {
         self.scan_from(position, Direction::Oldest)
     }
 
     /// As [`scan`](Self::scan), newest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
     pub fn scan_back(&self, position: &mut ScanPosition) -> Result<Vec<Result<RawEntry>>> {
         self.scan_from(position, Direction::Newest)
     }
@@ -408,6 +489,10 @@ impl ByteCache {
 
     /// The entry that was inserted last. Give its version to [`remove_if`](Self::remove_if) once it could be decoded:
     /// what [`pop_newest`](Self::pop_newest) gives out is gone, whatever comes of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
     pub fn newest(&self) -> Result<Option<RawEntry>> {
         let mut position = Position::START;
         let met = self.inner.entries.walk(&mut position, Direction::Newest, 1)?.pop();
@@ -415,6 +500,10 @@ impl ByteCache {
     }
 
     /// Removes the entry that was inserted first, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
         self.inner.entries.pop(
             Direction::Oldest,
@@ -424,6 +513,10 @@ impl ByteCache {
     }
 
     /// Removes the entry that was inserted last, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_oldest`](Self::pop_oldest).
     pub fn pop_newest(&self) -> Result<Option<RawEntry>> {
         self.inner.entries.pop(
             Direction::Newest,
@@ -434,12 +527,20 @@ impl ByteCache {
 
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this
     /// process has just finished; look again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`](crate::Error::Gone) if what was opened is not what lies at its path any more.
     pub fn lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
         self.lead_unless(key, || false)
     }
 
     /// As [`lead`](Self::lead), but also returns `None` when `gives_up` does so while it waits: it is asked every 100 ms.
     /// No lock of the store is held then.
+    ///
+    /// # Errors
+    ///
+    /// As [`lead`](Self::lead).
     pub fn lead_unless(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
         Ok(match flights.enter(hash, &gives_up)? {
@@ -450,6 +551,10 @@ impl ByteCache {
 
     /// Takes the right to load this key if nobody has it, without waiting; for tasks, of which a thread runs many. The
     /// guard may be dropped in another thread. `None`: somebody loads it, perhaps this very thread; look again later.
+    ///
+    /// # Errors
+    ///
+    /// As [`lead`](Self::lead).
     pub fn try_lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
         Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead }))
@@ -470,16 +575,28 @@ impl ByteCache {
     }
 
     /// The number of entries that are not expired.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`](crate::Error::Damaged) if what counts the entries is.
     pub fn len(&self) -> Result<u64> {
         self.inner.entries.len()
     }
 
     /// Whether there is no entry that is not expired.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
 
     /// Removes all entries of the namespace, at once for everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull).
     pub fn clear(&self) -> Result<()> {
         self.inner.entries.clear(|commit| {
             self.inner.ledger.with_own(|ledger| ledger.clear(commit.token));
@@ -487,6 +604,10 @@ impl ByteCache {
     }
 
     /// Counts and sizes; `front_hits` are the times [`is_current`](Self::is_current) said yes.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     pub fn stats(&self) -> Result<Stats> {
         let stats = self.inner.entries.stats()?;
         let held = self.inner.held_hits.load(Ordering::Relaxed);
@@ -494,61 +615,107 @@ impl ByteCache {
     }
 
     /// See [`Cache::store_info`](crate::Cache::store_info).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`](crate::Error::Damaged) if what describes the store is.
     pub fn store_info(&self) -> Result<StoreInfo> {
         self.inner.entries.store_info()
     }
 
     /// See [`Cache::namespaces`](crate::Cache::namespaces).
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
         self.inner.entries.namespaces()
     }
 
     /// See [`Cache::sibling`](crate::Cache::sibling).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed).
     pub fn sibling(&self) -> Result<ByteBuilder> {
         Ok(ByteBuilder::beside(self.inner.entries.at()?.live()))
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull).
     pub fn sweep(&self) -> Result<u64> {
         self.inner.entries.sweep()
     }
 
     /// See [`Cache::checkpoint`](crate::Cache::checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written.
     pub fn checkpoint(&self) -> Result<()> {
         self.inner.entries.checkpoint()
     }
 
     /// See [`Cache::compact`](crate::Cache::compact).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::compact`](crate::Cache::compact).
     pub fn compact(&self) -> Result<()> {
         self.inner.entries.store.compact()
     }
 
     /// See [`Cache::backup`](crate::Cache::backup).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::backup`](crate::Cache::backup).
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
         self.inner.entries.store.backup(to.as_ref())
     }
 
     /// See [`Cache::verify`](crate::Cache::verify).
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the files. What is damaged is told in the report.
     pub fn verify(&self) -> Result<VerifyReport> {
         self.inner.entries.verify()
     }
 
     /// See [`Cache::change_secret`](crate::Cache::change_secret).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::change_secret`](crate::Cache::change_secret).
     pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
         self.inner.entries.store.change_secret(old, new)
     }
 
     /// See [`Cache::reencrypt`](crate::Cache::reencrypt).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::reencrypt`](crate::Cache::reencrypt).
     pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
         self.inner.entries.store.reencrypt(old, new)
     }
 
     /// Closes this handle and its clones; see [`Cache::close`](crate::Cache::close).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written. The
+    /// handle is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.inner.entries.store.close()
     }
 
     /// The store's directory.
+    #[must_use]
     pub fn path(&self) -> &Path {
         self.inner.entries.store.dir()
     }

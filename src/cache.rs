@@ -42,6 +42,11 @@ use crate::typed::{Inner, Looked, serialize};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// Beside those that are named, all operations have [`Error::Closed`] after [`close`](Self::close), [`Error::Gone`] when the
+/// store was removed or replaced, [`Error::Interrupted`] and [`Error::Io`].
 pub struct Cache<K: ?Sized + ToOwned, V> {
     inner: Arc<Inner<K, V>>,
 }
@@ -79,6 +84,10 @@ where
     }
 
     /// As [`get`](Self::get), without cloning the value: it is shared with the front.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
     pub fn get_shared(&self, key: &K) -> Result<Option<Arc<V>>> {
         self.look_up(key, |value| value)
     }
@@ -131,6 +140,10 @@ where
     }
 
     /// Inserts a value if the key has none; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
     pub fn insert_if_absent(&self, key: &K, value: &V) -> Result<bool> {
         Ok(self.put(key, value, self.inner.entries.space.life, Expect::Absent)? != Written::Refused)
     }
@@ -153,6 +166,10 @@ where
     ///
     /// Costs about a third of single inserts for each value, and keeps other writers waiting meanwhile; for
     /// more than some ten thousand values call it several times.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert). Nothing of them was written then.
     pub fn insert_many<'a, Q>(&self, items: impl IntoIterator<Item = (Q, &'a V)>) -> Result<()>
     where
         Q: Borrow<K>,
@@ -162,7 +179,7 @@ where
         let mut changes = Vec::new();
         for (key, value) in items {
             let mut buffer = KeyBuffer::default();
-            inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
+            inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             let payload = inner.encode_value(value)?.into();
             changes.push((buffer, Change::Insert(Bytes { payload, tag: 0 }, Age::New)));
         }
@@ -183,12 +200,16 @@ where
     }
 
     /// The values of several keys, in the order of the keys, all from one snapshot of the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), if it is so for one of them.
     pub fn get_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>> {
         let inner = &*self.inner;
         let mut buffers = Vec::new();
         for key in keys {
             let mut buffer = KeyBuffer::default();
-            inner.keys.encode(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
+            inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             buffers.push(buffer);
         }
         let mut values = vec![None; buffers.len()];
@@ -248,7 +269,7 @@ where
         let refused = |error: crate::error::BoxError| crate::load::Refusal::record(error.to_string());
         let make = |record: &crate::load::Record<'_>, entry: &mut crate::ByteEntry| {
             let (key, value) = make(record)?;
-            inner.keys.encode(key.borrow(), &mut entry.key).map_err(refused)?;
+            inner.keys.encode_canonical(key.borrow(), &mut entry.key).map_err(refused)?;
             inner.values.encode(&value, &mut entry.payload).map_err(refused)
         };
         inner.entries.load(load, (existing, life), &make, watch, |commit| {
@@ -257,6 +278,10 @@ where
     }
 
     /// Removes a key; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Serialize`] for the key, [`Error::ReadOnly`], [`Error::DiskFull`]. Nothing was removed then.
     pub fn remove(&self, key: &K) -> Result<bool> {
         let inner = &*self.inner;
         Scratch::with(|scratch| {
@@ -266,6 +291,10 @@ where
     }
 
     /// Removes a key and returns its value.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`remove`](Self::remove).
     pub fn take(&self, key: &K) -> Result<Option<V>> {
         let inner = &*self.inner;
         Scratch::with(|scratch| {
@@ -282,6 +311,10 @@ where
     }
 
     /// Whether the key has a value that is not expired. Reads the header only, and is not an access.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), but for those of the value.
     pub fn contains(&self, key: &K) -> Result<bool> {
         Scratch::with(|scratch| {
             self.inner.encode_key(key, scratch)?;
@@ -290,6 +323,10 @@ where
     }
 
     /// What an entry's header tells: its times and size. Not an access.
+    ///
+    /// # Errors
+    ///
+    /// As [`contains`](Self::contains).
     pub fn info(&self, key: &K) -> Result<Option<EntryInfo>> {
         Scratch::with(|scratch| {
             self.inner.encode_key(key, scratch)?;
@@ -298,11 +335,19 @@ where
     }
 
     /// The number of entries that are not expired. Constant time, but for expired entries that are not swept yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if what counts the entries is.
     pub fn len(&self) -> Result<u64> {
         self.inner.entries.len()
     }
 
     /// Whether there is no entry that is not expired.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
@@ -311,6 +356,10 @@ where
     ///
     /// `change` gets `None` if there is no value, and returns `None` to remove it. It runs again when another writer was
     /// faster, and no lock is held while it runs. The entry's lifetime starts anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert). Nothing was changed then.
     ///
     /// ```
     /// # fn main() -> cachemere::Result<()> {
@@ -353,16 +402,26 @@ where
 
     /// Sets the value to `new` (`None`: removes it) if it is `expected` now (`None`: absent); whether it was.
     ///
-    /// Values are compared as they are serialized.
+    /// Values are compared as they are serialized, with maps in the order of their keys. One that cannot be decoded is
+    /// not what was expected.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert); [`Error::Serialize`] also for an expected hash set, which has no order to be compared
+    /// by.
     pub fn compare_and_set(&self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
         let inner = &*self.inner;
-        let expected = expected.map(|value| inner.encode_value(value)).transpose()?;
+        let expected = expected.map(|value| inner.encode_canonical(value)).transpose()?;
         let new = new.map(|value| inner.encode_value(value)).transpose()?;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
             loop {
                 let read = inner.entries.find(scratch, None)?;
-                if read.as_ref().map(|read| read.payload(scratch)) != expected.as_deref() {
+                let is_expected = match (&read, &expected) {
+                    (Some(read), Some(expected)) => inner.is_value(read.payload(scratch), expected),
+                    (read, expected) => read.is_none() && expected.is_none(),
+                };
+                if !is_expected {
                     return Ok(false);
                 }
                 let expect = Read::expectation(read.as_ref());
@@ -384,6 +443,10 @@ where
     }
 
     /// Lets the entry live from now on as if just inserted, with the cache's own lifetime; whether there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert), but for those of the value.
     pub fn touch(&self, key: &K) -> Result<bool> {
         self.touch_for(key, self.inner.entries.space.life)
     }
@@ -411,6 +474,10 @@ where
     /// Of all threads and processes that miss the key at once, one runs `load` and the others wait for its value. If it
     /// panics or its process is killed, another takes over at once. No lock of the store is held meanwhile. `load` may
     /// use this cache and itself be waited for: where that would be a deadlock, it is run twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert), but for a full disk or store: the value is returned.
     pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V> {
         self.try_get_or_insert_with(key, || Ok(load()))
     }
@@ -420,6 +487,10 @@ where
     ///
     /// A loaded value is returned even if it cannot be kept because disk or store are full (a warning is logged), or
     /// because the handle is read-only.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, and as [`get_or_insert_with`](Self::get_or_insert_with).
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -490,19 +561,28 @@ where
 
     /// All entries, oldest first by insertion; `rev()` gives the newest first.
     ///
-    /// Weakly consistent: entries are read some hundred at a time, and what is inserted, changed or removed meanwhile
-    /// may or may not be seen. What is there all the time is seen exactly once. Holds no lock and no snapshot between
-    /// the items. An entry that cannot be read is an error in its place.
+    /// Weakly consistent: entries are read some hundred at a time, and what is changed or removed meanwhile may or may not
+    /// be seen. What is there all the time is seen exactly once, what is inserted after the first item never: inserting an
+    /// entry for each that is seen comes to an end. Holds no lock and no snapshot between the items. An entry that cannot
+    /// be read is an error in its place.
     pub fn iter(&self) -> Iter<K, V> {
         Iter::new(self.inner.clone())
     }
 
     /// Removes the entry that was inserted first, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays.
     pub fn pop_oldest(&self) -> Result<Option<(K::Owned, V)>> {
         self.pop(Direction::Oldest)
     }
 
     /// Removes the entry that was inserted last, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_oldest`](Self::pop_oldest).
     pub fn pop_newest(&self) -> Result<Option<(K::Owned, V)>> {
         self.pop(Direction::Newest)
     }
@@ -513,6 +593,10 @@ where
     }
 
     /// Removes all entries of the namespace: at once for everybody. The space is freed before this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::DiskFull`].
     pub fn clear(&self) -> Result<()> {
         let inner = &*self.inner;
         inner.entries.clear(|commit| {
@@ -521,6 +605,10 @@ where
     }
 
     /// Counts of this handle and its clones, and sizes.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     pub fn stats(&self) -> Result<Stats> {
         let (front_entries, front_bytes) =
             self.inner.front.with_own(|front| front.size()).unwrap_or_default();
@@ -534,6 +622,10 @@ where
 impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     /// All namespaces of the store, this one among them, in the order of their names. Makes none. Costs a lookup for each,
     /// and one for each expired entry that is not removed yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`len`](Self::len).
     ///
     /// ```
     /// # fn main() -> cachemere::Result<()> {
@@ -557,6 +649,10 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
 
     /// What the store is: its backend, format, cipher and limit, when it was made. Costs two lookups.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] if what describes the store is.
+    ///
     /// ```
     /// # fn main() -> cachemere::Result<()> {
     /// # let dir = tempfile::tempdir().unwrap();
@@ -579,6 +675,10 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     /// While this handle is open, the other is opened without a secret, and so without the time a passphrase costs. One
     /// that is given is checked. Once this handle is closed, it is needed.
     ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    ///
     /// ```
     /// # fn main() -> cachemere::Result<()> {
     /// # let dir = tempfile::tempdir().unwrap();
@@ -597,11 +697,19 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     }
 
     /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::DiskFull`].
     pub fn sweep(&self) -> Result<u64> {
         self.inner.entries.sweep()
     }
 
     /// Makes everything written so far safe from a power loss, and writes access times. Costs one or two syncs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::DiskFull`] if it cannot be written.
     pub fn checkpoint(&self) -> Result<()> {
         self.inner.entries.checkpoint()
     }
@@ -627,6 +735,10 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     }
 
     /// Reads the whole store in one snapshot and checks pages, checksums, indexes and counters against each other.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the files. What is damaged is told in the report.
     pub fn verify(&self) -> Result<VerifyReport> {
         self.inner.entries.verify()
     }
@@ -654,11 +766,16 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     ///
     /// Writes access times and makes everything safe from a power loss. The last handle of the process closes the
     /// store. Dropping the last clone does the same, but cannot tell of an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::DiskFull`] if it cannot be written. The handle is closed all the same.
     pub fn close(&self) -> Result<()> {
         self.inner.entries.store.close()
     }
 
     /// The store's directory.
+    #[must_use]
     pub fn path(&self) -> &Path {
         self.inner.entries.store.dir()
     }

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// Each message names the next step. A failed write changed nothing. The `is_*` predicates group the kinds that a
 /// caller usually treats alike.
 ///
+/// A message tells its cause, and what that was caused by, so [`source`](std::error::Error::source) is always `None`: who
+/// prints a chain of errors prints each once. The cause itself is the field `source` of the variants that have one.
+///
 /// ```
 /// # fn main() -> cachemere::Result<()> {
 /// # let dir = tempfile::tempdir().unwrap();
@@ -112,33 +115,36 @@ pub enum Error {
     },
     /// The key or value could not be serialized. Nothing was written.
     #[error(
-        "the {what} cannot be serialized: {source}; nothing was written, change its type or give the builder another serializer"
+        "the {what} cannot be serialized: {}; nothing was written, change its type or give the builder another serializer",
+        told(&**source)
     )]
     Serialize {
         /// `key` or `value`.
         what: &'static str,
         /// The serializer's own error.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// The stored bytes are not a value of the type asked for. The entry is untouched.
     #[error(
-        "the stored {what} is not of the type asked for: {source}; use another namespace for another type"
+        "the stored {what} is not of the type asked for: {}; use another namespace for another type",
+        told(&**source)
     )]
     Deserialize {
         /// `key` or `value`.
         what: &'static str,
         /// The serializer's own error.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// A pipeline stage failed, for a reason of its own.
     #[error(
-        "the {stage} stage failed: {source}; nothing was written, see what the stage needs and try again"
+        "the {stage} stage failed: {}; nothing was written, see what the stage needs and try again",
+        told(&**source)
     )]
     Stage {
         /// The stage's name.
         stage: String,
         /// The stage's own error.
-        source: BoxError,
+        r#source: BoxError,
     },
     /// Key and value together are larger than an entry may be.
     #[error("entry of {size} bytes is over the limit of {limit} bytes: store a reference to a file instead")]
@@ -240,12 +246,6 @@ pub enum Error {
         /// Where it was.
         path: PathBuf,
     },
-    /// The value can only be held in a form that runs code when it is loaded, which was not allowed.
-    #[error("unsafe value refused: {detail}")]
-    UnsafeValue {
-        /// What was refused, and the choices.
-        detail: Cow<'static, str>,
-    },
     /// A file to be loaded cannot be read. Nothing was changed.
     #[cfg(feature = "load")]
     #[error("{path} cannot be loaded: {detail}; nothing was changed, mend the file or leave it out")]
@@ -284,33 +284,50 @@ pub enum Error {
     #[error("the load was cancelled: nothing was changed, start it again")]
     Cancelled,
     /// The operating system refused something.
-    #[error("{context}: {source}")]
+    #[error("{context}: {}", told(source))]
     Io {
         /// What was being done.
         context: Cow<'static, str>,
         /// The system's error.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
 /// An error of any type, as pipeline stages return them.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
+/// An error in words with what it was caused by, each once: some tell their source themselves, others do not.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut beneath = error.source();
+    while let Some(source) = beneath {
+        let more = source.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        beneath = source.source();
+    }
+    words
+}
+
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The secret is wrong, missing, or given for a store that has none.
+    #[must_use]
     pub fn is_wrong_secret(&self) -> bool {
         matches!(self, Error::WrongSecret { .. } | Error::MissingSecret { .. } | Error::NotEncrypted { .. })
     }
 
     /// Something in an encrypted store is not what was written.
+    #[must_use]
     pub fn is_tampered(&self) -> bool {
         matches!(self, Error::Tampered { .. })
     }
 
     /// The store was made with other settings, stages or a newer version, or is not one of ours.
+    #[must_use]
     pub fn is_incompatible(&self) -> bool {
         matches!(
             self,
@@ -323,21 +340,19 @@ impl Error {
     }
 
     /// A key or value could not be turned into bytes, or back.
+    #[must_use]
     pub fn is_serialization(&self) -> bool {
         matches!(self, Error::Serialize { .. } | Error::Deserialize { .. })
     }
 
-    /// The value would run code when loaded, which was not allowed.
-    pub fn is_unsafe_value(&self) -> bool {
-        matches!(self, Error::UnsafeValue { .. })
-    }
-
     /// The store's own size limit is reached.
+    #[must_use]
     pub fn is_store_full(&self) -> bool {
         matches!(self, Error::StoreFull { .. })
     }
 
     /// The disk is full.
+    #[must_use]
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Error::DiskFull { .. })
     }
@@ -348,42 +363,50 @@ impl Error {
     }
 
     /// The handle was closed.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Error::Closed)
     }
 
     /// The store was removed, renamed or replaced while it was open.
+    #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Error::Gone { .. })
     }
 
     /// The file system cannot hold a store.
+    #[must_use]
     pub fn is_unsupported_file_system(&self) -> bool {
         matches!(self, Error::UnsupportedFileSystem { .. })
     }
 
     /// The files or an entry are damaged (for encrypted entries see [`is_tampered`](Self::is_tampered)).
+    #[must_use]
     pub fn is_damaged(&self) -> bool {
         matches!(self, Error::Damaged { .. })
     }
 
     /// The argument or option was refused before anything was done.
+    #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(self, Error::Invalid { .. } | Error::EmptyKey | Error::TooLarge { .. })
     }
 
     /// What was to be loaded cannot be: a file that cannot be read, a bad record, a key that is there twice.
     #[cfg(feature = "load")]
+    #[must_use]
     pub fn is_bad_input(&self) -> bool {
         matches!(self, Error::Input { .. } | Error::BadRecord { .. } | Error::DuplicateKey { .. })
     }
 
     /// Somebody else holds the store; trying again later can help.
+    #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Error::Busy { .. })
     }
 
     /// The store or handle is read-only.
+    #[must_use]
     pub fn is_read_only(&self) -> bool {
         matches!(self, Error::ReadOnly { .. })
     }

@@ -14,6 +14,7 @@ use crate::store::{KeyHash, Prefix, Standing, lock};
 /// The caller's claim to have one payload in memory, from [`ByteCache::hold`](crate::ByteCache::hold).
 ///
 /// Dropping it ends the claim.
+#[must_use = "the claim ends when it is dropped"]
 pub struct Held {
     pub(crate) mark: Arc<Mark>,
     ledger: Arc<Made<Ledger>>,

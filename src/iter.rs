@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::typed::Inner;
 
 /// The iterator of [`Cache::iter`](crate::Cache::iter).
+#[must_use = "iterators read nothing before they are asked"]
 pub struct Iter<K: ?Sized + ToOwned, V> {
     inner: Arc<Inner<K, V>>,
     position: Position,

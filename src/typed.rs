@@ -61,13 +61,28 @@ where
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
-        self.keys.encode(key, scratch.key.start()).map_err(|e| serialize("key", e))
+        self.keys.encode_canonical(key, scratch.key.start()).map_err(|e| serialize("key", e))
     }
 
     pub(crate) fn encode_value(&self, value: &V) -> Result<Vec<u8>> {
         let mut payload = Vec::new();
         self.values.encode(value, &mut payload).map_err(|e| serialize("value", e))?;
         Ok(payload)
+    }
+
+    pub(crate) fn encode_canonical(&self, value: &V) -> Result<Vec<u8>> {
+        let mut payload = Vec::new();
+        self.values.encode_canonical(value, &mut payload).map_err(|e| serialize("value", e))?;
+        Ok(payload)
+    }
+
+    /// Whether a stored payload is of the value whose canonical form is given.
+    pub(crate) fn is_value(&self, payload: &[u8], canonical: &[u8]) -> bool {
+        payload == canonical
+            || self
+                .decode_value(payload)
+                .and_then(|value| self.encode_canonical(&value))
+                .is_ok_and(|is| is == canonical)
     }
 
     pub(crate) fn decode_value(&self, payload: &[u8]) -> Result<V> {

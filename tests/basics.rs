@@ -10,6 +10,7 @@ mod description;
 #[path = "support/front.rs"]
 mod front;
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use backend::backend;
@@ -81,6 +82,102 @@ fn every_pipeline_round_trips() {
         let report = cache.verify().unwrap();
         assert!(report.is_clean() && report.entries == 0, "{report:?}");
     }
+}
+
+/// Of more entries than are read at a time, and of fewer.
+#[test]
+fn a_walk_ends_though_an_entry_is_inserted_for_each_that_it_meets() {
+    for count in [0, 1, 100, 256, 600u32] {
+        let (_dir, path) = store();
+        let cache: Cache<u32, u32> =
+            Cache::builder(&path).backend(backend()).maintenance(Maintenance::Manual).open().unwrap();
+        let entries: Vec<(u32, u32)> = (0..count).map(|n| (n, n)).collect();
+        cache.insert_many(entries.iter().map(|(key, value)| (key, value))).unwrap();
+        let mut new = count..;
+        let mut met = |(key, _): (u32, u32)| {
+            cache.insert(&new.next().unwrap(), &0).unwrap();
+            key
+        };
+        let mut all = 0..count;
+        for entry in cache.iter() {
+            let key = met(entry.unwrap());
+            assert_eq!(Some(key), all.next(), "an entry is met that was inserted meanwhile, or none");
+        }
+        assert_eq!(all.next(), None);
+        // From the back and from both ends.
+        let there = cache.len().unwrap() as u32;
+        let mut all = 0..there;
+        for entry in cache.iter().rev() {
+            assert_eq!(Some(met(entry.unwrap())), all.next_back());
+        }
+        assert_eq!(all.next(), None);
+        let there = cache.len().unwrap() as u32;
+        let (mut all, mut walk) = (0..there, cache.iter());
+        while let Some(first) = walk.next() {
+            assert_eq!(Some(met(first.unwrap())), all.next());
+            assert_eq!(walk.next_back().map(|last| met(last.unwrap())), all.next_back());
+        }
+        assert_eq!(all.next(), None);
+    }
+}
+
+/// What equals a map comes out of it in another order.
+fn map(n: u32) -> HashMap<String, u32> {
+    (0..10).map(|place| (format!("{n} {place}"), place)).collect()
+}
+
+#[test]
+fn a_map_is_found_by_an_equal_one_as_a_key() {
+    let (_dir, path) = store();
+    let open = || Cache::<HashMap<String, u32>, u32>::builder(&path).backend(backend()).open().unwrap();
+    let cache = open();
+    for n in 0..20 {
+        cache.insert(&map(n), &n).unwrap();
+    }
+    cache.insert_many([(map(20), &20)]).unwrap();
+    let mut batch = cachemere::Batch::new();
+    batch.insert(&map(21), 21);
+    cache.write(&batch).unwrap();
+    cache.close().unwrap();
+    let cache = open();
+    let all: Vec<_> = (0..22).map(map).collect();
+    assert_eq!(cache.get_many(&all).unwrap(), (0..22).map(Some).collect::<Vec<_>>());
+    for n in 0..22 {
+        assert_eq!(cache.get(&map(n)).unwrap(), Some(n));
+        assert_eq!(cache.get(&map(n)).unwrap(), Some(n), "from memory");
+        assert!(cache.touch(&map(n)).unwrap() && cache.contains(&map(n)).unwrap());
+        assert_eq!(cache.iter().nth(n as usize).unwrap().unwrap(), (map(n), n));
+    }
+    assert!((0..22).all(|n| cache.remove(&map(n)).unwrap()));
+}
+
+#[test]
+fn a_map_is_compared_by_what_is_in_it() {
+    let (_dir, path) = store();
+    let cache: Cache<str, HashMap<String, u32>> = Cache::builder(&path).backend(backend()).open().unwrap();
+    assert!(cache.compare_and_set("key", None, Some(&map(0))).unwrap());
+    for n in 0..50 {
+        assert!(!cache.compare_and_set("key", None, Some(&map(n))).unwrap());
+        assert!(!cache.compare_and_set("key", Some(&map(n + 1)), Some(&map(n))).unwrap());
+        assert!(cache.compare_and_set("key", Some(&map(n)), Some(&map(n + 1))).unwrap(), "{n}");
+    }
+    assert!(cache.compare_and_set("key", Some(&map(50)), None).unwrap());
+    assert!(!cache.contains("key").unwrap());
+}
+
+#[test]
+fn what_has_no_order_is_refused_where_it_is_to_be_found_again() {
+    let (_dir, path) = store();
+    let set = HashSet::from([1u32, 2, 3]);
+    let keys: Cache<HashSet<u32>, u32> = Cache::builder(&path).backend(backend()).open().unwrap();
+    let error = keys.insert(&set, &1).unwrap_err();
+    assert!(error.is_serialization() && error.to_string().contains("BTreeSet"), "{error}");
+    let values: Cache<str, HashSet<u32>> =
+        Cache::builder(&path).backend(backend()).namespace("values").open().unwrap();
+    values.insert("key", &set).unwrap();
+    assert_eq!(values.get("key").unwrap().as_ref(), Some(&set));
+    assert!(values.compare_and_set("key", Some(&set), None).unwrap_err().is_serialization());
+    assert_eq!(values.get("key").unwrap(), Some(set));
 }
 
 #[test]

@@ -189,6 +189,39 @@ fn a_walk_stays_in_order_while_others_write() {
     assert!(met.is_sorted() && (0..5000).step_by(2).all(|number| met.binary_search(&number).is_ok()));
 }
 
+#[test]
+fn a_walk_ends_though_a_key_is_written_beyond_each_that_it_meets() {
+    let dir = tempfile::tempdir().unwrap();
+    for is_back in [false, true] {
+        let database = open(&dir.path().join(format!("db {is_back}")));
+        let (first, last) = (1 << 20, (1 << 20) + 2_000u32);
+        for number in first..last {
+            database.put(&number.to_be_bytes(), b"").unwrap();
+        }
+        let mut scan = Scan::new(Range::all()).keys_only();
+        if is_back {
+            scan = scan.back();
+        }
+        let mut met = Vec::new();
+        loop {
+            let chunk = scan.next_chunk(&database).unwrap();
+            if chunk.is_empty() {
+                break;
+            }
+            for key in chunk.keys() {
+                let count = met.len() as u32;
+                met.push(u32::from_be_bytes(key.try_into().unwrap()));
+                for beyond in [last + count, first - 1 - count] {
+                    database.put(&beyond.to_be_bytes(), b"").unwrap();
+                }
+            }
+            assert!(met.len() <= 2_000);
+        }
+        met.sort_unstable();
+        assert_eq!(met, (first..last).collect::<Vec<_>>());
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Put(Vec<u8>, Vec<u8>),

@@ -9,6 +9,7 @@ pub mod custom_stage;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use backend::backend;
 use cachemere::{
@@ -366,6 +367,33 @@ fn a_failing_compressor_changes_nothing() {
     assert!(cache.get("key").unwrap_err().is_damaged(), "it gave more bytes than it should");
     Moody::set(&mood.0.lies, false);
     assert_eq!(cache.get("key").unwrap().as_deref(), Some(&OLD[..]));
+}
+
+#[test]
+fn who_touches_an_entry_neither_decodes_nor_compresses_it() {
+    for secret in [None, Some(Secret::key([1; 32]))] {
+        let (_dir, path) = store();
+        let mood = Moody::default();
+        let mut builder = Cache::<str, Vec<u8>>::builder(&path).backend(backend()).front_bytes(0);
+        if let Some(secret) = secret {
+            builder = builder.encryption(secret);
+        }
+        let cache = builder.serializer(Plain).compression(mood.clone()).open().unwrap();
+        for (key, value) in [("packed", OLD.to_vec()), ("short", b"as it is".to_vec())] {
+            cache.insert(key, &value).unwrap();
+            let before = cache.info(key).unwrap().unwrap();
+            Moody::set(&mood.0.fails, true);
+            assert!(cache.touch_with_ttl(key, Duration::from_secs(1_000)).unwrap());
+            assert!(!cache.touch("absent").unwrap());
+            Moody::set(&mood.0.fails, false);
+            let after = cache.info(key).unwrap().unwrap();
+            assert!(before.expires.is_none() && after.expires.is_some());
+            assert_eq!((before.created, before.modified), (after.created, after.modified));
+            assert_eq!(before.stored_size, after.stored_size);
+            assert_eq!(cache.get(key).unwrap(), Some(value));
+        }
+        assert!(cache.verify().unwrap().is_clean());
+    }
 }
 
 /// Bytes as they are.

@@ -92,7 +92,8 @@ impl Entries {
         self.at_for_writing()?.put(scratch, payload, (tag, life), expect, committed)
     }
 
-    /// Writes an entry that was read, unchanged but for how long it lives from now on.
+    /// Writes the entry of the key in the scratch again, unchanged but for how long it lives from now on. Its payload is
+    /// taken as it is stored; it is encrypted anew, since a cipher authenticates the times.
     pub(crate) fn touch(
         &self,
         scratch: &mut Scratch,
@@ -134,18 +135,16 @@ impl At<'_> {
     }
 
     fn touch(&self, scratch: &mut Scratch, life: Life, committed: impl FnOnce(&Commit)) -> Result<bool> {
-        let At { space, live } = self;
+        let live = &self.live;
         let mut committed = Some(committed);
         loop {
-            let Some(read) = self.find(scratch, None)? else { return Ok(false) };
-            let now = live.config.clock.now();
-            let template = new_header(now, life, read.header.tag, false);
-            let raw = read.payload(scratch).to_vec();
-            let Scratch { key, body, payload: packed, .. } = &mut *scratch;
-            let compressed = space.compress(&raw, packed)?;
-            let payload = if compressed { packed.as_slice() } else { raw.as_slice() };
-            let header = Header { modified: read.header.modified, ..template };
-            let header = Header { compressor: if compressed { STAGE_NAMED } else { STAGE_NONE }, ..header };
+            let Some(read) = self.find_packed(scratch, None)? else { return Ok(false) };
+            let new = new_header(live.config.clock.now(), life, read.header.tag, false);
+            let Header { modified, compressor, .. } = read.header;
+            let header = Header { modified, compressor, ..new };
+            // What is stored lies in one buffer, what is to be stored comes into the other.
+            let Scratch { key, body: old, payload: body, .. } = &mut *scratch;
+            let payload = read.stored(old);
             let expect = Expect::Value(read.header.stamp);
             let done = self.write_one(key, payload, body, header, expect, |commit| {
                 if let Some(committed) = committed.take() {

@@ -38,9 +38,16 @@ impl Read {
 
     pub(crate) fn payload<'s>(&self, scratch: &'s Scratch) -> &'s [u8] {
         match &self.payload {
-            Payload::Known => &[],
-            Payload::InBody(range) => scratch.body.get(range.clone()).unwrap_or_default(),
             Payload::Unpacked => &scratch.payload,
+            _ => self.stored(&scratch.body),
+        }
+    }
+
+    /// The payload of an entry found by [`Entries::find_packed`], out of its body.
+    pub(super) fn stored<'s>(&self, body: &'s [u8]) -> &'s [u8] {
+        match &self.payload {
+            Payload::InBody(range) => body.get(range.clone()).unwrap_or_default(),
+            _ => &[],
         }
     }
 }
@@ -75,6 +82,16 @@ impl Entries {
 impl At<'_> {
     /// See [`Entries::find`].
     pub(crate) fn find(
+        &self,
+        scratch: &mut Scratch,
+        known: Option<(KeyHash, Stamp)>,
+    ) -> Result<Option<Read>> {
+        let read = self.find_packed(scratch, known)?;
+        read.map(|read| self.unpacked(read, scratch)).transpose()
+    }
+
+    /// The same, with the payload as it is stored: compressed, if the header says so.
+    pub(super) fn find_packed(
         &self,
         scratch: &mut Scratch,
         known: Option<(KeyHash, Stamp)>,
@@ -140,7 +157,7 @@ impl At<'_> {
             return Ok(None);
         }
         read.payload = Payload::InBody(parts.payload);
-        self.unpacked(read, scratch).map(Some)
+        Ok(Some(read))
     }
 
     /// Decompresses the payload, if it is compressed.

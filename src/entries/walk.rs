@@ -20,7 +20,9 @@ pub(crate) enum Direction {
 
 /// How far a walk has come from both ends: the numbers from `from` up to but without `to` are left.
 ///
-/// A walk is over when the namespace is cleared, even if it has been filled again.
+/// Its first chunk sets `to` behind the newest entry that is there: what is inserted after its beginning is not met, or
+/// who inserts an entry for each that is met would never come to an end. A walk is over when the namespace is cleared,
+/// even if it has been filled again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Position {
     namespace: Option<NamespaceId>,
@@ -85,6 +87,16 @@ impl At<'_> {
         let mut copied = Vec::new();
         live.read(|view| {
             let namespace = space.namespace.id(live, view)?;
+            if position.namespace.is_none() && direction == Direction::Oldest {
+                let (first, behind) =
+                    (order_key(namespace, position.from), order_key(namespace, position.to));
+                // One that cannot be read is told of in its place.
+                if let Some(Ok((place, _))) = view.range_back(&first, &behind)?.next()
+                    && let Some((_, newest)) = parse_order_key(place)
+                {
+                    position.to = Number(newest.0.saturating_add(1));
+                }
+            }
             if *position.namespace.get_or_insert(namespace) != namespace {
                 position.from = position.to;
                 return Ok(());

@@ -108,6 +108,7 @@ use crate::error::{Error, Result};
 
 /// A load that is about to begin: which files, in which format, with which [options](Options).
 #[derive(Clone, Debug)]
+#[must_use = "nothing is loaded before it is run"]
 pub struct Load {
     setup: Setup,
 }

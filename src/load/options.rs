@@ -10,6 +10,7 @@ const LEAST_BUDGET: usize = 4 << 20;
 
 /// Options of a load, with defaults.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Options {
     pub(super) memory_budget: usize,
     pub(super) threads: usize,

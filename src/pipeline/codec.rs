@@ -1,12 +1,13 @@
 //! The serializer stage: a value to bytes and back.
 
-use std::any::{Any, TypeId};
+use std::any::{Any, TypeId, type_name};
 use std::fmt;
 
 use rmp_serde::config::BytesMode;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::canonical;
 use crate::error::BoxError;
 
 /// Turns values of type `T` into bytes and back.
@@ -49,6 +50,16 @@ where
     /// When the value has no representation. `out` then holds an unspecified tail, which the caller drops.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError>;
 
+    /// As [`encode`](Self::encode), with the same bytes for all equal values: an entry is found by those of its key. To be
+    /// implemented where `encode` does not do that already.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when no such bytes can be given.
+    fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        self.encode(value, out)
+    }
+
     /// The value that `bytes`, all of them, stand for.
     ///
     /// # Errors
@@ -65,6 +76,10 @@ where
 ///
 /// `[u8]` and `Vec<u8>` as the cached type are stored as they are. Inside other types they are arrays of numbers, as
 /// serde has them (up to 2 bytes per byte, and slow): use `serde_bytes` there.
+///
+/// Keys, and values that are compared, have their maps sorted, so that a `HashMap` is found by an equal one. Sets cannot be
+/// told from lists: a `HashSet` in a key's type is refused where it can be seen, but not as the field of a struct. Use a
+/// `BTreeSet` there.
 ///
 /// Limits: `Some(None)` and `Some(())` come back as `None`, and containers nest at most 128 deep (an enum variant with
 /// data counts as one, or two if it has several or named fields). Deeper values are refused when they are written,
@@ -85,21 +100,33 @@ where
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        write(value, out).map(drop)
+    }
+
+    fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
         let start = out.len();
-        let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-        // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
-        // `Vec<u8>` back from the binary type.
-        if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-            serializer = serializer.with_bytes(BytesMode::ForceIterables);
-        }
-        let written = value.serialize(&mut serializer).map_err(BoxError::from);
-        // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
-        // could not be read back must fail now, while the caller still has the value.
-        let result = written.and_then(|()| Ok(check(out.get(start..).unwrap_or_default())?));
-        if result.is_err() {
+        let shape = write(value, out)?;
+        let refused =
+            || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
+        let sorted = match shape {
+            Shape { has_list: true, .. } if canonical::names_unordered_set(type_name::<T>()) => {
+                Err(refused())
+            }
+            Shape { has_map: false, .. } => Ok(()),
+            // Structs look like maps, and stay as they are.
+            Shape { has_map: true, .. } => {
+                let mut compact = Vec::new();
+                let written = rmp_serde::encode::write(&mut compact, value).map_err(BoxError::from);
+                match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
+                    Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
+                    done => done.map(drop),
+                }
+            }
+        };
+        if sorted.is_err() {
             out.truncate(start);
         }
-        result
+        sorted
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError> {
@@ -124,9 +151,28 @@ where
     }
 }
 
+/// Appends a value, with structs as maps, and tells what it has.
+fn write<T: Serialize + ?Sized + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Shape, BoxError> {
+    let start = out.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+    // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
+    // `Vec<u8>` back from the binary type.
+    if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
+        serializer = serializer.with_bytes(BytesMode::ForceIterables);
+    }
+    let written = value.serialize(&mut serializer).map_err(BoxError::from);
+    // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
+    // could not be read back must fail now, while the caller still has the value.
+    let result = written.and_then(|()| Ok(check(out.get(start..).unwrap_or_default())?));
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
 /// Why bytes are not one MessagePack value.
 #[derive(Debug, PartialEq, Eq)]
-enum Malformed {
+pub(super) enum Malformed {
     Truncated,
     Trailing,
     TooDeep,
@@ -165,16 +211,75 @@ fn take_u32(rest: &mut &[u8]) -> Result<u64, Malformed> {
     Ok(u32::from_be_bytes(take(rest)?).into())
 }
 
+/// How a value begins.
+pub(super) struct Head {
+    /// Bytes of its own that follow.
+    pub(super) skip: usize,
+    /// Values in it that follow, keys among them.
+    pub(super) items: u64,
+    pub(super) is_map: bool,
+}
+
+/// Takes the marker of a value off `rest`, with its length.
+///
+/// The type bytes are those of <https://github.com/msgpack/msgpack/blob/master/spec.md>.
+#[inline(always)]
+pub(super) fn head(rest: &mut &[u8]) -> Result<Head, Malformed> {
+    let [marker] = take(rest)?;
+    let (skip, items) = match marker {
+        // Small integers, nil and booleans.
+        0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (0, 0),
+        // Maps, arrays and strings with the length in the marker.
+        0x80..=0x8f => (0, u64::from(marker & 0x0f) * 2),
+        0x90..=0x9f => (0, u64::from(marker & 0x0f)),
+        0xa0..=0xbf => (u64::from(marker & 0x1f), 0),
+        // Binary and strings.
+        0xc4 | 0xd9 => (take_u8(rest)?, 0),
+        0xc5 | 0xda => (take_u16(rest)?, 0),
+        0xc6 | 0xdb => (take_u32(rest)?, 0),
+        // Extensions: a type byte is not counted in the length.
+        0xc7 => (take_u8(rest)? + 1, 0),
+        0xc8 => (take_u16(rest)? + 1, 0),
+        0xc9 => (take_u32(rest)? + 1, 0),
+        0xd4 => (2, 0),
+        0xd5 => (3, 0),
+        0xd6 => (5, 0),
+        0xd7 => (9, 0),
+        0xd8 => (17, 0),
+        // Numbers.
+        0xcc | 0xd0 => (1, 0),
+        0xcd | 0xd1 => (2, 0),
+        0xca | 0xce | 0xd2 => (4, 0),
+        0xcb | 0xcf | 0xd3 => (8, 0),
+        // Arrays and maps.
+        0xdc => (0, take_u16(rest)?),
+        0xdd => (0, take_u32(rest)?),
+        0xde => (0, take_u16(rest)? * 2),
+        0xdf => (0, take_u32(rest)? * 2),
+        0xc1 => return Err(Malformed::Reserved),
+    };
+    let skip = usize::try_from(skip).map_err(|_| Malformed::Truncated)?;
+    Ok(Head { skip, items, is_map: matches!(marker, 0x80..=0x8f | 0xde | 0xdf) })
+}
+
+/// What a value has somewhere in it.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// A map or a struct with more than one entry.
+    pub(super) has_map: bool,
+    /// A list with more than one item.
+    pub(super) has_list: bool,
+}
+
 /// Checks that `bytes` are exactly one MessagePack value, at most `MAX_DEPTH` deep, whose lengths all fit.
 ///
 /// rmp-serde 1.3 alone does not make hostile bytes safe: its depth limit counts arrays and maps but not enum variants,
 /// so that a recursive enum exhausts the stack, which aborts the process; and it hands lengths to `Deserialize`
 /// implementations as capacity hints unchecked, which serde's own types cap but others may not. One pass over the
 /// markers, about a nanosecond each, settles both before any of that code runs.
-///
-/// The type bytes are those of <https://github.com/msgpack/msgpack/blob/master/spec.md>.
-fn check(bytes: &[u8]) -> Result<(), Malformed> {
+pub(super) fn check(bytes: &[u8]) -> Result<Shape, Malformed> {
     let mut rest = bytes;
+    let mut shape = Shape::default();
     // The values still to come in the innermost container, and in those around it.
     let mut left: u64 = 1;
     let mut outer = [0u64; MAX_DEPTH];
@@ -182,50 +287,20 @@ fn check(bytes: &[u8]) -> Result<(), Malformed> {
     loop {
         while left == 0 {
             if depth == 0 {
-                return if rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing) };
+                return if rest.is_empty() { Ok(shape) } else { Err(Malformed::Trailing) };
             }
             depth -= 1;
             left = outer.get(depth).copied().unwrap_or_default();
         }
         left -= 1;
-        let [marker] = take(&mut rest)?;
-        let (skip, items) = match marker {
-            // Small integers, nil and booleans.
-            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (0, 0),
-            // Maps, arrays and strings with the length in the marker.
-            0x80..=0x8f => (0, u64::from(marker & 0x0f) * 2),
-            0x90..=0x9f => (0, u64::from(marker & 0x0f)),
-            0xa0..=0xbf => (u64::from(marker & 0x1f), 0),
-            // Binary and strings.
-            0xc4 | 0xd9 => (take_u8(&mut rest)?, 0),
-            0xc5 | 0xda => (take_u16(&mut rest)?, 0),
-            0xc6 | 0xdb => (take_u32(&mut rest)?, 0),
-            // Extensions: a type byte is not counted in the length.
-            0xc7 => (take_u8(&mut rest)? + 1, 0),
-            0xc8 => (take_u16(&mut rest)? + 1, 0),
-            0xc9 => (take_u32(&mut rest)? + 1, 0),
-            0xd4 => (2, 0),
-            0xd5 => (3, 0),
-            0xd6 => (5, 0),
-            0xd7 => (9, 0),
-            0xd8 => (17, 0),
-            // Numbers.
-            0xcc | 0xd0 => (1, 0),
-            0xcd | 0xd1 => (2, 0),
-            0xca | 0xce | 0xd2 => (4, 0),
-            0xcb | 0xcf | 0xd3 => (8, 0),
-            // Arrays and maps.
-            0xdc => (0, take_u16(&mut rest)?),
-            0xdd => (0, take_u32(&mut rest)?),
-            0xde => (0, take_u16(&mut rest)? * 2),
-            0xdf => (0, take_u32(&mut rest)? * 2),
-            0xc1 => return Err(Malformed::Reserved),
-        };
+        let Head { skip, items, is_map } = head(&mut rest)?;
         if skip > 0 {
-            let skip = usize::try_from(skip).map_err(|_| Malformed::Truncated)?;
             rest = rest.get(skip..).ok_or(Malformed::Truncated)?;
         }
         if items > 0 {
+            // One has no order.
+            shape.has_map |= is_map && items > 2;
+            shape.has_list |= !is_map && items > 1;
             // Each value takes a byte at least.
             if items > rest.len() as u64 {
                 return Err(Malformed::Truncated);
@@ -239,17 +314,17 @@ fn check(bytes: &[u8]) -> Result<(), Malformed> {
 
 /// The content, if these (checked) bytes are a value of the binary type.
 fn binary(bytes: &[u8]) -> Option<&[u8]> {
-    match bytes.first()? {
-        0xc4 => bytes.get(2..),
-        0xc5 => bytes.get(3..),
-        0xc6 => bytes.get(5..),
-        _ => None,
-    }
+    matches!(bytes.first()?, 0xc4..=0xc6).then(|| payload(bytes)).flatten()
+}
+
+/// What follows behind the head of a (checked) value that is alone.
+pub(super) fn payload(mut bytes: &[u8]) -> Option<&[u8]> {
+    head(&mut bytes).ok().map(|_| bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
     use proptest::prelude::*;
 
@@ -367,6 +442,50 @@ mod tests {
         // But bytes are nothing else than bytes.
         assert!(decode::<String>(&encode::<[u8]>(&[0xff, 0xfe]).unwrap()).is_err());
         assert!(decode::<u64>(&encode::<[u8]>(&[1]).unwrap()).is_err());
+    }
+
+    fn canonical<T>(value: &T) -> Result<Vec<u8>, BoxError>
+    where
+        T: Serialize + ToOwned + ?Sized + 'static,
+        T::Owned: DeserializeOwned + 'static,
+    {
+        let mut out = b"before".to_vec();
+        let done = MessagePack.encode_canonical(value, &mut out);
+        assert_eq!(out.get(..6), Some(&b"before"[..]));
+        assert!(done.is_ok() || out.len() == 6);
+        done.map(|()| out.split_off(6))
+    }
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Tagged {
+        name: String,
+        labels: HashMap<String, u8>,
+    }
+
+    #[test]
+    fn only_real_maps_are_sorted() {
+        // As they were always written, so that entries of older stores are found.
+        let old = Old { name: "n".into(), count: 3, gone: true };
+        assert_eq!(canonical(&old).unwrap(), encode(&old).unwrap());
+        let tree = Tree::Two(Box::new(Tree::Leaf), Box::new(Tree::Named { inner: Box::new(Tree::Leaf) }));
+        assert_eq!(canonical(&tree).unwrap(), encode(&tree).unwrap());
+        assert_eq!(canonical("text").unwrap(), encode("text").unwrap());
+        assert_eq!(canonical(&vec![2u8, 1]).unwrap(), encode(&vec![2u8, 1]).unwrap());
+        let ordered: BTreeMap<String, u64> =
+            (0..300).map(|n| (format!("{n:x}").repeat(n % 40), n as u64)).collect();
+        assert_eq!(canonical(&ordered).unwrap(), encode(&ordered).unwrap());
+        let ordered: BTreeMap<u64, ()> = (0..40).map(|n| (1 << n, ())).collect();
+        assert_eq!(canonical(&ordered).unwrap(), encode(&ordered).unwrap());
+    }
+
+    #[test]
+    fn a_set_without_order_is_no_key() {
+        let set = HashSet::from([1u32, 2]);
+        assert!(canonical(&set).unwrap_err().to_string().contains("BTreeSet"));
+        assert!(canonical(&(1u8, Some(set.clone()))).is_err());
+        assert!(canonical(&HashSet::from([1u32])).is_ok(), "one has no order");
+        assert!(encode(&set).is_ok(), "as a value it is as good as any");
+        assert!(canonical(&BTreeSet::from([1u32, 2])).is_ok());
     }
 
     #[test]
@@ -498,9 +617,47 @@ mod tests {
         }
 
         #[test]
+        fn equal_maps_have_one_canonical_form(pairs: Vec<(String, Vec<(i64, Option<String>)>)>, turn: prop::sample::Index) {
+            type Nested = HashMap<String, HashMap<i64, Option<String>>>;
+            let one: Nested =
+                pairs.iter().map(|(key, inner)| (key.clone(), inner.iter().cloned().collect())).collect();
+            // The same map, made in another order by another hasher.
+            let mut entries: Vec<_> = one.iter().collect();
+            entries.sort_by_key(|(key, _)| key.as_str());
+            if !entries.is_empty() {
+                let turn = turn.index(entries.len());
+                entries.rotate_left(turn);
+            }
+            let other: Nested = entries
+                .into_iter()
+                .map(|(key, inner)| {
+                    let mut inner: Vec<_> = inner.clone().into_iter().collect();
+                    inner.sort();
+                    (key.clone(), inner.into_iter().collect())
+                })
+                .collect();
+            prop_assert_eq!(&one, &other);
+            let bytes = canonical(&one).unwrap();
+            prop_assert_eq!(&bytes, &canonical(&other).unwrap());
+            prop_assert_eq!(decode::<Nested>(&bytes).unwrap(), one.clone());
+            prop_assert_eq!(bytes.len(), encode(&one).unwrap().len());
+            let tagged = one.into_iter().map(|(name, inner)| Tagged {
+                name,
+                labels: inner.into_iter().map(|(key, value)| (value.unwrap_or_default(), key as u8)).collect(),
+            });
+            for tagged in tagged {
+                let mut again = tagged.clone();
+                again.labels = again.labels.into_iter().collect();
+                let bytes = canonical(&tagged).unwrap();
+                prop_assert_eq!(&bytes, &canonical(&again).unwrap());
+                prop_assert_eq!(decode::<Tagged>(&bytes).unwrap(), tagged);
+            }
+        }
+
+        #[test]
         fn what_is_written_passes_the_check(value: Mixed) {
             let bytes = encode(&value).unwrap();
-            prop_assert_eq!(check(&bytes), Ok(()));
+            prop_assert!(check(&bytes).is_ok());
             prop_assert_eq!(decode::<Mixed>(&bytes).unwrap(), value);
         }
     }

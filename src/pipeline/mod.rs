@@ -13,6 +13,7 @@
 //!
 //! Stages write to buffers that the caller owns and can reuse.
 
+mod canonical;
 mod cipher;
 mod codec;
 mod compress;

@@ -15,10 +15,13 @@ const BYTES: usize = 1 << 20;
 /// A walk over a range in the order of the keys, or back.
 ///
 /// Each chunk is of one moment, between chunks others may write. What is there all the time is met once, what comes or
-/// goes meanwhile is met or not, and nothing is met twice.
+/// goes meanwhile is met or not, and nothing is met twice. A key beyond the last of the first moment is not met, so that
+/// who writes one more for each that is met comes to an end.
 #[derive(Clone, Debug)]
 pub struct Scan {
     rest: Range,
+    /// Whether the rest ends at the last key of the first chunk's moment.
+    has_end: bool,
     is_back: bool,
     is_at_end: bool,
     wants_values: bool,
@@ -39,7 +42,15 @@ impl Scan {
     /// A walk from the least key up.
     pub fn new(range: Range) -> Scan {
         let is_at_end = range.is_empty();
-        Scan { rest: range, is_back: false, is_at_end, wants_values: true, entries: FIRST, bytes: 0 }
+        Scan {
+            rest: range,
+            has_end: false,
+            is_back: false,
+            is_at_end,
+            wants_values: true,
+            entries: FIRST,
+            bytes: 0,
+        }
     }
 
     /// From the greatest key down.
@@ -74,6 +85,9 @@ impl Scan {
             chunk.push(key, if self.wants_values { value } else { &[] });
             chunk.len() < self.entries && chunk.bytes.len() < BYTES
         })?;
+        if !is_whole && !self.has_end {
+            self.end(database)?;
+        }
         self.bytes = chunk.bytes.len() * 2;
         self.entries = (self.entries * 2).min(MOST);
         match chunk.last_key() {
@@ -90,6 +104,25 @@ impl Scan {
             _ => self.is_at_end = true,
         }
         Ok(chunk)
+    }
+
+    /// Ends the rest at the last key that is there now.
+    fn end(&mut self, database: &Database) -> Result<()> {
+        let mut end = None;
+        database.walk(&self.rest, !self.is_back, true, |key, _| {
+            end = Some(key.to_vec());
+            false
+        })?;
+        match (end, self.is_back) {
+            (Some(end), true) => self.rest.start = Some(end),
+            (Some(mut end), false) => {
+                end.push(0);
+                self.rest.stop = Some(end);
+            }
+            (None, _) => {}
+        }
+        self.has_end = true;
+        Ok(())
     }
 }
 

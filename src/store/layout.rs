@@ -4,6 +4,7 @@
 //! saves a descent in every read and a dirty page in every commit (see `docs/DESIGN.md`).
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -63,42 +64,56 @@ impl Number {
     pub(crate) const FIRST: Number = Number(0);
 }
 
-/// A canonical key with room in front for the namespace id, so that both are hashed in one go.
+/// A canonical key with room in front for the namespace id, so that both are hashed in one go, and but once.
 #[derive(Default)]
-pub(crate) struct KeyBuffer(Vec<u8>);
+pub(crate) struct KeyBuffer {
+    bytes: Vec<u8>,
+    /// The last hash, with what it was made by and for: between two looks at a store, its namespace can be cleared, and
+    /// the store encrypted anew.
+    hashed: Option<(u64, NamespaceId, KeyHash)>,
+}
 
 impl KeyBuffer {
     const PREFIX: usize = 4;
 
     /// Empties the buffer and hands it out for the key to be appended.
     pub(crate) fn start(&mut self) -> &mut Vec<u8> {
-        self.0.clear();
-        self.0.extend_from_slice(&[0; Self::PREFIX]);
-        &mut self.0
+        self.hashed = None;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; Self::PREFIX]);
+        &mut self.bytes
     }
 
     pub(crate) fn from_key(key: &[u8]) -> KeyBuffer {
-        let mut buffer = KeyBuffer(Vec::with_capacity(Self::PREFIX + key.len()));
+        let bytes = Vec::with_capacity(Self::PREFIX + key.len());
+        let mut buffer = KeyBuffer { bytes, hashed: None };
         buffer.start().extend_from_slice(key);
         buffer
     }
 
     /// The canonical key.
     pub(crate) fn key(&self) -> &[u8] {
-        self.0.get(Self::PREFIX..).unwrap_or_default()
+        self.bytes.get(Self::PREFIX..).unwrap_or_default()
     }
 
     pub(crate) fn hash(&mut self, hasher: &KeyHasher, namespace: NamespaceId) -> KeyHash {
-        if let Some(prefix) = self.0.first_chunk_mut::<{ Self::PREFIX }>() {
+        if let Some((by, of, hash)) = self.hashed
+            && (by, of) == (hasher.id(), namespace)
+        {
+            return hash;
+        }
+        if let Some(prefix) = self.bytes.first_chunk_mut::<{ Self::PREFIX }>() {
             *prefix = namespace.0.to_le_bytes();
         }
-        hasher.hash(&self.0)
+        let hash = hasher.hash(&self.bytes);
+        self.hashed = Some((hasher.id(), namespace, hash));
+        hash
     }
 
     /// A buffer that once held a huge key is not worth keeping.
     pub(crate) fn shrink(&mut self) {
-        if self.0.capacity() > 64 << 10 {
-            self.0 = Vec::new();
+        if self.bytes.capacity() > 64 << 10 {
+            *self = KeyBuffer::default();
         }
     }
 }
@@ -109,14 +124,30 @@ pub(crate) enum KeyHasher {
     /// The store is not encrypted.
     Plain,
     /// Keyed, so that nobody without the key can test whether a name is in the store.
-    Keyed([u8; 32]),
+    Keyed {
+        key: [u8; 32],
+        /// Of no other key in this process.
+        id: u64,
+    },
 }
 
 impl KeyHasher {
+    pub(crate) fn keyed(key: [u8; 32]) -> KeyHasher {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        KeyHasher::Keyed { key, id: IDS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    fn id(&self) -> u64 {
+        match self {
+            KeyHasher::Plain => 0,
+            KeyHasher::Keyed { id, .. } => *id,
+        }
+    }
+
     fn hash(&self, namespace_and_key: &[u8]) -> KeyHash {
         let full = match self {
             KeyHasher::Plain => blake3::hash(namespace_and_key),
-            KeyHasher::Keyed(key) => blake3::keyed_hash(key, namespace_and_key),
+            KeyHasher::Keyed { key, .. } => blake3::keyed_hash(key, namespace_and_key),
         };
         let mut short = [0; 16];
         if let Some(half) = full.as_bytes().first_chunk::<16>() {
@@ -298,7 +329,22 @@ mod tests {
         let plain = key.hash(&KeyHasher::Plain, NamespaceId(1));
         assert_eq!(plain, key.hash(&KeyHasher::Plain, NamespaceId(1)));
         assert_ne!(plain, key.hash(&KeyHasher::Plain, NamespaceId(2)));
-        assert_ne!(plain, key.hash(&KeyHasher::Keyed([1; 32]), NamespaceId(1)));
+        let keyed = [1, 2].map(|key| KeyHasher::keyed([key; 32]));
+        let [one, two] = [0, 1].map(|n: usize| key.hash(&keyed[n], NamespaceId(1)));
+        assert!(plain != one && plain != two && one != two);
+        assert_eq!(key.hash(&KeyHasher::Plain, NamespaceId(1)), plain);
+        assert_eq!(key.hash(&KeyHasher::keyed([1; 32]), NamespaceId(1)), one);
         assert_eq!(key.key(), b"key");
+    }
+
+    #[test]
+    fn a_buffer_with_another_key_has_another_hash() {
+        let mut key = KeyBuffer::from_key(b"key");
+        let hash = key.hash(&KeyHasher::Plain, NamespaceId(1));
+        key.start().extend_from_slice(b"other");
+        assert_ne!(key.hash(&KeyHasher::Plain, NamespaceId(1)), hash);
+        key.shrink();
+        key.start().extend_from_slice(b"key");
+        assert_eq!(key.hash(&KeyHasher::Plain, NamespaceId(1)), hash);
     }
 }

@@ -31,7 +31,7 @@ impl Unlocked {
 
     pub(crate) fn encrypted(data_key: &DataKey, seals: Seals) -> Unlocked {
         let keys = StoreKeys::derive(data_key);
-        let hasher = KeyHasher::Keyed(*keys.names());
+        let hasher = KeyHasher::keyed(*keys.names());
         Unlocked { keys: Some(keys), hasher, seals }
     }
 

@@ -88,8 +88,56 @@ fn a_message_carries_what_it_is_about() {
         if format!("{error:?}").contains("/the/store") {
             assert!(text.contains("/the/store") || matches!(error, Error::Incompatible { .. }), "{text}");
         }
-        if let Some(source) = std::error::Error::source(&error) {
-            assert!(text.contains(&source.to_string()), "{text}");
+        assert_eq!(
+            text.contains("its own reason"),
+            format!("{error:?}").contains("its own reason"),
+            "{text}"
+        );
+    }
+}
+
+/// Whose message leaves its source out, as most do, or tells it.
+#[derive(Debug)]
+struct Caused(&'static str, std::io::Error);
+
+impl std::fmt::Display for Caused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Caused {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.1)
+    }
+}
+
+/// As programs print an error with all that is behind it.
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn a_chain_of_errors_tells_each_cause_once() {
+    let caused = |words| Caused(words, std::io::Error::other("the depth"));
+    for words in ["on the way", "on the way: the depth"] {
+        for error in [
+            Error::Serialize { what: "key", source: caused(words).into() },
+            Error::Deserialize { what: "key", source: caused(words).into() },
+            Error::Stage { stage: "s".into(), source: caused(words).into() },
+            Error::Io { context: "reading".into(), source: std::io::Error::other("the depth") },
+            Error::Io { context: "reading".into(), source: std::io::Error::other(caused(words)) },
+        ] {
+            let told = chain(&error);
+            assert_eq!(told.matches("the depth").count(), 1, "{told}");
+            assert_eq!(
+                told.matches("on the way").count(),
+                usize::from(format!("{error:?}").contains("way")),
+                "{told}"
+            );
         }
     }
 }

@@ -369,7 +369,7 @@ fn a_pipeline_other_than_the_recorded_one_is_refused() {
     let zstd = Zstd::default;
     incompatible(builder(&path).namespace("bytes"), "key serializer", ["bytes", "msgpack"]);
     incompatible(builder(&path).compression(zstd()), "compression", ["none", "zstd"]);
-    incompatible(builder(&path).namespace("zstd").compression::<Zstd>(None), "compression", ["zstd", "none"]);
+    incompatible(builder(&path).namespace("zstd").no_compression(), "compression", ["zstd", "none"]);
     incompatible(builder(&path).namespace("own").compression(zstd()), "compression", ["own", "zstd"]);
     // Not even an option that could be granted is.
     incompatible(builder(&path).compression(zstd()).max_entries(5), "compression", ["none", "zstd"]);

@@ -150,6 +150,20 @@ pub(crate) const TESTS: &[Test] = &[
         let report = few.verify().unwrap();
         assert!(report.is_clean(), "{report:?}");
     }),
+    ("a_load_that_fills_the_map_says_how_large_it_is_and_changes_nothing", || {
+        let (dir, path) = support::store();
+        let cache = ByteCache::builder(&path).map_size(1 << 20).open().unwrap();
+        cache.insert(b"there", b"before", 7, None).unwrap();
+        let lines: String = (0..20_000).map(|n| format!("{n}\t{}\n", "value ".repeat(150))).collect();
+        let file = dir.path().join("too much.tsv");
+        std::fs::write(&file, lines).unwrap();
+        let load = Load::new([&file], tab_separated(), &path);
+        let error = cache.load(load, Existing::Replace, None, &as_it_is, &mut ()).unwrap_err();
+        assert!(matches!(error, Error::StoreFull { limit, .. } if limit == 1 << 20), "{error:?}");
+        assert!(error.to_string().contains("larger map_size"), "{error}");
+        assert_eq!(cache.len().unwrap(), 1);
+        assert_eq!(cache.get(b"there").unwrap().unwrap().payload, b"before");
+    }),
     ("a_new_store_with_a_limit_lists_what_was_loaded_by_access", || {
         let (dir, path) = support::store();
         let files = two_files(dir.path());

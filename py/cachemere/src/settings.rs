@@ -87,7 +87,7 @@ impl Settings {
         }
         builder = match self.compression {
             Some(true) => builder.compression(Zstd::default()),
-            Some(false) => builder.compression::<Zstd>(None),
+            Some(false) => builder.no_compression(),
             None => builder,
         };
         if self.sync {

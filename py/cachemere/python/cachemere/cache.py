@@ -569,7 +569,10 @@ class Cache(AsyncTwins, Handle):
                 raise
 
     def __iter__(self) -> Iterator[Any]:
-        """The keys in the order of insertion. Weakly consistent: what is written meanwhile may be met or not."""
+        """The keys in the order of insertion.
+
+        Weakly consistent: what is changed meanwhile is met or not, what is new is not.
+        """
         return (key for key, _, _, _ in self._entries(reverse=False, keys_only=True))
 
     def __reversed__(self) -> Iterator[Any]:

@@ -189,7 +189,7 @@ class PersistDict(Handle, DictBase[K, V]):
     def walk(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
         """Pairs of key and value in the order of insertion, some hundred read at a time.
 
-        Weakly consistent: what is written meanwhile may be met or not. Not an access.
+        Weakly consistent: what is changed meanwhile is met or not, what is new is not. Not an access.
 
         Raises:
             DamagedError, TamperedError: For an entry that is damaged; :meth:`to_dict` can skip those.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::control::Control;
+use super::env::map_full;
 use super::map::{Map, Mode};
 use super::position::{Point, Position};
 use super::replay::replay;
@@ -158,14 +159,6 @@ impl<'a> Append<'a> {
 
 /// What a large record takes beside its value.
 const LARGE_BESIDE: u64 = 16 << 10;
-
-pub(super) fn map_full(map_size: u64) -> Error {
-    Error::StoreFull {
-        limit: map_size,
-        detail: "its data file has reached map_size; remove entries, or open it with a larger map_size"
-            .into(),
-    }
-}
 
 /// By about how many bytes the tree grows when the length of a record's value changes.
 pub(super) fn growth(key: &[u8], old: Option<usize>, new: Option<usize>) -> i64 {

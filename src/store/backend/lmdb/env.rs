@@ -22,6 +22,8 @@ pub(crate) type Tree = Database<'static, Bytes, Bytes>;
 pub(crate) struct EnvSlot {
     env: ManuallyDrop<Env<WithTls>>,
     dropped: AtomicBool,
+    /// As it was asked for.
+    map_size: usize,
 }
 
 /// What an environment is opened for.
@@ -49,10 +51,10 @@ impl EnvSlot {
                 Use::ReadOnly => EnvFlags::READ_ONLY,
                 Use::Copy => EnvFlags::NO_SYNC,
             };
-        let mut map_size = with_room_to_fold(map_size);
+        let mut reserved = with_room_to_fold(map_size);
         let env = loop {
             let mut options = EnvOpenOptions::new();
-            options.map_size(map_size);
+            options.map_size(reserved);
             // SAFETY: with NO_LOCK, whoever writes holds the gate and waits for the pins of readers, or is alone with the
             // files. With NO_META_SYNC a power loss can undo a commit, which the log still has until its meta page was
             // synced. A copy is thrown away unless it was synced.
@@ -65,13 +67,13 @@ impl EnvSlot {
             };
             match opened {
                 Ok(env) => break env,
-                Err(heed::Error::Io(e)) if e.raw_os_error() == Some(libc::ENOMEM) && map_size > (1 << 30) => {
-                    map_size /= 2;
+                Err(heed::Error::Io(e)) if e.raw_os_error() == Some(libc::ENOMEM) && reserved > (1 << 30) => {
+                    reserved /= 2;
                 }
                 Err(e) => return Err(lmdb_error(e, "opening the store")),
             }
         };
-        let slot = EnvSlot { env: ManuallyDrop::new(env), dropped: AtomicBool::new(false) };
+        let slot = EnvSlot { env: ManuallyDrop::new(env), dropped: AtomicBool::new(false), map_size };
         slot.close_on_exec()?;
         let tree = open_tree(&slot)?;
         Ok((slot, tree))
@@ -109,8 +111,11 @@ impl EnvSlot {
     }
 
     /// What an error of LMDB while writing is about. It reports a write that was cut short by a full disk as an I/O error.
-    pub(super) fn explain_short_write(&self, error: Error) -> Error {
-        match error {
+    pub(super) fn failed(&self, error: heed::Error, context: &'static str) -> Error {
+        if let heed::Error::Mdb(MdbError::MapFull) = error {
+            return map_full(self.map_size as u64);
+        }
+        match lmdb_error(error, context) {
             Error::Io { ref source, .. } if source.raw_os_error() == Some(libc::EIO) && self.is_full() => {
                 Error::DiskFull { context: "writing" }
             }
@@ -178,12 +183,20 @@ fn open_tree(env: &Env<WithTls>) -> Result<Tree> {
     tree.ok_or_else(|| Error::damaged("the main tree is missing"))
 }
 
-/// Turns LMDB's errors into ours.
+/// Of a data file that has as many bytes as it may.
+pub(super) fn map_full(map_size: u64) -> Error {
+    Error::StoreFull {
+        limit: map_size,
+        detail: "its data file has reached map_size; remove entries, or open it with a larger map_size"
+            .into(),
+    }
+}
+
+/// Turns LMDB's errors while reading into ours.
 pub(crate) fn lmdb_error(error: heed::Error, context: &'static str) -> Error {
     match error {
         heed::Error::Io(e) => Error::io(context, e),
         heed::Error::Mdb(e) => match e {
-            MdbError::MapFull => Error::StoreFull { limit: 0, detail: "no page is free".into() },
             MdbError::MapResized => Error::Io {
                 context: "another process has this store open with a larger map and filled it".into(),
                 source: std::io::Error::other("open it again, with as large a map"),

@@ -187,7 +187,8 @@ impl Lmdb {
         let mut changes = changes.as_slice();
         loop {
             let mut grown = 0;
-            let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
+            let mut txn =
+                self.env.write_txn().map_err(|e| self.env.failed(e, "opening a write transaction"))?;
             let applied = self.apply(&mut txn, &mut changes, most, &mut grown);
             let is_all = applied.and_then(|is_all| {
                 match upto {
@@ -196,14 +197,13 @@ impl Lmdb {
                 }
                 Ok(is_all)
             });
-            let is_all = is_all.map_err(|e| self.env.explain_short_write(e))?;
+            let is_all = is_all?;
             super::fault::point("a fold is to be committed");
             if let (Upto::All(upto), true) = (upto, super::fault::breaks("commit, then remove")) {
                 self.forget_folded(control, upto.at)?;
             }
             let pages = self.tree.stat(&txn).map_err(|e| lmdb_error(e, "committing"))?;
-            let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
-            committed.map_err(|e| self.env.explain_short_write(e))?;
+            txn.commit().map_err(|e| self.env.failed(e, "committing"))?;
             super::fault::point("a fold is committed");
             // The one before, if nothing changed.
             let newest = self.env.info().last_txn_id as u64;
@@ -273,7 +273,7 @@ impl Lmdb {
         most: u64,
         grown: &mut i64,
     ) -> Result<bool> {
-        let failed = |e| lmdb_error(e, "moving the log into the data file");
+        let failed = |e| self.env.failed(e, "moving the log into the data file");
         let old = self.env.read_txn().map_err(failed)?;
         let page_size = self.page_size as usize;
         // Where there is hardly any room, none is spent to save some.
@@ -308,13 +308,13 @@ impl Lmdb {
             Some(value) => self.tree.put(txn, change.key, value),
             None => self.tree.delete(txn, change.key).map(drop),
         };
-        applied.map_err(|e| lmdb_error(e, "moving the log into the data file"))
+        applied.map_err(|e| self.env.failed(e, "moving the log into the data file"))
     }
 
     /// Writes up to where LMDB has the log.
     pub(super) fn put_folded(&self, txn: &mut RwTxn<'_>, upto: Point) -> Result<()> {
         let put = self.tree.put(txn, FOLD_KEY, &upto.encode());
-        put.map_err(|e| lmdb_error(e, "moving the log into the data file"))
+        put.map_err(|e| self.env.failed(e, "moving the log into the data file"))
     }
 
     /// Tells how many pages the records take.

@@ -401,13 +401,12 @@ impl Lmdb {
     }
 
     fn commit_alone(&self, control: &Control, records: &[(&[u8], Vec<u8>)]) -> Result<()> {
-        let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
+        let mut txn = self.env.write_txn().map_err(|e| self.env.failed(e, "opening a write transaction"))?;
         for (key, value) in records {
-            self.tree.put(&mut txn, key, value).map_err(|e| lmdb_error(e, "writing"))?;
+            self.tree.put(&mut txn, key, value).map_err(|e| self.env.failed(e, "writing"))?;
         }
         let id = txn.id() as u64;
-        let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
-        committed.map_err(|e| self.env.explain_short_write(e))?;
+        txn.commit().map_err(|e| self.env.failed(e, "committing"))?;
         self.publish(control, id)
     }
 

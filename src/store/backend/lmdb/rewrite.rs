@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use heed::{Env, PutFlags, RwTxn, WithTls};
+use heed::{PutFlags, RwTxn};
 
 use super::Lmdb;
-use super::env::{EnvSlot, Tree, Use, lmdb_error};
+use super::env::{EnvSlot, Tree, Use};
 use crate::error::Result;
 use crate::store::layout::FOLD_KEY;
 
@@ -21,7 +21,7 @@ pub(crate) struct Rewrite {
 
 /// Records on their way into a new data file. Dropped before the end, what was written stays in part.
 pub(crate) struct Batch<'a> {
-    env: &'a Env<WithTls>,
+    env: &'a EnvSlot,
     tree: Tree,
     txn: Option<RwTxn<'a>>,
     bytes: usize,
@@ -44,7 +44,7 @@ impl Rewrite {
 
     /// Returns when all is on the disk.
     pub(crate) fn sync(self) -> Result<()> {
-        self.env.force_sync().map_err(|e| lmdb_error(e, "syncing the copy"))
+        self.env.force_sync().map_err(|e| self.env.failed(e, "syncing the copy"))
     }
 }
 
@@ -66,15 +66,15 @@ impl Batch<'_> {
         super::fault::point("a record is copied");
         let txn = match &mut self.txn {
             Some(txn) => txn,
-            none => none.insert(self.env.write_txn().map_err(|e| lmdb_error(e, CONTEXT))?),
+            none => none.insert(self.env.write_txn().map_err(|e| self.env.failed(e, CONTEXT))?),
         };
-        self.tree.put_with_flags(txn, flags, key, value).map_err(|e| lmdb_error(e, CONTEXT))
+        self.tree.put_with_flags(txn, flags, key, value).map_err(|e| self.env.failed(e, CONTEXT))
     }
 
     fn commit(&mut self) -> Result<()> {
         self.bytes = 0;
         match self.txn.take() {
-            Some(txn) => txn.commit().map_err(|e| lmdb_error(e, CONTEXT)),
+            Some(txn) => txn.commit().map_err(|e| self.env.failed(e, CONTEXT)),
             None => Ok(()),
         }
     }

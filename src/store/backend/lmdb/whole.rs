@@ -59,12 +59,11 @@ impl Lmdb {
         let tail = snapshot.tail();
         // So that the record that ends it finds room.
         self.room_for(shared, tail, 16, Facts { adds: true, ..Facts::OF_THE_END })?;
-        let mut txn = self.env.write_txn().map_err(|e| lmdb_error(e, "opening a write transaction"))?;
+        let mut txn = self.env.write_txn().map_err(|e| self.env.failed(e, "opening a write transaction"))?;
         let upto = Point { at: tail, checksum: control.checksum().load(Ordering::Acquire) };
         let changes = newest_changes(snapshot.segments().view(tail));
         let applied = changes.iter().try_for_each(|change| self.apply_one(&mut txn, change));
-        let applied = applied.and_then(|()| self.put_folded(&mut txn, upto));
-        applied.map_err(|e| self.env.explain_short_write(e))?;
+        applied.and_then(|()| self.put_folded(&mut txn, upto))?;
         drop(snapshot);
         super::fault::point("a whole transaction begins");
         Ok(Whole { txn, _append: append, _gate: gate, lmdb: self, shared, tail, newest })
@@ -131,7 +130,7 @@ impl Whole<'_> {
         control.begin_settings();
         control.begin_barrier();
         super::fault::point("a whole transaction is to be committed");
-        let committed = txn.commit().map_err(|e| lmdb_error(e, "committing"));
+        let committed = txn.commit().map_err(|e| lmdb.env.failed(e, "committing"));
         super::fault::point("a whole transaction is committed");
         if super::fault::breaks("a barrier ends when it is on the disk") {
             control.newest().store(newest + 1, Ordering::SeqCst);
@@ -142,7 +141,7 @@ impl Whole<'_> {
             lmdb.publish(control, newest + 1)?;
             return Ok(end.to_word());
         }
-        let published = committed.map_err(|e| lmdb.env.explain_short_write(e)).and_then(|()| {
+        let published = committed.and_then(|()| {
             let published = lmdb.publish(control, newest + 1);
             control.last_barrier().store(tail.to_word(), Ordering::SeqCst);
             published
@@ -160,6 +159,6 @@ impl Whole<'_> {
     }
 
     fn explained(&self, error: heed::Error, context: &'static str) -> Error {
-        self.lmdb.env.explain_short_write(lmdb_error(error, context))
+        self.lmdb.env.failed(error, context)
     }
 }

@@ -279,7 +279,10 @@ class Cache(Upkeep):
         return self._unless_closed(len) if mine is None else mine.count()
 
     def __iter__(self) -> Iterator[Any]:
-        """The keys in the order of insertion. Weakly consistent: what is written meanwhile may be met or not."""
+        """The keys in the order of insertion.
+
+        Weakly consistent: what is changed meanwhile is met or not, what is new is not.
+        """
         return self._keys(reverse=False)
 
     def __reversed__(self) -> Iterator[Any]:

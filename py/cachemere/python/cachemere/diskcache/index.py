@@ -70,7 +70,10 @@ class Index(MutableMapping[Any, Any]):
         return key in self._cache
 
     def __iter__(self) -> Iterator[Any]:
-        """The keys in the order of insertion. Weakly consistent: what is written meanwhile may be met or not."""
+        """The keys in the order of insertion.
+
+        Weakly consistent: what is changed meanwhile is met or not, what is new is not.
+        """
         return iter(self._cache)
 
     def __reversed__(self) -> Iterator[Any]:

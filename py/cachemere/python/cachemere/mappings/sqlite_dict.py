@@ -330,18 +330,20 @@ class SqliteDict(HugeMutableMapping[K, V]):
         return (key for key, _ in self._walk(True, "NULL"))
 
     def _walk(self, reverse: bool, value: builtins.str = "value") -> Iterator[tuple[K, Any]]:
-        """What is there all the time is met once."""
-        way, further = ("DESC", "<") if reverse else ("ASC", ">")
+        """What is there all the time is met once, and nothing behind what is the last at the beginning."""
+        way, further, until, last = ("DESC", "<", ">=", "min") if reverse else ("ASC", ">", "<=", "max")
+        chosen = f"SELECT rowid, key, {value} FROM {self._table} WHERE rowid {until} ?"
         order = f"ORDER BY rowid {way} LIMIT {_CHUNK}"
-        chosen, where = f"SELECT rowid, key, {value} FROM {self._table}", ""
-        bound: tuple[Any, ...] = ()
+        with self._reading() as database:
+            (end,) = database.execute(f"SELECT {last}(rowid) FROM {self._table}").fetchone()
+            rows = database.execute(f"{chosen} {order}", (end,)).fetchall()
         while True:
-            with self._reading() as database:
-                rows = database.execute(f"{chosen} {where} {order}", bound).fetchall()
             yield from ((key, stored) for _, key, stored in rows)
             if len(rows) < _CHUNK:
                 return
-            where, bound = f"WHERE rowid {further} ?", (rows[-1][0],)
+            with self._reading() as database:
+                behind = (end, rows[-1][0])
+                rows = database.execute(f"{chosen} AND rowid {further} ? {order}", behind).fetchall()
 
     def values(self) -> ValuesView[V]:
         """The values, in the order of the entries; live."""
