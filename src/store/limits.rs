@@ -47,7 +47,7 @@ impl Live {
     fn target_bytes(&self) -> Option<u64> {
         let map = self.backend.lmdb().map_or(u64::MAX, |lmdb| lmdb.map_size() as u64);
         // What the log and the copies take cannot be made smaller with the limit.
-        let part = |max: u64| if max < 16 << 20 { 87 } else { 95 };
+        let part = |max: u64| if max < 16 << 20 { 86 } else { 92 };
         self.max_bytes.map(|max| max.min(map)).map(|max| max / 100 * part(max))
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import statistics
+import sys
 import threading
 import time
 from pathlib import Path
@@ -206,7 +207,8 @@ async def test_the_loop_is_never_blocked(path: Path) -> None:
         await watching
         for writer in writers:
             writer.join()
-    # What the machine does is not ours: a few turns may be late.
+    # What the machine does is not ours: a few turns may be late. And each of the writers may keep the interpreter for a
+    # switch interval before it hands it on.
     late.sort()
     assert len(calls) == 301 and len(late) > 100
-    assert statistics.median(late) < 0.002 and late[int(len(late) * 0.98)] < 0.005
+    assert statistics.median(late) < 0.002 and late[int(len(late) * 0.98)] < 2 * sys.getswitchinterval()
