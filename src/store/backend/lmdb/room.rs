@@ -116,7 +116,10 @@ impl Lmdb {
     pub(super) fn most_folded(&self, control: &Control) -> u64 {
         let pages = match self.measure() {
             Some(limit) => (limit / 64 / self.page_size).clamp(16, 2048),
-            None => (self.tree_bytes(control) / 8 / self.page_size).clamp(512, 16 << 10),
+            None => {
+                let tree = self.tree_bytes(control) / self.page_size;
+                (tree / 8).max(tree.min(4 << 10)).clamp(512, 16 << 10)
+            }
         };
         pages * PAGE
     }
