@@ -33,6 +33,10 @@ pub(crate) struct Position {
 impl Position {
     pub(crate) const START: Position =
         Position { namespace: None, from: Number::FIRST, to: Number::COUNTERS };
+    /// Of who takes but the first and goes no further: the newest is not searched for, which takes long in RocksDB when many
+    /// have been removed behind it.
+    const OF_ONE: Position =
+        Position { namespace: None, from: Number::FIRST, to: Number(Number::COUNTERS.0 - 1) };
 }
 
 /// An entry met on a walk, decoded down to its bytes.
@@ -67,7 +71,7 @@ impl Entries {
         // Refused before anything is read.
         self.at_for_writing().map(drop)?;
         loop {
-            let mut position = Position::START;
+            let mut position = Position::OF_ONE;
             let Some(first) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
             let raw = first?;
             let value = accept(&raw)?;
@@ -87,7 +91,7 @@ impl At<'_> {
         let mut copied = Vec::new();
         live.read(|view| {
             let namespace = space.namespace.id(live, view)?;
-            if position.namespace.is_none() && direction == Direction::Oldest {
+            if position.to == Number::COUNTERS && direction == Direction::Oldest {
                 let (first, behind) =
                     (order_key(namespace, position.from), order_key(namespace, position.to));
                 // One that cannot be read is told of in its place.
