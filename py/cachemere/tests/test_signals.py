@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import gc
 import ipaddress
 import logging
 import pickle
@@ -169,6 +170,15 @@ def operations(path: Path) -> dict[str, Callable[[], Any]]:
         "own serializers, writing": lambda: own.update(dict.fromkeys(KEYS, VALUE)),
         "own serializers, all": lambda: list(own.items()),
     }
+
+
+@pytest.fixture(autouse=True)
+def no_callbacks_of_the_collector() -> Iterator[None]:
+    """Python drops what is raised in these, and Hypothesis leaves one behind."""
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks.extend(callbacks)
 
 
 @pytest.fixture(scope="module")
