@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -16,6 +16,7 @@ use super::backend::lmdb::{COMPACTED, Rewrite, data_path, fault};
 use super::closing::Exclusive;
 use super::fork::TRANSITIONS;
 use super::live::Live;
+use super::place::Identity;
 use super::transaction::ReadView;
 use crate::error::{Error, Result};
 
@@ -135,7 +136,7 @@ impl Partial {
             }
             // It may have been put in place, or removed, since it was opened.
             let locked = directory.metadata().map_err(failed)?;
-            let is_there = |found: fs::Metadata| (found.dev(), found.ino()) == (locked.dev(), locked.ino());
+            let is_there = |found: fs::Metadata| Identity::of(&found) == Identity::of(&locked);
             if !fs::symlink_metadata(&path).is_ok_and(is_there) {
                 continue;
             }

@@ -103,11 +103,16 @@ impl ForkLock {
 
     /// Waits for a lock that is never held for long.
     pub(crate) fn lock_briefly(&'static self) -> ForkLockGuard {
+        self.wait();
+        ForkLockGuard { lock: Some(self) }
+    }
+
+    /// Takes the lock as soon as nobody has it.
+    fn wait(&self) {
         let mut pauses = Pauses::begin();
         while !self.try_lock() {
             pauses.sleep();
         }
-        ForkLockGuard { lock: Some(self) }
     }
 
     fn try_lock(&self) -> bool {
@@ -148,10 +153,7 @@ pub fn about_to_fork() {
         // Already, or a handler of a signal forks in the middle of an opening.
         return;
     }
-    let mut pauses = Pauses::begin();
-    while !TRANSITIONS.try_lock() {
-        pauses.sleep();
-    }
+    TRANSITIONS.wait();
     HOLDS_FOR_FORK.set(true);
 }
 
@@ -164,7 +166,7 @@ pub fn forked() {
 
 extern "C" fn prepare() {
     about_to_fork();
-    std::mem::forget(LIBRARY.lock_briefly());
+    LIBRARY.wait();
 }
 
 extern "C" fn in_parent() {

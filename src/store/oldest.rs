@@ -15,7 +15,8 @@ use super::sync::lock;
 /// The time from the beginning of one tour to that of the next. An entry that is inserted as one that was read long ago is
 /// found by a tour, too.
 const BETWEEN_TOURS: Duration = Duration::from_secs(1);
-/// Namespaces looked at for one eviction, in the first tour and later.
+/// Namespaces looked at for one eviction, in the first tour and later. Few in builds for tests, so that much is
+/// evicted there while the first tour is under way.
 const FIRST_LOOKS: usize = if cfg!(debug_assertions) { 4 } else { 64 };
 const LOOKS: usize = 2;
 

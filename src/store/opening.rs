@@ -27,7 +27,6 @@ use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts};
 use super::locks::{Gate, LockFile, Member, Role};
 use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
-use super::store_dir::StoreDir;
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::unlocked::{Unlocked, seal_all};
@@ -360,9 +359,9 @@ impl Opening {
         }
         let member = Member::join(&dir)?;
         match config.backend {
-            BackendKind::Lmdb => Opening::lmdb(dir, config, read_only, gate, member, kept),
+            BackendKind::Lmdb => Opening::lmdb(config, read_only, gate, member, kept),
             #[cfg(feature = "rocksdb")]
-            BackendKind::RocksDb => Opening::rocks(dir, config, read_only, gate, member, kept),
+            BackendKind::RocksDb => Opening::rocks(config, read_only, gate, member, kept),
             #[cfg(not(feature = "rocksdb"))]
             BackendKind::RocksDb => Err(Error::Closed),
         }
@@ -370,30 +369,30 @@ impl Opening {
 
     #[cfg(feature = "rocksdb")]
     fn rocks(
-        dir: Arc<StoreDir>,
         config: Arc<Config>,
         read_only: bool,
         gate: Gate,
         member: Member,
         kept: Option<&Arc<LockFile>>,
     ) -> Result<Opening> {
+        let dir = member.dir();
         let alone = member.is_only(Role::User)?;
         let rocks = match read_only {
-            true => Rocks::follow(&dir)?,
+            true => Rocks::follow(dir)?,
             false => Rocks::open(&member, config.clock.clone())?,
         };
-        let locks = dir.is_writable().then(|| LockFile::open(&dir, kept, true)).transpose()?;
+        let locks = dir.is_writable().then(|| LockFile::open(dir, kept, true)).transpose()?;
         Opening::with(config, read_only, gate, member, locks, alone, Backend::Rocks(rocks))
     }
 
     fn lmdb(
-        dir: Arc<StoreDir>,
         config: Arc<Config>,
         read_only: bool,
         gate: Gate,
         member: Member,
         kept: Option<&Arc<LockFile>>,
     ) -> Result<Opening> {
+        let dir = member.dir().clone();
         let busy = |detail: &'static str| Error::Busy { path: dir.path().to_owned(), detail: detail.into() };
         refuse_foreign(&dir, config.map_size)?;
         if read_only && dir.is_empty_file(DATA_NAME) {

@@ -27,6 +27,10 @@ impl Identity {
     pub(crate) fn of(file: &Metadata) -> Identity {
         Identity { device: file.dev(), inode: file.ino() }
     }
+
+    pub(crate) fn of_stat(found: &rustix::fs::Stat) -> Identity {
+        Identity { device: found.st_dev, inode: found.st_ino }
+    }
 }
 
 /// A file of a store that is open, and the path where it was found.
@@ -71,7 +75,7 @@ impl Place {
     /// Whether the file is still what lies at the path: one system call that takes longer the deeper that is.
     fn is_current(&self) -> bool {
         let found = rustix::fs::stat(&self.name);
-        found.is_ok_and(|found| Identity { device: found.st_dev, inode: found.st_ino } == self.identity)
+        found.is_ok_and(|found| Identity::of_stat(&found) == self.identity)
     }
 
     /// The error for who would write to a store that is not there any more.

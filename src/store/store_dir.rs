@@ -99,7 +99,7 @@ impl StoreDir {
 
     /// Whether a file that is open is what lies there.
     pub(super) fn is_at(&self, name: &str, file: &Metadata) -> bool {
-        self.stat(name).is_some_and(|found| (found.st_dev, found.st_ino) == (file.dev(), file.ino()))
+        self.stat(name).is_some_and(|found| Identity::of_stat(&found) == Identity::of(file))
     }
 
     /// Removes a file, if it is there. Those who map it go on reading it.

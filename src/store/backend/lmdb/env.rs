@@ -5,7 +5,6 @@ use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +13,7 @@ use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, Wit
 
 use crate::error::{Error, Result};
 use crate::store::fork::LIBRARY;
+use crate::store::place::Identity;
 
 /// The one tree that holds everything.
 pub(crate) type Tree = Database<'static, Bytes, Bytes>;
@@ -100,8 +100,7 @@ impl EnvSlot {
             // if it is of another file, it is not changed.
             let candidate = unsafe { BorrowedFd::borrow_raw(candidate) };
             let is_it = rustix::fs::fstat(candidate).is_ok_and(|found| {
-                (found.st_dev, found.st_ino) == (own.dev(), own.ino())
-                    && rustix::fs::tell(candidate) == Ok(PLACE)
+                Identity::of_stat(&found) == Identity::of(&own) && rustix::fs::tell(candidate) == Ok(PLACE)
             });
             if is_it {
                 return rustix::io::fcntl_setfd(candidate, rustix::io::FdFlags::CLOEXEC).map_err(failed);
