@@ -12,6 +12,8 @@ const BLOCK_CACHE: usize = 32 << 20;
 const BLOOM_BITS: f64 = 10.0;
 /// RocksDB's own logs that are kept, in the directory of the database.
 const LOGS: usize = 2;
+/// A table is compacted when so many of so many records in a row mark removed ones, which walks pass over one by one.
+const REMOVED: (usize, usize) = (512, 1024);
 
 pub(super) fn primary(clock: ClockSource) -> Options {
     let mut options = common();
@@ -20,6 +22,7 @@ pub(super) fn primary(clock: ClockSource) -> Options {
     options.increase_parallelism(2);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
+    options.add_compact_on_deletion_collector_factory(REMOVED.1, REMOVED.0, 0.0);
     options.set_compaction_filter("cachemere.expired", move |_level, key, value| {
         match is_expired(&clock, key, value) {
             true => rocksdb::CompactionDecision::Remove,
