@@ -39,6 +39,7 @@ mod sweep;
 mod sync;
 mod transaction;
 mod unlocked;
+mod unused;
 mod verify;
 
 use std::collections::HashMap;

@@ -30,7 +30,7 @@ use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::unlocked::{Unlocked, seal_all};
-use super::{Shared, Store, sweep};
+use super::{Shared, Store, sweep, unused};
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Seals, Secret};
@@ -94,6 +94,9 @@ pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
         !request.read_only && (!data.is_empty() || is_empty())
     };
     check_mode(path, &found, for_a_store, request.allow_foreign_owner)?;
+    if data.is_empty() && !request.read_only {
+        unused::check(path)?;
+    }
     path.canonicalize().map_err(|e| Error::io("resolving the store's path", e))
 }
 

@@ -65,6 +65,47 @@ fn a_path_that_is_a_file_or_below_one_is_refused() {
 }
 
 #[test]
+fn a_directory_of_another_program_is_left_alone() {
+    for (files, named) in [
+        (&["hosts"][..], "\"hosts\""),
+        (&["cache.db", "cache.db-wal", ".hidden"], "1 other name"),
+        (&["projects/notes.txt"], "\"projects\""),
+        (&["empty/", "a/b/c/d/e/"], "\"a\""),
+    ] {
+        let (_dir, path) = store();
+        for name in files {
+            let made = path.join(name);
+            fs::create_dir_all(if name.ends_with('/') { &made } else { made.parent().unwrap() }).unwrap();
+            if !name.ends_with('/') {
+                fs::write(made, b"somebody's").unwrap();
+            }
+        }
+        let error = refused_untouched(&path, || builder(&path).open());
+        assert!(matches!(error, Error::Foreign { .. }), "{files:?}: {error:?}");
+        assert!(error.to_string().contains(named), "{files:?}: {error}");
+        let error = refused_untouched(&path, || builder(&path).read_only(true).open());
+        assert!(matches!(error, Error::NotFound { .. }), "{files:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_directory_becomes_a_store_beside_what_is_no_programs() {
+    let (_dir, path) = store();
+    for name in ["lost+found", ".snapshots", "empty/directories", "create.tmp"] {
+        fs::create_dir_all(path.join(name)).unwrap();
+    }
+    for name in [".gitignore", "CACHEDIR.TAG"] {
+        fs::write(path.join(name), b"").unwrap();
+    }
+    // Stores below it, and what a process that was killed while it made this one has left.
+    filled(builder(&path.join("below")));
+    filled(builder(&path.join("far/below")));
+    fs::write(path.join("open.lock"), b"").unwrap();
+    filled(builder(&path));
+    assert_eq!(builder(&path).open().unwrap().get("key").unwrap(), Some(1));
+}
+
+#[test]
 fn options_that_make_no_sense_make_no_store() {
     let (dir, path) = store();
     let bad_params = |memory_kib, iterations, parallelism| {

@@ -155,13 +155,22 @@ pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
     let (class, message) = (class_of(&error), told(&error));
     let path = path.display().to_string();
     if message.contains(&path) {
-        return raise_as(class, message);
+        let next = if is_of_diskcache(&error) { IMPORT_FROM_DISKCACHE } else { "" };
+        return raise_as(class, message + next);
     }
     let next = match &error {
         Error::Io { source, .. } => advice(source),
         _ => "",
     };
     raise_as(class, format!("the store at {path} cannot be opened: {message}{next}"))
+}
+
+const IMPORT_FROM_DISKCACHE: &str = "; it is a cache of diskcache, whose entries \
+    'python -m cachemere import --from diskcache OLD_DIRECTORY NEW_DIRECTORY' brings over";
+
+/// Whether what was found instead of a store is a directory of diskcache.
+fn is_of_diskcache(error: &Error) -> bool {
+    matches!(error, Error::Foreign { path, .. } if ["cache.db", "000/cache.db"].iter().any(|name| path.join(name).is_file()))
 }
 
 /// What to do about an error of the system's at opening.
