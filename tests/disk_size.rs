@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cachemere::ByteCache;
+use cachemere::{ByteCache, Maintenance};
 use heed::CommitOrAbort;
 use heed::types::Bytes;
 
@@ -152,6 +152,21 @@ fn files_stay_small_while_entries_are_written_again_and_again() {
     eprintln!("{needed} bytes needed, at most {most} taken, {bytes} in the end");
     assert!(most <= 3 * needed + 2 * (16 << 20), "{most} bytes taken, {needed} needed");
     assert!(bytes <= 2 * needed, "{bytes} bytes taken in the end, {needed} needed");
+}
+
+#[test]
+fn who_has_no_background_thread_writes_on_and_folds_by_himself() {
+    let (_root, dir) = store();
+    let cache = ByteCache::builder(&dir).maintenance(Maintenance::Manual).open().unwrap();
+    let begun = Instant::now();
+    for n in 0..60_000 {
+        cache.insert(&key(n), &[7; 1024], 0, None).unwrap();
+    }
+    // Two seconds or so. Waiting for a fold that nobody begins took minutes.
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let stats = cache.stats().unwrap();
+    assert!(stats.log_bytes <= stats.record_bytes.max(32 << 20) + (16 << 20), "{stats:?}");
+    assert!(stats.record_bytes > 0, "nothing was folded: {stats:?}");
 }
 
 #[test]

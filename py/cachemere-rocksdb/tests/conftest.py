@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -11,6 +12,9 @@ import hypothesis
 import pytest
 
 TORTURE = os.environ.get("CACHEMERE_TORTURE", "") not in ("", "0")
+
+# A shell that runs the tests in the background has what they start ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile(
     "short",

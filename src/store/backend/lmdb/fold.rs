@@ -28,6 +28,8 @@ const FOR_READERS: Duration = Duration::from_millis(50);
 /// Bytes of the log that are folded at once at most, unless a single transaction has more: LMDB keeps the pages that they go
 /// into in memory until it commits.
 const AT_ONCE: u64 = 32 << 20;
+/// The same for a writer who folds because nobody else does: its write waits for it, a twentieth of a second or so.
+const BY_A_WRITER: u64 = 1 << 20;
 
 /// What a fold may cost where there is hardly any room.
 const FEW: u64 = 3 * PAGE;
@@ -37,6 +39,8 @@ const FEW: u64 = 3 * PAGE;
 pub(super) enum Extent {
     /// What is in segments that are not written to any more, or a part of that.
     Ended,
+    /// A small part of that.
+    Little,
     /// Everything up to the tail of the moment, or a part of that.
     All,
 }
@@ -232,8 +236,9 @@ impl Lmdb {
     /// least.
     fn slice(&self, log: LogView<'_>, tail: Position, extent: Extent, most: u64) -> Option<Point> {
         let (mut upto, mut cost, mut bytes) = (None, 0, 0u64);
+        let at_once = if extent == Extent::Little { BY_A_WRITER } else { AT_ONCE };
         for (segment, start, end) in log.parts() {
-            if extent == Extent::Ended && segment.number >= tail.segment {
+            if extent != Extent::All && segment.number >= tail.segment {
                 break;
             }
             if end == HEADER {
@@ -243,7 +248,7 @@ impl Lmdb {
                 let changes = segment.changes(record.start, record.end).map(|listed| listed.change);
                 cost += changes.map(|change| cost_of(&change, self.page_size)).sum::<u64>();
                 bytes += u64::from(record.end - record.start);
-                if upto.is_some() && (cost > most || bytes > AT_ONCE) {
+                if upto.is_some() && (cost > most || bytes > at_once) {
                     return upto;
                 }
                 let at = Position { segment: segment.number, offset: record.end };

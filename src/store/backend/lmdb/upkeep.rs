@@ -151,12 +151,16 @@ impl Lmdb {
 
     #[cold]
     fn slow_down(&self, backlog: u64, most: u64) -> Result<()> {
+        let shared = self.shared()?;
+        if let Some(gate) = shared.gate.try_lock(&shared.control)? {
+            // Nobody is at it, and nobody may ever be: then to wait would be in vain.
+            if backlog > most {
+                ignore_full(self.fold(shared, &gate, Extent::Little))?;
+            }
+            return Ok(());
+        }
         // From nothing at half of the backlog to a fiftieth of a second at all of it.
         let over = (backlog - most / 2) as f64 / (most / 2) as f64;
-        if backlog > most {
-            // Nobody seems to be there who folds.
-            ignore_full(self.try_fold(Extent::Ended))?;
-        }
         let pause = Duration::from_secs_f64(0.02 * (over * over).min(1.0));
         if pause > Duration::from_micros(50) {
             std::thread::sleep(pause);
