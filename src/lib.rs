@@ -39,7 +39,7 @@
 //!
 //! # Faces
 //!
-//! [`Cache`] is typed, with serde; [`ByteCache`] takes and gives bytes; `AsyncCache` (feature `tokio`) gives futures.
+//! [`Cache`] is typed, with serde; [`ByteCache`] takes and gives bytes; [`AsyncCache`] gives futures.
 //!
 //! # How it is built
 //!
@@ -47,7 +47,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
+//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `held`, `mark`, `per_environment` | decoded values in memory, checked against the last commit |
@@ -71,7 +71,6 @@
     )
 )]
 
-#[cfg(feature = "tokio")]
 mod async_cache;
 mod batch;
 mod builder;
@@ -85,6 +84,7 @@ mod held;
 mod iter;
 #[cfg(feature = "load")]
 pub mod load;
+mod loading;
 mod mark;
 mod per_environment;
 mod pipeline;
@@ -95,7 +95,6 @@ mod store;
 mod typed;
 mod waiting;
 
-#[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
 pub use batch::{Batch, ByteBatch};
 pub use builder::{Builder, ByteBuilder};

@@ -113,9 +113,7 @@ where
         };
         let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
         let mut item = front.get(&hash).filter(|item| item.is_of(scratch.key.key()));
-        let good =
-            |item: &mut Arc<Item<V>>| front.is_current(item, live.standing()) && !item.mark.is_expired(live);
-        if let Some(item) = item.take_if(good) {
+        if let Some(item) = item.take_if(|item| front.gives_out(item, live)) {
             return Ok(Looked::Front(item));
         }
         // Asked before the snapshot is opened: see `Front::add`.
@@ -130,6 +128,14 @@ where
             None => Found::New(read, Some((front, drops))),
         };
         Ok(Looked::Store(Box::new(found)))
+    }
+
+    /// What may be given out without looking into the store. Never waits.
+    pub(crate) fn find_in_front(&self, at: &At<'_>, scratch: &mut Scratch) -> Option<Arc<Item<V>>> {
+        let live = at.live();
+        let front = self.front(live)?;
+        let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
+        front.get(&hash).filter(|item| item.is_of(scratch.key.key()) && front.gives_out(item, live))
     }
 
     /// The value of what was found, whose payload is still in the scratch. Runs the user's code: no reference to the store may

@@ -21,7 +21,7 @@ mod quick_cache;
 use std::sync::Arc;
 
 use crate::mark::{Chain, Mark};
-use crate::store::{Header, KeyHash, Standing};
+use crate::store::{Header, KeyHash, Live, Standing};
 
 /// Bytes an item takes beside key and value.
 const OVERHEAD: usize = 192;
@@ -96,6 +96,11 @@ impl<V: Send + Sync + 'static> Front<V> {
     /// Whether the item's value is what the store has, the store standing `at`.
     pub(crate) fn is_current(&self, item: &Item<V>, at: Standing) -> bool {
         item.mark.is_current(&self.chain, at)
+    }
+
+    /// Whether the item's value is what the store has now, and has not expired.
+    pub(crate) fn gives_out(&self, item: &Item<V>, live: &Live) -> bool {
+        self.is_current(item, live.standing()) && !item.mark.is_expired(live)
     }
 
     /// To be asked before the snapshot is opened in which a value to be added is read.
