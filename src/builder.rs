@@ -12,6 +12,7 @@ use crate::clock::{Clock, ClockSource};
 use crate::entries::{Entries, Life, Space, lifetime};
 use crate::error::{Error, Result};
 use crate::front::{FrontKind, FrontOptions};
+use crate::per_environment::PerEnvironment;
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::secret::Secret;
 use crate::store::{
@@ -382,8 +383,9 @@ impl Common {
                 namespace,
                 life,
                 compressor,
-                hits: Default::default(),
-                misses: Default::default(),
+                ledger: PerEnvironment::empty(),
+                lists_ended: false,
+                counts: Default::default(),
             },
         })
     }

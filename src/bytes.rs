@@ -3,21 +3,17 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::batch::ByteBatch;
 use crate::builder::ByteBuilder;
 use crate::entries::{
-    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Position, Raw,
-    Read, Scratch, Stats, StoreInfo, VerifyReport, Written, lifetime,
+    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Held, Life, NamespaceInfo, Origin,
+    Position, Raw, Scratch, Stats, StoreInfo, VerifyReport, Written, lifetime,
 };
 use crate::error::Result;
-use crate::held::{Held, Ledger};
-use crate::mark::Mark;
-use crate::per_environment::{PerEnvironment, Present};
 use crate::secret::Secret;
-use crate::store::{Commit, Flights, Header, KeyBuffer, KeyHash, Lead, Live, Stamp, Turn};
+use crate::store::{Flights, KeyBuffer, KeyHash, Lead, Stamp, Turn};
 
 /// A persistent cache from canonical key bytes to payload bytes.
 ///
@@ -46,14 +42,7 @@ use crate::store::{Commit, Flights, Header, KeyBuffer, KeyHash, Lead, Live, Stam
 /// [`Error::Interrupted`](crate::Error::Interrupted) and [`Error::Io`](crate::Error::Io).
 #[derive(Clone)]
 pub struct ByteCache {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    entries: Entries,
-    /// What the caller holds.
-    ledger: PerEnvironment<Ledger>,
-    held_hits: AtomicU64,
+    entries: Arc<Entries>,
 }
 
 /// Identifies one written value of one key: as long as an entry's version is the same, so is its payload.
@@ -85,16 +74,6 @@ impl PartialEq for Payload {
 }
 
 impl Eq for Payload {}
-
-/// What is needed to hold a payload.
-#[derive(Clone, Debug)]
-struct Origin {
-    header: Header,
-    stored_size: usize,
-    /// See [`Ledger::drops`]; of the ledger of this environment.
-    drops: u64,
-    environment: u64,
-}
 
 /// The answer of [`ByteCache::get_unless`].
 #[derive(Debug)]
@@ -163,8 +142,7 @@ impl ByteCache {
     }
 
     pub(crate) fn new(entries: Entries) -> ByteCache {
-        let (ledger, held_hits) = (PerEnvironment::empty(), AtomicU64::new(0));
-        ByteCache { inner: Arc::new(Inner { entries, ledger, held_hits }) }
+        ByteCache { entries: Arc::new(entries) }
     }
 
     /// The last committed transaction of any process. About 15 ns.
@@ -173,7 +151,7 @@ impl ByteCache {
     ///
     /// Only those of all operations.
     pub fn token(&self) -> Result<u64> {
-        Ok(self.inner.entries.at()?.live().token())
+        Ok(self.entries.at()?.live().token())
     }
 
     /// The payload of a key.
@@ -184,14 +162,13 @@ impl ByteCache {
     /// what was written. It stays untouched.
     pub fn get(&self, key: &[u8]) -> Result<Option<Payload>> {
         with_key(key, |scratch| {
-            let at = self.inner.entries.at()?;
-            let drops = self.ledger(at.live()).drops();
+            let at = self.entries.at()?;
             let read = at.find(scratch, None)?;
             match &read {
                 Some(read) => at.was_read(read),
-                None => self.inner.entries.space.count(false),
+                None => self.entries.space.count(false),
             }
-            Ok(read.map(|read| payload(&read, scratch, (drops, at.live().generation))))
+            Ok(read.map(|read| payload(read.origin, read.payload(scratch).to_vec())))
         })
     }
 
@@ -202,13 +179,7 @@ impl ByteCache {
     ///
     /// Only those of all operations.
     pub fn hold(&self, payload: &Payload) -> Result<Held> {
-        let at = self.inner.entries.at()?;
-        let ledger = self.ledger(at.live());
-        let origin = &payload.origin;
-        // Read from an environment that is gone: it will have to be confirmed.
-        let drops = if origin.environment == ledger.environment { origin.drops } else { u64::MAX };
-        let mark = Mark::new(payload.version.hash, &origin.header, origin.stored_size);
-        Ok(ledger.hold(drops, mark, payload.snapshot))
+        Ok(self.entries.at()?.ledger().hold(&payload.origin))
     }
 
     /// Whether what is held is the key's payload, as of now and for all processes, and not expired. If so, it counts as
@@ -220,14 +191,12 @@ impl ByteCache {
     ///
     /// Only those of all operations.
     pub fn is_current(&self, held: &Held) -> Result<bool> {
-        let Some(at) = self.inner.entries.at_now()? else { return Ok(false) };
-        let live = at.live();
-        if !held.is_current(live.generation, live.standing()) || held.mark.is_expired(live) {
-            return Ok(false);
+        let Some(at) = self.entries.at_now()? else { return Ok(false) };
+        let is_good = at.is_good(held);
+        if is_good {
+            at.was_given(held);
         }
-        self.inner.held_hits.fetch_add(1, Ordering::Relaxed);
-        held.mark.note_access(live);
-        Ok(true)
+        Ok(is_good)
     }
 
     /// As [`get`](Self::get), for a caller that holds a payload: if it is still the key's, nothing is copied or decrypted.
@@ -238,21 +207,16 @@ impl ByteCache {
     /// As [`get`](Self::get).
     pub fn get_unless(&self, key: &[u8], held: &Held) -> Result<Known> {
         with_key(key, |scratch| {
-            let at = self.inner.entries.at()?;
-            let live = at.live();
-            let drops = self.ledger(live).drops();
-            // A claim that ended, or is of another environment, would not be current however often it is confirmed.
-            let known = held.can_be_confirmed(live.generation).then_some((held.mark.hash, held.mark.stamp));
-            let Some(read) = at.find(scratch, known)? else {
-                self.inner.entries.space.count(false);
+            let at = self.entries.at()?;
+            let Some(read) = at.find(scratch, Some(held))? else {
+                self.entries.space.count(false);
                 return Ok(Known::Missing);
             };
             at.was_read(&read);
-            if read.is_known() {
-                held.mark.confirm(read.snapshot, &read.header);
-                return Ok(Known::Same);
-            }
-            Ok(Known::Other(payload(&read, scratch, (drops, live.generation))))
+            Ok(match read.is_known() {
+                true => Known::Same,
+                false => Known::Other(payload(read.origin, read.payload(scratch).to_vec())),
+            })
         })
     }
 
@@ -264,11 +228,9 @@ impl ByteCache {
     pub fn get_many<'k>(&self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<Vec<Option<Payload>>> {
         let mut buffers: Vec<KeyBuffer> = keys.into_iter().map(KeyBuffer::from_key).collect();
         let mut found = vec![None; buffers.len()];
-        let at = self.inner.entries.at()?;
-        let from = (self.ledger(at.live()).drops(), at.live().generation);
-        for (place, read, bytes) in at.get_many(&mut buffers)? {
+        for (place, read, bytes) in self.entries.get_many(&mut buffers)? {
             if let Some(slot) = found.get_mut(place) {
-                *slot = Some(describe(&read, bytes, from));
+                *slot = Some(payload(read.origin, bytes));
             }
         }
         Ok(found)
@@ -311,15 +273,13 @@ impl ByteCache {
         expect: Expect,
     ) -> Result<Written> {
         let life = self.life(ttl)?;
-        with_key(key, |scratch| {
-            self.inner.entries.put(scratch, payload, tag, life, expect, |commit| self.committed(commit))
-        })
+        with_key(key, |scratch| self.entries.put(scratch, payload, tag, life, expect))
     }
 
     fn life(&self, ttl: Option<Duration>) -> Result<Life> {
         match ttl {
-            Some(ttl) => self.inner.entries.space.life.with_ttl(ttl),
-            None => Ok(self.inner.entries.space.life),
+            Some(ttl) => self.entries.space.life.with_ttl(ttl),
+            None => Ok(self.entries.space.life),
         }
     }
 
@@ -350,7 +310,7 @@ impl ByteCache {
     }
 
     fn change(&self, changes: Changes<'_>) -> Result<()> {
-        self.inner.entries.write(changes, |commit| self.committed(commit))
+        self.entries.write(changes)
     }
 
     /// Loads the records of files: all of them, or, on an error or if the process is killed, none.
@@ -404,10 +364,7 @@ impl ByteCache {
          ),
         watch: &mut dyn crate::load::Watch,
     ) -> Result<crate::load::Summary> {
-        let how = (existing, self.life(ttl)?);
-        self.inner.entries.load(load, how, make, watch, |commit| {
-            self.inner.ledger.with_own(|ledger| ledger.clear(commit.token));
-        })
+        self.entries.load(load, (existing, self.life(ttl)?), make, watch)
     }
 
     /// Removes a key; whether it was there.
@@ -417,9 +374,7 @@ impl ByteCache {
     /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull). Nothing was removed
     /// then.
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
-        with_key(key, |scratch| {
-            self.inner.entries.remove(scratch, Expect::Anything, |commit| self.committed(commit))
-        })
+        with_key(key, |scratch| self.entries.remove(scratch, Expect::Anything))
     }
 
     /// Removes a key if its entry is still the one of this version; whether it was.
@@ -429,7 +384,7 @@ impl ByteCache {
     /// As [`remove`](Self::remove), and as [`get`](Self::get).
     pub fn remove_if(&self, key: &[u8], version: Version) -> Result<bool> {
         let expect = Expect::Value(version.stamp);
-        with_key(key, |scratch| self.inner.entries.remove(scratch, expect, |commit| self.committed(commit)))
+        with_key(key, |scratch| self.entries.remove(scratch, expect))
     }
 
     /// Whether the key has an entry that is not expired. Not an access.
@@ -438,7 +393,7 @@ impl ByteCache {
     ///
     /// As [`get`](Self::get).
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
-        with_key(key, |scratch| self.inner.entries.contains(scratch))
+        with_key(key, |scratch| self.entries.contains(scratch))
     }
 
     /// What an entry's header tells. Not an access.
@@ -447,7 +402,7 @@ impl ByteCache {
     ///
     /// As [`get`](Self::get).
     pub fn info(&self, key: &[u8]) -> Result<Option<EntryInfo>> {
-        with_key(key, |scratch| self.inner.entries.info(scratch))
+        with_key(key, |scratch| self.entries.info(scratch))
     }
 
     /// Lets the entry live from now on as if just inserted, with `ttl` or the cache's own lifetime; whether there is one.
@@ -457,10 +412,10 @@ impl ByteCache {
     /// As [`get`](Self::get) and [`insert`](Self::insert).
     pub fn touch(&self, key: &[u8], ttl: Option<Duration>) -> Result<bool> {
         let life = match ttl {
-            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.space.life },
-            None => self.inner.entries.space.life,
+            Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.entries.space.life },
+            None => self.entries.space.life,
         };
-        with_key(key, |scratch| self.inner.entries.touch(scratch, life, |commit| self.committed(commit)))
+        with_key(key, |scratch| self.entries.touch(scratch, life))
     }
 
     /// The next entries in the order of insertion, some hundred at a time; empty at the end, which is the newest entry of
@@ -483,7 +438,7 @@ impl ByteCache {
     }
 
     fn scan_from(&self, position: &mut ScanPosition, direction: Direction) -> Result<Vec<Result<RawEntry>>> {
-        let chunk = self.inner.entries.walk(&mut position.0, direction, usize::MAX)?;
+        let chunk = self.entries.walk(&mut position.0, direction, usize::MAX)?;
         Ok(chunk.into_iter().map(|raw| raw.map(raw_entry)).collect())
     }
 
@@ -495,7 +450,7 @@ impl ByteCache {
     /// As [`get`](Self::get).
     pub fn newest(&self) -> Result<Option<RawEntry>> {
         let mut position = Position::START;
-        let met = self.inner.entries.walk(&mut position, Direction::Newest, 1)?.pop();
+        let met = self.entries.walk(&mut position, Direction::Newest, 1)?.pop();
         met.map(|raw| raw.map(raw_entry)).transpose()
     }
 
@@ -505,11 +460,7 @@ impl ByteCache {
     ///
     /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
-        self.inner.entries.pop(
-            Direction::Oldest,
-            |raw| Ok(raw_entry(raw.clone())),
-            |commit| self.committed(commit),
-        )
+        self.entries.pop(Direction::Oldest, |raw| Ok(raw_entry(raw.clone())))
     }
 
     /// Removes the entry that was inserted last, and returns it.
@@ -518,11 +469,7 @@ impl ByteCache {
     ///
     /// As [`pop_oldest`](Self::pop_oldest).
     pub fn pop_newest(&self) -> Result<Option<RawEntry>> {
-        self.inner.entries.pop(
-            Direction::Newest,
-            |raw| Ok(raw_entry(raw.clone())),
-            |commit| self.committed(commit),
-        )
+        self.entries.pop(Direction::Newest, |raw| Ok(raw_entry(raw.clone())))
     }
 
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this
@@ -567,11 +514,11 @@ impl ByteCache {
     ///
     /// [`Error::Closed`](crate::Error::Closed); [`Error::Gone`](crate::Error::Gone) if what was opened is not what lies at its path any more.
     pub fn check_place(&self) -> Result<()> {
-        self.inner.entries.store.live_for_loading().map(drop)
+        self.entries.store.live_for_loading().map(drop)
     }
 
     fn flight(&self, key: &[u8]) -> Result<(Arc<Flights>, KeyHash)> {
-        with_key(key, |scratch| self.inner.entries.flight(scratch))
+        with_key(key, |scratch| self.entries.flight(scratch))
     }
 
     /// The number of entries that are not expired.
@@ -580,7 +527,7 @@ impl ByteCache {
     ///
     /// [`Error::Damaged`](crate::Error::Damaged) if what counts the entries is.
     pub fn len(&self) -> Result<u64> {
-        self.inner.entries.len()
+        self.entries.len()
     }
 
     /// Whether there is no entry that is not expired.
@@ -598,9 +545,7 @@ impl ByteCache {
     ///
     /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull).
     pub fn clear(&self) -> Result<()> {
-        self.inner.entries.clear(|commit| {
-            self.inner.ledger.with_own(|ledger| ledger.clear(commit.token));
-        })
+        self.entries.clear()
     }
 
     /// Counts and sizes; `front_hits` are the times [`is_current`](Self::is_current) said yes.
@@ -609,9 +554,7 @@ impl ByteCache {
     ///
     /// As [`len`](Self::len).
     pub fn stats(&self) -> Result<Stats> {
-        let stats = self.inner.entries.stats()?;
-        let held = self.inner.held_hits.load(Ordering::Relaxed);
-        Ok(Stats { hits: stats.hits + held, front_hits: held, ..stats })
+        self.entries.stats()
     }
 
     /// See [`Cache::store_info`](crate::Cache::store_info).
@@ -620,7 +563,7 @@ impl ByteCache {
     ///
     /// [`Error::Damaged`](crate::Error::Damaged) if what describes the store is.
     pub fn store_info(&self) -> Result<StoreInfo> {
-        self.inner.entries.store_info()
+        self.entries.store_info()
     }
 
     /// See [`Cache::namespaces`](crate::Cache::namespaces).
@@ -629,7 +572,7 @@ impl ByteCache {
     ///
     /// As [`len`](Self::len).
     pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.inner.entries.namespaces()
+        self.entries.namespaces()
     }
 
     /// See [`Cache::sibling`](crate::Cache::sibling).
@@ -638,7 +581,7 @@ impl ByteCache {
     ///
     /// [`Error::Closed`](crate::Error::Closed).
     pub fn sibling(&self) -> Result<ByteBuilder> {
-        Ok(ByteBuilder::beside(self.inner.entries.at()?.live()))
+        Ok(ByteBuilder::beside(self.entries.at()?.live()))
     }
 
     /// See [`Cache::sweep`](crate::Cache::sweep).
@@ -647,7 +590,7 @@ impl ByteCache {
     ///
     /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull).
     pub fn sweep(&self) -> Result<u64> {
-        self.inner.entries.sweep()
+        self.entries.sweep()
     }
 
     /// See [`Cache::checkpoint`](crate::Cache::checkpoint).
@@ -656,7 +599,7 @@ impl ByteCache {
     ///
     /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written.
     pub fn checkpoint(&self) -> Result<()> {
-        self.inner.entries.checkpoint()
+        self.entries.checkpoint()
     }
 
     /// See [`Cache::compact`](crate::Cache::compact).
@@ -665,7 +608,7 @@ impl ByteCache {
     ///
     /// As [`Cache::compact`](crate::Cache::compact).
     pub fn compact(&self) -> Result<()> {
-        self.inner.entries.store.compact()
+        self.entries.store.compact()
     }
 
     /// See [`Cache::backup`](crate::Cache::backup).
@@ -674,7 +617,7 @@ impl ByteCache {
     ///
     /// As [`Cache::backup`](crate::Cache::backup).
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
-        self.inner.entries.store.backup(to.as_ref())
+        self.entries.store.backup(to.as_ref())
     }
 
     /// See [`Cache::verify`](crate::Cache::verify).
@@ -683,7 +626,7 @@ impl ByteCache {
     ///
     /// Those of reading the files. What is damaged is told in the report.
     pub fn verify(&self) -> Result<VerifyReport> {
-        self.inner.entries.verify()
+        self.entries.verify()
     }
 
     /// See [`Cache::change_secret`](crate::Cache::change_secret).
@@ -692,7 +635,7 @@ impl ByteCache {
     ///
     /// As [`Cache::change_secret`](crate::Cache::change_secret).
     pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.inner.entries.store.change_secret(old, new)
+        self.entries.store.change_secret(old, new)
     }
 
     /// See [`Cache::reencrypt`](crate::Cache::reencrypt).
@@ -701,7 +644,7 @@ impl ByteCache {
     ///
     /// As [`Cache::reencrypt`](crate::Cache::reencrypt).
     pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.inner.entries.store.reencrypt(old, new)
+        self.entries.store.reencrypt(old, new)
     }
 
     /// Closes this handle and its clones; see [`Cache::close`](crate::Cache::close).
@@ -711,22 +654,13 @@ impl ByteCache {
     /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written. The
     /// handle is closed all the same.
     pub fn close(&self) -> Result<()> {
-        self.inner.entries.store.close()
+        self.entries.store.close()
     }
 
     /// The store's directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.inner.entries.store.dir()
-    }
-
-    fn ledger(&self, live: &Live) -> Present<Ledger> {
-        self.inner.ledger.get(live.generation, Ledger::default)
-    }
-
-    /// Tells the ledger of a commit. Without one nothing is held, and one that is made later starts empty.
-    fn committed(&self, commit: &Commit) {
-        self.inner.ledger.with_own(|ledger| ledger.committed(commit.found, commit.token, &commit.written));
+        self.entries.store.dir()
     }
 }
 
@@ -737,19 +671,13 @@ fn with_key<T>(key: &[u8], work: impl FnOnce(&mut Scratch) -> Result<T>) -> Resu
     })
 }
 
-/// `from`: what the ledger said before the snapshot was opened, and of which environment.
-fn payload(read: &Read, scratch: &Scratch, from: (u64, u64)) -> Payload {
-    describe(read, read.payload(scratch).to_vec(), from)
-}
-
-fn describe(read: &Read, payload: Vec<u8>, from: (u64, u64)) -> Payload {
-    let (drops, environment) = from;
+fn payload(origin: Origin, payload: Vec<u8>) -> Payload {
     Payload {
         payload,
-        tag: read.header.tag,
-        version: Version { hash: read.hash, stamp: read.header.stamp },
-        snapshot: read.snapshot,
-        origin: Origin { header: read.header, stored_size: read.stored_size, drops, environment },
+        tag: origin.header.tag,
+        version: Version { hash: origin.hash, stamp: origin.header.stamp },
+        snapshot: origin.snapshot,
+        origin,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::entries::{
     StoreInfo, VerifyReport, Written, lifetime,
 };
 use crate::error::{Error, Result};
-use crate::front::FrontOptions;
+use crate::front::{Front, FrontOptions};
 use crate::iter::Iter;
 use crate::pipeline::Codec;
 use crate::secret::Secret;
@@ -81,7 +81,7 @@ where
             inner.encode_key(key, scratch)?;
             let Some(at) = inner.entries.at_now()? else { return Ok(None) };
             Ok(inner.find_in_front(&at, scratch).map(|item| {
-                inner.hit_in_front(at.live(), &item);
+                at.was_given(&item.held);
                 item.value.clone()
             }))
         })
@@ -116,7 +116,7 @@ where
             let at = inner.entries.at()?;
             Ok::<_, Error>(match inner.find(&at, scratch)? {
                 Looked::Front(item) => {
-                    inner.hit_in_front(at.live(), &item);
+                    at.was_given(&item.held);
                     Some(item.value.clone())
                 }
                 Looked::Store(found) => {
@@ -200,7 +200,7 @@ where
             let payload = inner.encode_value(value)?.into();
             changes.push((buffer, Change::Insert(Bytes { payload, tag: 0 }, Age::New)));
         }
-        inner.entries.write(changes, |commit| inner.committed(commit))
+        inner.freeing(inner.entries.write(changes))
     }
 
     /// Makes the inserts and removals of a [`Batch`] in one transaction: all of them or, on an error, none. Nobody ever
@@ -213,7 +213,7 @@ where
     /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero or times before 1970.
     pub fn write(&self, batch: &Batch<K, V>) -> Result<()> {
         let inner = &*self.inner;
-        inner.entries.write(batch.encode(inner)?, |commit| inner.committed(commit))
+        inner.freeing(inner.entries.write(batch.encode(inner)?))
     }
 
     /// The values of several keys, in the order of the keys, all from one snapshot of the store.
@@ -289,9 +289,7 @@ where
             inner.keys.encode_canonical(key.borrow(), &mut entry.key).map_err(refused)?;
             inner.values.encode(&value, &mut entry.payload).map_err(refused)
         };
-        inner.entries.load(load, (existing, life), &make, watch, |commit| {
-            inner.front.with_own(|front| front.clear(commit.token));
-        })
+        inner.freeing_all(inner.entries.load(load, (existing, life), &make, watch))
     }
 
     /// Removes a key; whether it was there.
@@ -303,7 +301,7 @@ where
         let inner = &*self.inner;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            inner.entries.remove(scratch, Expect::Anything, |commit| inner.committed(commit))
+            inner.remove(scratch, Expect::Anything)
         })
     }
 
@@ -317,10 +315,10 @@ where
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
             loop {
-                let Some(read) = inner.entries.find(scratch, None)? else { return Ok(None) };
+                let Some(read) = inner.entries.find(scratch)? else { return Ok(None) };
                 let value = inner.decode_value(read.payload(scratch))?;
                 let expect = Read::expectation(Some(&read));
-                if inner.entries.remove(scratch, expect, |commit| inner.committed(commit))? {
+                if inner.remove(scratch, expect)? {
                     return Ok(Some(value));
                 }
             }
@@ -394,7 +392,7 @@ where
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
             loop {
-                let read = inner.entries.find(scratch, None)?;
+                let read = inner.entries.find(scratch)?;
                 let present =
                     read.as_ref().map(|read| inner.decode_value(read.payload(scratch))).transpose()?;
                 let expect = Read::expectation(read.as_ref());
@@ -405,10 +403,7 @@ where
                         inner.put_payload(scratch, &payload, inner.entries.space.life, expect)?
                             != Written::Refused
                     }
-                    None => {
-                        read.is_none()
-                            || inner.entries.remove(scratch, expect, |commit| inner.committed(commit))?
-                    }
+                    None => read.is_none() || inner.remove(scratch, expect)?,
                 };
                 if done {
                     return Ok(new);
@@ -433,7 +428,7 @@ where
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
             loop {
-                let read = inner.entries.find(scratch, None)?;
+                let read = inner.entries.find(scratch)?;
                 let is_expected = match (&read, &expected) {
                     (Some(read), Some(expected)) => inner.is_value(read.payload(scratch), expected),
                     (read, expected) => read.is_none() && expected.is_none(),
@@ -447,10 +442,7 @@ where
                         inner.put_payload(scratch, payload, inner.entries.space.life, expect)?
                             != Written::Refused
                     }
-                    None => {
-                        read.is_none()
-                            || inner.entries.remove(scratch, expect, |commit| inner.committed(commit))?
-                    }
+                    None => read.is_none() || inner.remove(scratch, expect)?,
                 };
                 if done {
                     return Ok(true);
@@ -482,7 +474,7 @@ where
         let inner = &*self.inner;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
-            inner.entries.touch(scratch, life, |commit| inner.committed(commit))
+            inner.freeing(inner.entries.touch(scratch, life))
         })
     }
 
@@ -516,7 +508,7 @@ where
 
     fn pop(&self, direction: Direction) -> Result<Option<(K::Owned, V)>> {
         let inner = &*self.inner;
-        inner.entries.pop(direction, |raw| inner.decode(raw), |commit| inner.committed(commit))
+        inner.freeing(inner.entries.pop(direction, |raw| inner.decode(raw)))
     }
 
     /// Removes all entries of the namespace: at once for everybody. The space is freed before this returns.
@@ -525,10 +517,7 @@ where
     ///
     /// [`Error::ReadOnly`], [`Error::DiskFull`].
     pub fn clear(&self) -> Result<()> {
-        let inner = &*self.inner;
-        inner.entries.clear(|commit| {
-            inner.front.with_own(|front| front.clear(commit.token));
-        })
+        self.inner.freeing_all(self.inner.entries.clear())
     }
 
     /// Counts of this handle and its clones, and sizes.
@@ -537,11 +526,8 @@ where
     ///
     /// As [`len`](Self::len).
     pub fn stats(&self) -> Result<Stats> {
-        let (front_entries, front_bytes) =
-            self.inner.front.with_own(|front| front.size()).unwrap_or_default();
-        let front_hits = self.inner.front_hits.load(std::sync::atomic::Ordering::Relaxed);
-        let stats = self.inner.entries.stats()?;
-        Ok(Stats { front_entries, front_bytes, front_hits, hits: stats.hits + front_hits, ..stats })
+        let (front_entries, front_bytes) = self.inner.front.with_own(Front::size).unwrap_or_default();
+        Ok(Stats { front_entries, front_bytes, ..self.inner.entries.stats()? })
     }
 }
 

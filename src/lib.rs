@@ -48,9 +48,9 @@
 //! | part | modules | does |
 //! |---|---|---|
 //! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
-//! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts |
+//! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
-//! | front | `front`, `held`, `mark`, `per_environment` | decoded values in memory, checked against the last commit |
+//! | front | `front`, `per_environment` | decoded values in memory |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //!
@@ -80,12 +80,10 @@ mod clock;
 mod entries;
 mod error;
 mod front;
-mod held;
 mod iter;
 #[cfg(feature = "load")]
 pub mod load;
 mod loading;
-mod mark;
 mod per_environment;
 mod pipeline;
 #[cfg(feature = "rocksdb")]
@@ -103,10 +101,9 @@ pub use cache::Cache;
 pub use clock::Clock;
 #[cfg(feature = "load")]
 pub use entries::ByteEntry;
-pub use entries::{EntryInfo, EntryTimes, NamespaceInfo, Stats, StoreInfo, VerifyReport};
+pub use entries::{EntryInfo, EntryTimes, Held, NamespaceInfo, Stats, StoreInfo, VerifyReport};
 pub use error::{BoxError, Error, Result};
 pub use front::FrontKind;
-pub use held::Held;
 pub use iter::Iter;
 #[cfg(feature = "zstd")]
 pub use pipeline::Zstd;

@@ -1,14 +1,13 @@
 //! Where types meet bytes: how a typed value is looked for in the front and the store, and how it gets there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::entries::{At, Entries, Expect, Life, Raw, Read, Scratch, Written};
+use crate::entries::{At, Entries, Expect, Ledger, Life, Raw, Read, Scratch, Written};
 use crate::error::{BoxError, Error, Result};
 use crate::front::{Front, FrontOptions, Item};
 use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Codec;
-use crate::store::{Commit, Live};
+use crate::store::Live;
 
 /// What the clones of one handle share.
 pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
@@ -17,7 +16,6 @@ pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
     pub(crate) values: Arc<dyn Codec<V>>,
     pub(crate) front: PerEnvironment<Front<V>>,
     front_options: FrontOptions,
-    pub(crate) front_hits: AtomicU64,
 }
 
 /// What a lookup came to, before it is counted.
@@ -33,8 +31,8 @@ pub(crate) enum Looked<V> {
 pub(crate) enum Found<V> {
     /// With the value that is in the front.
     Known(Read, Arc<Item<V>>),
-    /// To be decoded, and added to the front as of so many drops.
-    New(Read, Option<(Present<Front<V>>, u64)>),
+    /// To be decoded, and added to the front.
+    New(Read, Option<(Present<Front<V>>, Present<Ledger>)>),
 }
 
 impl<V> Found<V> {
@@ -51,13 +49,13 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new(
-        entries: Entries,
+        mut entries: Entries,
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
         front_options: FrontOptions,
     ) -> Inner<K, V> {
-        let (front, front_hits) = (PerEnvironment::empty(), AtomicU64::new(0));
-        Inner { entries, keys, values, front, front_options, front_hits }
+        entries.space.lists_ended = front_options.bytes != 0;
+        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options }
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
@@ -101,7 +99,11 @@ where
         life: Life,
         expect: Expect,
     ) -> Result<Written> {
-        self.entries.put(scratch, payload, 0, life, expect, |commit| self.committed(commit))
+        self.freeing(self.entries.put(scratch, payload, 0, life, expect))
+    }
+
+    pub(crate) fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
+        self.freeing(self.entries.remove(scratch, expect))
     }
 
     /// Looks for the key in the scratch, in the front and then in the store.
@@ -113,19 +115,14 @@ where
         };
         let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
         let mut item = front.get(&hash).filter(|item| item.is_of(scratch.key.key()));
-        if let Some(item) = item.take_if(|item| front.gives_out(item, live)) {
+        if let Some(item) = item.take_if(|item| at.is_good(&item.held)) {
             return Ok(Looked::Front(item));
         }
-        // Asked before the snapshot is opened: see `Front::add`.
-        let drops = front.drops();
-        let known = item.as_ref().map(|item| (hash, item.mark.stamp));
-        let Some(read) = at.find(scratch, known)? else { return Ok(Looked::Missing) };
+        let held = item.as_ref().map(|item| &item.held);
+        let Some(read) = at.find(scratch, held)? else { return Ok(Looked::Missing) };
         let found = match item.filter(|_| read.is_known()) {
-            Some(item) => {
-                item.mark.confirm(read.snapshot, &read.header);
-                Found::Known(read, item)
-            }
-            None => Found::New(read, Some((front, drops))),
+            Some(item) => Found::Known(read, item),
+            None => Found::New(read, Some((front, at.ledger()))),
         };
         Ok(Looked::Store(Box::new(found)))
     }
@@ -135,28 +132,23 @@ where
         let live = at.live();
         let front = self.front(live)?;
         let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
-        front.get(&hash).filter(|item| item.is_of(scratch.key.key()) && front.gives_out(item, live))
+        front.get(&hash).filter(|item| item.is_of(scratch.key.key()) && at.is_good(&item.held))
     }
 
     /// The value of what was found, whose payload is still in the scratch. Runs the user's code: no reference to the store may
     /// be held.
     pub(crate) fn decode_found(&self, found: Found<V>, scratch: &Scratch) -> Result<Arc<V>> {
-        let (read, front) = match found {
+        let (read, memory) = match found {
             Found::Known(_, item) => return Ok(item.value.clone()),
-            Found::New(read, front) => (read, front),
+            Found::New(read, memory) => (read, memory),
         };
         let payload = read.payload(scratch);
         let value = Arc::new(self.decode_value(payload)?);
-        if let Some((front, drops)) = front {
-            let at = (read.snapshot, &read.header);
-            front.add(drops, read.hash, scratch.key.key(), value.clone(), payload.len(), at);
+        if let Some((front, ledger)) = memory {
+            let held = ledger.hold(&read.origin);
+            front.add(read.origin.hash, held, scratch.key.key(), value.clone(), payload.len());
         }
         Ok(value)
-    }
-
-    pub(crate) fn hit_in_front(&self, live: &Live, item: &Arc<Item<V>>) {
-        self.front_hits.fetch_add(1, Ordering::Relaxed);
-        item.mark.note_access(live);
     }
 
     fn front(&self, live: &Live) -> Option<Present<Front<V>>> {
@@ -164,9 +156,20 @@ where
         (options.bytes != 0).then(|| self.front.get(live.generation, || Front::new(options)))
     }
 
-    /// Tells the front of a commit. Without a front there is nothing to tell, and one that is made later starts empty.
-    pub(crate) fn committed(&self, commit: &Commit) {
-        self.front.with_own(|front| front.committed(commit.found, commit.token, &commit.written));
+    /// Hands on what came of a write, and frees the memory of the values that commits of this handle ended.
+    pub(crate) fn freeing<T>(&self, written: T) -> T {
+        let ended = |ledger: &Ledger| ledger.take_ended();
+        self.front.with_own(|front| {
+            let ended = self.entries.space.ledger.with_own(ended).unwrap_or_default();
+            ended.iter().for_each(|hash| front.remove(hash));
+        });
+        written
+    }
+
+    /// Hands on what came of a write after which nothing in memory is good, and frees that.
+    pub(crate) fn freeing_all<T>(&self, written: T) -> T {
+        self.front.with_own(Front::clear);
+        written
     }
 }
 

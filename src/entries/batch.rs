@@ -10,7 +10,7 @@ use super::{At, Entries, Space};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::store::{
-    Commit, Header, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry, Number, Prefix, STAGE_NAMED, Writer,
+    Header, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry, Number, Prefix, STAGE_NAMED, Writer,
 };
 
 /// The times of an entry that comes from elsewhere, to be kept when it is inserted.
@@ -100,13 +100,13 @@ struct Insert {
 impl Entries {
     /// Makes all changes in one transaction: all of them or none. They come to what they would in their order, one by
     /// one, at one moment; limits are enforced after the last.
-    pub(crate) fn write(&self, changes: Changes<'_>, committed: impl FnOnce(&Commit)) -> Result<()> {
-        self.at_for_writing()?.write(changes, committed)
+    pub(crate) fn write(&self, changes: Changes<'_>) -> Result<()> {
+        self.at_for_writing()?.write(changes)
     }
 }
 
 impl At<'_> {
-    fn write(&self, changes: Changes<'_>, committed: impl FnOnce(&Commit)) -> Result<()> {
+    fn write(&self, changes: Changes<'_>) -> Result<()> {
         let At { space, live } = self;
         if changes.is_empty() {
             return Ok(());
@@ -119,35 +119,31 @@ impl At<'_> {
         }
         let mut changes = space.prepare(changes, live.config.clock.now())?;
         let mut body = Vec::new();
-        live.write_bytes(
-            bytes_of(&changes),
-            |writer| {
-                let limit = space.namespace.limit(writer.live(), &writer.view())?;
-                let outcomes = outcomes(live, limit.namespace, &mut changes);
-                let inserts = make_way(writer, limit.namespace, &changes, outcomes)?;
-                // In the order of the tree, neighbours are written while their page is at hand.
-                for insert in &inserts {
-                    let Some(Prepared { key, payload, header: Some(header), .. }) =
-                        changes.get_mut(insert.change)
-                    else {
-                        continue;
-                    };
-                    let (header, hash) = (*header, insert.hash);
-                    let created = insert.created.unwrap_or(header.created);
-                    let mut out = Outgoing { key, payload, body: &mut body, header, hash, body_checksum: 0 };
-                    out.seal(self.sealing(), limit.namespace, created)?;
-                    let entry = NewEntry {
-                        hash: out.hash,
-                        header: out.header,
-                        body: out.body,
-                        body_checksum: out.body_checksum,
-                    };
-                    writer.insert_at(&entry, insert.number, insert.replaces.as_ref())?;
-                }
-                if inserts.is_empty() { Ok(()) } else { writer.enforce_limits(limit) }
-            },
-            committed,
-        )
+        self.commit(bytes_of(&changes), |writer| {
+            let limit = space.namespace.limit(writer.live(), &writer.view())?;
+            let outcomes = outcomes(live, limit.namespace, &mut changes);
+            let inserts = make_way(writer, limit.namespace, &changes, outcomes)?;
+            // In the order of the tree, neighbours are written while their page is at hand.
+            for insert in &inserts {
+                let Some(Prepared { key, payload, header: Some(header), .. }) =
+                    changes.get_mut(insert.change)
+                else {
+                    continue;
+                };
+                let (header, hash) = (*header, insert.hash);
+                let created = insert.created.unwrap_or(header.created);
+                let mut out = Outgoing { key, payload, body: &mut body, header, hash, body_checksum: 0 };
+                out.seal(self.sealing(), limit.namespace, created)?;
+                let entry = NewEntry {
+                    hash: out.hash,
+                    header: out.header,
+                    body: out.body,
+                    body_checksum: out.body_checksum,
+                };
+                writer.insert_at(&entry, insert.number, insert.replaces.as_ref())?;
+            }
+            if inserts.is_empty() { Ok(()) } else { writer.enforce_limits(limit) }
+        })
     }
 }
 

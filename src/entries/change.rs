@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::pipeline::{MAX_ENTRY, pack};
 use crate::store::body::Sealing;
 use crate::store::{
-    Commit, ENTRY_VERSION_1, Found, Header, Inserted, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry,
-    Number, STAGE_NAMED, STAGE_NONE, Sound, Stamp, Writer, checksum, largest_entry,
+    ENTRY_VERSION_1, Found, Header, Inserted, KeyBuffer, KeyHash, Live, NamespaceId, NewEntry, Number,
+    STAGE_NAMED, STAGE_NONE, Sound, Stamp, Writer, checksum, largest_entry,
 };
 
 /// What must hold for a write to happen.
@@ -78,7 +78,7 @@ impl Outgoing<'_> {
 }
 
 impl Entries {
-    /// Writes a value for the key in the scratch; `committed` learns of it before any later writer goes on.
+    /// Writes a value for the key in the scratch.
     pub(crate) fn put(
         &self,
         scratch: &mut Scratch,
@@ -86,32 +86,21 @@ impl Entries {
         tag: u8,
         life: Life,
         expect: Expect,
-        committed: impl FnOnce(&Commit),
     ) -> Result<Written> {
         check_key(scratch.key.key())?;
-        self.at_for_writing()?.put(scratch, payload, (tag, life), expect, committed)
+        self.at_for_writing()?.put(scratch, payload, (tag, life), expect)
     }
 
     /// Writes the entry of the key in the scratch again, unchanged but for how long it lives from now on. Its payload is
     /// taken as it is stored; it is encrypted anew, since a cipher authenticates the times.
-    pub(crate) fn touch(
-        &self,
-        scratch: &mut Scratch,
-        life: Life,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<bool> {
-        self.at_for_writing()?.touch(scratch, life, committed)
+    pub(crate) fn touch(&self, scratch: &mut Scratch, life: Life) -> Result<bool> {
+        self.at_for_writing()?.touch(scratch, life)
     }
 
     /// Removes the entry of the key in the scratch; whether there was one that was not expired.
-    pub(crate) fn remove(
-        &self,
-        scratch: &mut Scratch,
-        expect: Expect,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<bool> {
+    pub(crate) fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
         check_key(scratch.key.key())?;
-        self.at_for_writing()?.remove(scratch, expect, committed)
+        self.at_for_writing()?.remove(scratch, expect)
     }
 }
 
@@ -122,7 +111,6 @@ impl At<'_> {
         payload: &[u8],
         (tag, life): (u8, Life),
         expect: Expect,
-        committed: impl FnOnce(&Commit),
     ) -> Result<Written> {
         let At { space, live } = self;
         check_size(live, scratch.key.key().len() + payload.len())?;
@@ -131,33 +119,27 @@ impl At<'_> {
         let payload = if compressed { packed } else { payload };
         let now = live.config.clock.now();
         let header = new_header(now, life, tag, compressed);
-        self.write_one(key, payload, body, header, expect, committed)
+        self.write_one(key, payload, body, header, expect)
     }
 
-    fn touch(&self, scratch: &mut Scratch, life: Life, committed: impl FnOnce(&Commit)) -> Result<bool> {
+    fn touch(&self, scratch: &mut Scratch, life: Life) -> Result<bool> {
         let live = &self.live;
-        let mut committed = Some(committed);
         loop {
             let Some(read) = self.find_packed(scratch, None)? else { return Ok(false) };
-            let new = new_header(live.config.clock.now(), life, read.header.tag, false);
-            let Header { modified, compressor, .. } = read.header;
+            let new = new_header(live.config.clock.now(), life, read.origin.header.tag, false);
+            let Header { modified, compressor, .. } = read.origin.header;
             let header = Header { modified, compressor, ..new };
             // What is stored lies in one buffer, what is to be stored comes into the other.
             let Scratch { key, body: old, payload: body, .. } = &mut *scratch;
             let payload = read.stored(old);
-            let expect = Expect::Value(read.header.stamp);
-            let done = self.write_one(key, payload, body, header, expect, |commit| {
-                if let Some(committed) = committed.take() {
-                    committed(commit);
-                }
-            })?;
+            let expect = Expect::Value(read.origin.header.stamp);
+            let done = self.write_one(key, payload, body, header, expect)?;
             if done != Written::Refused {
                 return Ok(true);
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn write_one(
         &self,
         key: &mut KeyBuffer,
@@ -165,7 +147,6 @@ impl At<'_> {
         body: &mut Vec<u8>,
         header: Header,
         expect: Expect,
-        committed: impl FnOnce(&Commit),
     ) -> Result<Written> {
         let At { space, live } = self;
         let mut out = Outgoing { key, payload, body, header, hash: KeyHash([0; 16]), body_checksum: 0 };
@@ -178,21 +159,17 @@ impl At<'_> {
         };
         let sealing = self.sealing();
         out.seal(sealing, namespace, created)?;
-        live.write_bytes(
-            out.body.len() as u64,
-            |writer| {
-                let limit = space.namespace.limit(writer.live(), &writer.view())?;
-                let namespace = limit.namespace;
-                let hash = out.key.hash(&live.unlocked.hasher, namespace);
-                if !holds(writer, namespace, hash, expect)? {
-                    return Ok(Written::Refused);
-                }
-                let inserted = out.insert(sealing, namespace, writer)?;
-                writer.enforce_limits(limit)?;
-                Ok(if inserted == Inserted::Replaced { Written::Replaced } else { Written::Inserted })
-            },
-            committed,
-        )
+        self.commit(out.body.len() as u64, |writer| {
+            let limit = space.namespace.limit(writer.live(), &writer.view())?;
+            let namespace = limit.namespace;
+            let hash = out.key.hash(&live.unlocked.hasher, namespace);
+            if !holds(writer, namespace, hash, expect)? {
+                return Ok(Written::Refused);
+            }
+            let inserted = out.insert(sealing, namespace, writer)?;
+            writer.enforce_limits(limit)?;
+            Ok(if inserted == Inserted::Replaced { Written::Replaced } else { Written::Inserted })
+        })
     }
 
     /// The creation time an entry of this key will have: its own if it is there, else now.
@@ -209,37 +186,34 @@ impl At<'_> {
         })
     }
 
-    fn remove(&self, scratch: &mut Scratch, expect: Expect, committed: impl FnOnce(&Commit)) -> Result<bool> {
+    fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
         let At { space, live } = self;
         let key = &mut scratch.key;
-        live.write(
-            |writer| {
-                let namespace = space.namespace.id(writer.live(), &writer.view())?;
-                let hash = key.hash(&live.unlocked.hasher, namespace);
-                let of_key = |found: &Found<'_>| holds_key(found, key.key()).then_some(found.header);
-                let header = match writer.sound(hash, of_key)? {
-                    Sound::Yes(Some(header)) => header,
-                    Sound::Yes(None) | Sound::Absent => return Ok(false),
-                    Sound::No(error) => match (expect, error) {
-                        (Expect::Anything, Error::Damaged { .. } | Error::Tampered { .. }) => {
-                            return writer.discard(hash).map(|()| true);
-                        }
-                        (_, error) => return Err(error),
-                    },
-                };
-                if header.namespace != namespace {
-                    return Ok(false);
-                }
-                if matches!(expect, Expect::Value(stamp) if stamp != header.stamp) {
-                    return Ok(false);
-                }
-                let expired = writer.is_expired(hash, &header);
-                writer.remove(hash, &header)?;
-                writer.expired += u64::from(expired);
-                Ok(!expired)
-            },
-            committed,
-        )
+        self.commit(0, |writer| {
+            let namespace = space.namespace.id(writer.live(), &writer.view())?;
+            let hash = key.hash(&live.unlocked.hasher, namespace);
+            let of_key = |found: &Found<'_>| holds_key(found, key.key()).then_some(found.header);
+            let header = match writer.sound(hash, of_key)? {
+                Sound::Yes(Some(header)) => header,
+                Sound::Yes(None) | Sound::Absent => return Ok(false),
+                Sound::No(error) => match (expect, error) {
+                    (Expect::Anything, Error::Damaged { .. } | Error::Tampered { .. }) => {
+                        return writer.discard(hash).map(|()| true);
+                    }
+                    (_, error) => return Err(error),
+                },
+            };
+            if header.namespace != namespace {
+                return Ok(false);
+            }
+            if matches!(expect, Expect::Value(stamp) if stamp != header.stamp) {
+                return Ok(false);
+            }
+            let expired = writer.is_expired(hash, &header);
+            writer.remove(hash, &header)?;
+            writer.expired += u64::from(expired);
+            Ok(!expired)
+        })
     }
 }
 
@@ -308,7 +282,7 @@ impl Read {
     /// What a write must find in order to replace just what was read.
     pub(crate) fn expectation(read: Option<&Read>) -> Expect {
         match read {
-            Some(read) => Expect::Value(read.header.stamp),
+            Some(read) => Expect::Value(read.origin.header.stamp),
             None => Expect::Absent,
         }
     }

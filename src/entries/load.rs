@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::load::{Existing, KeyRange, Listing, Load, Place, Sorted, Summary, Watch};
 use crate::pipeline::MAX_ENTRY;
 use crate::store::{
-    Commit, Counters, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, NewEntry, Number, STAGE_NAMED, STAGE_NONE,
-    Writer, checksum, largest_entry, order_key,
+    Counters, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, NewEntry, Number, STAGE_NAMED, STAGE_NONE, Writer,
+    checksum, largest_entry, order_key,
 };
 
 /// What all entries of a load share, and where they go.
@@ -46,14 +46,13 @@ struct Done {
 }
 
 impl Entries {
-    /// Loads files. `committed` learns of the commit, which tells no keys: all are to be forgotten.
+    /// Loads files. The commit tells no keys, so nothing that is in memory is good afterwards.
     pub(crate) fn load(
         &self,
         load: Load,
         (existing, life): (Existing, Life),
         make: MakeEntry<'_>,
         watch: &mut dyn Watch,
-        committed: impl FnOnce(&Commit) + Send,
     ) -> Result<Summary> {
         if load.format().is_sorted {
             let reason =
@@ -92,7 +91,7 @@ impl Entries {
             }
             at.check_limit(sorted)?;
             let write = |writer: &mut Writer<'_>| at.write_loaded(writer, sorted, &template, existing);
-            at.live.write_whole(write, committed)
+            at.live.write_whole(write, |commit| at.space.forget_all(commit))
         })?;
         let mut summary = sorted.into_summary();
         summary.written = done.written;

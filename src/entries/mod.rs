@@ -1,13 +1,16 @@
 //! The entries of one namespace: canonical keys and payload bytes in, the same out.
 //!
-//! This is the cache proper, without types. It decides how long entries live, compresses, seals and counts. Above it
-//! are the front and the faces, below it pipeline and store.
+//! This is the cache proper, without types. It decides how long entries live, compresses, seals and counts, and keeps the
+//! ledger of what is in memory, which it tells of each commit. Above it are the front and the faces, below it pipeline and
+//! store.
 
 mod batch;
 mod change;
 mod description;
+mod ledger;
 #[cfg(feature = "load")]
 mod load;
+mod mark;
 mod read;
 mod scratch;
 mod walk;
@@ -20,6 +23,8 @@ pub use self::batch::EntryTimes;
 pub(crate) use self::batch::{Age, Bytes, Change, Changes};
 pub(crate) use self::change::{Expect, Written};
 pub use self::description::{NamespaceInfo, StoreInfo};
+pub use self::ledger::Held;
+pub(crate) use self::ledger::{Ledger, Origin};
 #[cfg(feature = "load")]
 pub use self::load::ByteEntry;
 pub(crate) use self::read::Read;
@@ -27,10 +32,11 @@ pub(crate) use self::scratch::Scratch;
 pub(crate) use self::walk::{Direction, Position, Raw};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
+use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Compressor;
 use crate::store::body::Sealing;
 use crate::store::{
-    Commit, Findings, Flights, Header, KeyHash, Live, LiveRef, Namespace, Store, collect_graves,
+    Commit, Findings, Flights, Header, KeyHash, Live, LiveRef, Namespace, Store, Writer, collect_graves,
     count_expired, due, flush_accesses, granularity, sweep,
 };
 
@@ -163,8 +169,21 @@ pub(crate) struct Space {
     pub(crate) namespace: Namespace,
     pub(crate) life: Life,
     pub(crate) compressor: Option<Arc<dyn Compressor>>,
-    pub(crate) hits: AtomicU64,
-    pub(crate) misses: AtomicU64,
+    /// What is kept in memory.
+    pub(crate) ledger: PerEnvironment<Ledger>,
+    /// See [`Ledger::new`].
+    pub(crate) lists_ended: bool,
+    pub(crate) counts: Counts,
+}
+
+/// What the reads of a handle came to.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// In the store.
+    hits: AtomicU64,
+    /// In memory.
+    held_hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// A namespace in the open environment, for the length of one operation. Runs no code of the user's but compressor and
@@ -176,8 +195,18 @@ pub(crate) struct At<'e> {
 
 impl Space {
     pub(crate) fn count(&self, hit: bool) {
-        let counter = if hit { &self.hits } else { &self.misses };
+        let counter = if hit { &self.counts.hits } else { &self.counts.misses };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the ledger of a commit. If nothing was ever held there is none, and one that is made later starts empty.
+    fn committed(&self, commit: &Commit) {
+        self.ledger.with_own(|ledger| ledger.committed(commit.found, commit.token, &commit.written));
+    }
+
+    /// The same of one that tells no keys.
+    fn forget_all(&self, commit: &Commit) {
+        self.ledger.with_own(|ledger| ledger.clear(commit.token));
     }
 }
 
@@ -232,9 +261,9 @@ impl Entries {
     }
 
     /// Empties the namespace: at once for everybody, then the space is freed in batches.
-    pub(crate) fn clear(&self, committed: impl FnOnce(&Commit)) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         let at = self.at_for_writing()?;
-        at.live.write(|writer| at.space.namespace.renew(writer), committed)?;
+        at.live.write(0, |writer| at.space.namespace.renew(writer), |commit| at.space.forget_all(commit))?;
         collect_graves(&at.live)
     }
 }
@@ -248,6 +277,27 @@ impl At<'_> {
     /// What has to be told of the environment to who keeps what was read in it.
     pub(crate) fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// Writes entries that take so many bytes together. The ledger learns of it before any other writer goes on.
+    fn commit<T>(&self, bytes: u64, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        self.live.write(bytes, work, |commit| self.space.committed(commit))
+    }
+
+    pub(crate) fn ledger(&self) -> Present<Ledger> {
+        let Space { ledger, lists_ended, .. } = self.space;
+        ledger.get(self.live.generation, || Ledger::new(*lists_ended))
+    }
+
+    /// Whether what is held may be given out. Touches nothing but memory.
+    pub(crate) fn is_good(&self, held: &Held) -> bool {
+        held.is_good(&self.live)
+    }
+
+    /// To be called when what is held is given to the user.
+    pub(crate) fn was_given(&self, held: &Held) {
+        self.space.counts.held_hits.fetch_add(1, Ordering::Relaxed);
+        held.note_access(&self.live);
     }
 
     fn len(&self) -> Result<u64> {
@@ -264,9 +314,12 @@ impl At<'_> {
     fn stats(&self) -> Result<Stats> {
         let At { space, live } = self;
         let room = live.room()?;
+        let Counts { hits, held_hits, misses } = &space.counts;
+        let front_hits = held_hits.load(Ordering::Relaxed);
         Ok(Stats {
-            hits: space.hits.load(Ordering::Relaxed),
-            misses: space.misses.load(Ordering::Relaxed),
+            hits: hits.load(Ordering::Relaxed) + front_hits,
+            front_hits,
+            misses: misses.load(Ordering::Relaxed),
             entries: self.len()?,
             file_bytes: live.file_bytes()?,
             record_bytes: room.records,
@@ -282,10 +335,11 @@ impl At<'_> {
     pub(crate) fn note_read(&self, read: &Read) {
         let live = &self.live;
         let now = live.access_time();
-        crate::store::saw_idle(live, read.header.idle);
-        let grain = granularity(read.header.idle, read.stored_size, live.tracks_recency());
-        if now > read.header.accessed && now.since(read.header.accessed) >= grain {
-            live.access.note_cold(read.hash, now);
+        let Origin { hash, header, stored_size, .. } = &read.origin;
+        crate::store::saw_idle(live, header.idle);
+        let grain = granularity(header.idle, *stored_size, live.tracks_recency());
+        if now > header.accessed && now.since(header.accessed) >= grain {
+            live.access.note_cold(*hash, now);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::{At, Entries, EntryInfo, Scratch, Space};
+use super::{At, Entries, EntryInfo, Held, Origin, Scratch, Space};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::pipeline::unpack;
@@ -14,17 +14,13 @@ use crate::store::{
 /// An entry that was found; its payload is in the scratch's buffers.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
-    pub(crate) hash: KeyHash,
-    pub(crate) header: Header,
-    /// The snapshot it was read in.
-    pub(crate) snapshot: u64,
-    pub(crate) stored_size: usize,
+    pub(crate) origin: Origin,
     payload: Payload,
 }
 
 #[derive(Clone, Debug)]
 enum Payload {
-    /// The caller knew the value by its stamp, so nothing was copied.
+    /// The caller holds it, so nothing was copied.
     Known,
     InBody(Range<usize>),
     Unpacked,
@@ -53,15 +49,9 @@ impl Read {
 }
 
 impl Entries {
-    /// Finds the entry of the key in the scratch. `known` is the stamp of a value the caller has.
-    ///
-    /// Counts neither hits nor accesses.
-    pub(crate) fn find(
-        &self,
-        scratch: &mut Scratch,
-        known: Option<(KeyHash, Stamp)>,
-    ) -> Result<Option<Read>> {
-        self.at()?.find(scratch, known)
+    /// Finds the entry of the key in the scratch. Counts neither hits nor accesses.
+    pub(crate) fn find(&self, scratch: &mut Scratch) -> Result<Option<Read>> {
+        self.at()?.find(scratch, None)
     }
 
     /// The payloads of several keys in one snapshot, each with its place in `keys`.
@@ -80,17 +70,19 @@ impl Entries {
 }
 
 impl At<'_> {
-    /// See [`Entries::find`].
-    pub(crate) fn find(
-        &self,
-        scratch: &mut Scratch,
-        known: Option<(KeyHash, Stamp)>,
-    ) -> Result<Option<Read>> {
-        let read = self.find_packed(scratch, known)?;
-        read.map(|read| self.unpacked(read, scratch)).transpose()
+    /// See [`Entries::find`]. If what the caller holds is still the key's, it is current again.
+    pub(crate) fn find(&self, scratch: &mut Scratch, held: Option<&Held>) -> Result<Option<Read>> {
+        // A claim that ended, or is of another environment, would not be current however often it is confirmed.
+        let known = held.and_then(|held| held.known(self.live.generation));
+        let Some(read) = self.find_packed(scratch, known)? else { return Ok(None) };
+        if let Some(held) = held.filter(|_| read.is_known()) {
+            held.confirm(read.origin.snapshot, &read.origin.header);
+        }
+        self.unpacked(read, scratch).map(Some)
     }
 
-    /// The same, with the payload as it is stored: compressed, if the header says so.
+    /// The entry of the key, with the payload as it is stored: compressed, if the header says so. `known`: that of the
+    /// caller.
     pub(super) fn find_packed(
         &self,
         scratch: &mut Scratch,
@@ -100,6 +92,7 @@ impl At<'_> {
         let Scratch { key, body, .. } = scratch;
         let guessed = space.namespace.last_id();
         let guess = key.hash(&live.unlocked.hasher, guessed);
+        let drops = self.ledger().drops();
         let found = live.read(|view| {
             let namespace = space.namespace.id(live, view)?;
             let hash = if namespace == guessed { guess } else { key.hash(&live.unlocked.hasher, namespace) };
@@ -112,15 +105,8 @@ impl At<'_> {
                 }
                 self.sealing().copy(&found, body)?;
             }
-            let size = found.bytes.len();
             Ok(Some((
-                Read {
-                    hash,
-                    header: found.header,
-                    snapshot: live.token_of(view.id()),
-                    stored_size: size,
-                    payload: Payload::Known,
-                },
+                Read { origin: self.origin(drops, view, hash, &found), payload: Payload::Known },
                 is_known,
             )))
         })?;
@@ -128,6 +114,17 @@ impl At<'_> {
             None => Ok(None),
             Some((read, true)) => Ok(Some(read)),
             Some((read, false)) => self.opened(read, scratch),
+        }
+    }
+
+    fn origin(&self, drops: u64, view: &ReadView<'_>, hash: KeyHash, found: &Found<'_>) -> Origin {
+        Origin {
+            hash,
+            header: found.header,
+            stored_size: found.bytes.len(),
+            snapshot: self.live.token_of(view.id()),
+            drops,
+            environment: self.live.generation,
         }
     }
 
@@ -152,7 +149,7 @@ impl At<'_> {
 
     /// Opens the body in the scratch. The key in it decides whether it is the entry asked for.
     fn opened(&self, mut read: Read, scratch: &mut Scratch) -> Result<Option<Read>> {
-        let parts = self.sealing().open(&read.header, read.hash, &mut scratch.body)?;
+        let parts = self.sealing().open(&read.origin.header, read.origin.hash, &mut scratch.body)?;
         if scratch.body.get(parts.key) != Some(scratch.key.key()) {
             return Ok(None);
         }
@@ -165,7 +162,11 @@ impl At<'_> {
         let Scratch { body, payload, .. } = scratch;
         if let Payload::InBody(range) = &read.payload {
             payload.clear();
-            if self.space.decompress(&read.header, body.get(range.clone()).unwrap_or_default(), payload)? {
+            if self.space.decompress(
+                &read.origin.header,
+                body.get(range.clone()).unwrap_or_default(),
+                payload,
+            )? {
                 read.payload = Payload::Unpacked;
             }
         }
@@ -180,15 +181,16 @@ impl At<'_> {
 
     fn info(&self, scratch: &mut Scratch) -> Result<Option<EntryInfo>> {
         let live = &self.live;
-        let Some(read) = self.find_header(scratch)? else { return Ok(None) };
-        let pending = live.access.pending(read.hash).unwrap_or(Time::ZERO);
-        Ok(Some(EntryInfo::new(&read.header, pending.max(read.header.accessed), read.stored_size)))
+        let Some((hash, header, size)) = self.find_header(scratch)? else { return Ok(None) };
+        let pending = live.access.pending(hash).unwrap_or(Time::ZERO);
+        Ok(Some(EntryInfo::new(&header, pending.max(header.accessed), size)))
     }
 
-    fn find_header(&self, scratch: &mut Scratch) -> Result<Option<Read>> {
+    fn find_header(&self, scratch: &mut Scratch) -> Result<Option<(KeyHash, Header, usize)>> {
         let At { space, live } = self;
         if live.unlocked.keys.is_some() {
-            return self.find(scratch, None);
+            let read = self.find(scratch, None)?;
+            return Ok(read.map(|Read { origin, .. }| (origin.hash, origin.header, origin.stored_size)));
         }
         let key = &mut scratch.key;
         live.read(|view| {
@@ -198,13 +200,7 @@ impl At<'_> {
             if !holds_key(&found, key.key()) {
                 return live.unlocked.check(&found).map(|()| None);
             }
-            Ok(Some(Read {
-                hash,
-                header: found.header,
-                snapshot: live.token_of(view.id()),
-                stored_size: found.bytes.len(),
-                payload: Payload::Known,
-            }))
+            Ok(Some((hash, found.header, found.bytes.len())))
         })
     }
 
@@ -212,6 +208,7 @@ impl At<'_> {
     pub(crate) fn get_many(&self, keys: &mut [KeyBuffer]) -> Result<Vec<(usize, Read, Vec<u8>)>> {
         let At { space, live } = self;
         let mut found = Vec::with_capacity(keys.len());
+        let drops = self.ledger().drops();
         live.read(|view| {
             let namespace = space.namespace.id(live, view)?;
             let hasher = &live.unlocked.hasher;
@@ -225,26 +222,20 @@ impl At<'_> {
                 let Some(entry) = self.visible(view, namespace, hash)? else { continue };
                 let mut copied = Vec::new();
                 self.sealing().copy(&entry, &mut copied)?;
-                let read = Read {
-                    hash,
-                    header: entry.header,
-                    snapshot: live.token_of(view.id()),
-                    stored_size: entry.bytes.len(),
-                    payload: Payload::Known,
-                };
-                found.push((place, read, copied));
+                let origin = self.origin(drops, view, hash, &entry);
+                found.push((place, Read { origin, payload: Payload::Known }, copied));
             }
             Ok(())
         })?;
         let mut hits = Vec::with_capacity(found.len());
         for (place, read, mut copied) in found {
-            let parts = self.sealing().open(&read.header, read.hash, &mut copied)?;
+            let parts = self.sealing().open(&read.origin.header, read.origin.hash, &mut copied)?;
             if copied.get(parts.key) != keys.get(place).map(KeyBuffer::key) {
                 continue;
             }
             let mut unpacked = Vec::new();
             let packed = copied.get(parts.payload.clone()).unwrap_or_default();
-            if space.decompress(&read.header, packed, &mut unpacked)? {
+            if space.decompress(&read.origin.header, packed, &mut unpacked)? {
                 copied = unpacked;
             } else {
                 copied.truncate(parts.payload.end);
@@ -253,8 +244,8 @@ impl At<'_> {
             self.note_read(&read);
             hits.push((place, read, copied));
         }
-        space.hits.fetch_add(hits.len() as u64, Ordering::Relaxed);
-        space.misses.fetch_add((keys.len() - hits.len()) as u64, Ordering::Relaxed);
+        space.counts.hits.fetch_add(hits.len() as u64, Ordering::Relaxed);
+        space.counts.misses.fetch_add((keys.len() - hits.len()) as u64, Ordering::Relaxed);
         Ok(hits)
     }
 }

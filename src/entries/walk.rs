@@ -3,9 +3,7 @@
 use super::{At, Entries, EntryInfo};
 use crate::clock::Time;
 use crate::error::Result;
-use crate::store::{
-    Commit, KeyBuffer, KeyHash, NamespaceId, Number, Stamp, order_key, parse_hash, parse_order_key,
-};
+use crate::store::{KeyBuffer, KeyHash, NamespaceId, Number, Stamp, order_key, parse_hash, parse_order_key};
 
 /// Entries read in one snapshot.
 const CHUNK: usize = 256;
@@ -66,7 +64,6 @@ impl Entries {
         &self,
         direction: Direction,
         accept: impl Fn(&Raw) -> Result<T>,
-        mut committed: impl FnMut(&Commit),
     ) -> Result<Option<T>> {
         // Refused before anything is read.
         self.at_for_writing().map(drop)?;
@@ -76,7 +73,7 @@ impl Entries {
             let raw = first?;
             let value = accept(&raw)?;
             let mut scratch = super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
-            if self.remove(&mut scratch, super::Expect::Value(raw.stamp), &mut committed)? {
+            if self.remove(&mut scratch, super::Expect::Value(raw.stamp))? {
                 return Ok(Some(value));
             }
         }

@@ -18,7 +18,7 @@ impl<V: Send + Sync + 'static> Moka<V> {
     pub(super) fn new(bytes: u64) -> Moka<V> {
         let items = ::moka::sync::Cache::<KeyHash, Arc<Item<V>>>::builder()
             .max_capacity(bytes)
-            .weigher(|_, item| u32::try_from(item.mark.size).unwrap_or(u32::MAX))
+            .weigher(|_, item| u32::try_from(item.size).unwrap_or(u32::MAX))
             .build_with_hasher(Prefix);
         Moka { items, bytes }
     }
@@ -30,7 +30,7 @@ impl<V: Send + Sync + 'static> Items<V> for Moka<V> {
     }
 
     fn insert(&self, hash: KeyHash, item: Arc<Item<V>>) {
-        let size = item.mark.size as u64;
+        let size = item.size as u64;
         if size > self.bytes {
             // It would be taken out again, but only after others had made room for it.
             return self.remove(&hash);

@@ -16,7 +16,7 @@ struct Weight;
 
 impl<V> ::quick_cache::Weighter<KeyHash, Arc<Item<V>>> for Weight {
     fn weight(&self, _: &KeyHash, item: &Arc<Item<V>>) -> u64 {
-        item.mark.size as u64
+        item.size as u64
     }
 }
 

@@ -14,11 +14,13 @@ use crate::error::Result;
 const CAPACITY: usize = 1 << 18;
 const SHARDS: usize = 16;
 
-/// The last access of one entry, shared between the front's item and the log.
+/// The last access of one entry, shared between the log and whoever keeps the entry in memory.
 #[derive(Default)]
 pub(crate) struct Access {
     at: AtomicU64,
     logged: AtomicBool,
+    /// Nothing to the log, but to whoever keeps the entry, see `entries::Mark`. It is here because each hit looks at both.
+    pub(crate) tag: AtomicU64,
 }
 
 impl Access {
@@ -63,7 +65,7 @@ impl AccessLog {
             let mut shard = lock(self.shard(hash));
             match shard.waiting.insert(hash, access.clone()) {
                 None => drop(self.len.fetch_add(1, Ordering::Relaxed)),
-                // Of another handle's front, which has to log its next access anew.
+                // Of another handle's memory, which has to log its next access anew.
                 Some(other) if !Arc::ptr_eq(&other, access) => {
                     access.at.fetch_max(other.at().0, Ordering::Relaxed);
                     other.logged.store(false, Ordering::Release);
@@ -73,14 +75,14 @@ impl AccessLog {
         }
     }
 
-    /// Notes an access to an entry that the front does not hold.
+    /// Notes an access to an entry that is not kept in memory.
     pub(crate) fn note_cold(&self, hash: KeyHash, now: Time) {
         let mut shard = lock(self.shard(hash));
         if let Some(access) = shard.waiting.get(&hash) {
             access.at.fetch_max(now.0, Ordering::Relaxed);
         } else if self.len.load(Ordering::Relaxed) < CAPACITY {
-            let access = Access { at: AtomicU64::new(now.0), logged: AtomicBool::new(true) };
-            shard.waiting.insert(hash, Arc::new(access));
+            let (at, logged) = (AtomicU64::new(now.0), AtomicBool::new(true));
+            shard.waiting.insert(hash, Arc::new(Access { at, logged, ..Access::default() }));
             self.len.fetch_add(1, Ordering::Relaxed);
         }
     }

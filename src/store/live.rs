@@ -32,7 +32,7 @@ pub(crate) struct Live {
     /// Whether the background thread looks after it.
     pub(super) is_kept: AtomicBool,
 
-    /// Held from before a write transaction until the front knows of its commit.
+    /// Held from before a write transaction until the ledger knows of its commit.
     gate: SlowMutex,
     pub(crate) unlocked: Arc<Unlocked>,
     pub(crate) config: Arc<Config>,
@@ -159,19 +159,11 @@ impl Live {
         }
     }
 
-    /// Runs `work` in a write transaction and commits it, unless `work` changed nothing.
+    /// Runs `work` in a write transaction and commits it, unless `work` changed nothing. What it writes takes so many bytes:
+    /// under a limit, room is made for them first.
     ///
     /// `committed` is told what was committed before any other writer of this process goes on.
     pub(crate) fn write<T>(
-        &self,
-        work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
-        committed: impl FnOnce(&Commit),
-    ) -> Result<T> {
-        self.noting_failure(self.write_as(Size::Small, 0, work, committed))
-    }
-
-    /// [`write`](Self::write) of entries that take so many bytes together: under a limit, room is made for them first.
-    pub(crate) fn write_bytes<T>(
         &self,
         bytes: u64,
         work: impl FnOnce(&mut Writer<'_>) -> Result<T>,
@@ -230,7 +222,7 @@ impl Live {
 
     /// A commit of access times, which makes no value in memory another's.
     pub(super) fn write_access_times<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.write(work, |commit| {
+        self.write(0, work, |commit| {
             // Under a limit it can have evicted.
             if commit.written.is_empty() {
                 self.quiet.extend(commit.before, commit.token);
@@ -240,7 +232,7 @@ impl Live {
 
     /// A commit that makes nothing public of itself, of the sweeper and the like.
     pub(crate) fn write_quietly<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
-        self.write(work, |_| ())
+        self.write(0, work, |_| ())
     }
 
     fn after_commit(&self, commit: &Commit, is_due: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Whether a value in memory is still what the store has: what the front and the ledger both go by.
+//! Whether one value in memory is still what the store has, as the ledger goes by it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +14,9 @@ const DEAD: u64 = u64::MAX;
 /// The unbroken run of this handle's own commits that ends with the newest one.
 #[derive(Default)]
 pub(crate) struct Chain {
-    /// Raised before a commit drops the keys it wrote.
+    /// Raised before a commit ends what is kept of the keys it wrote.
     drops: AtomicU64,
-    /// Values read in this snapshot or later are good at `end`, unless dropped.
+    /// Values read in this snapshot or later are good at `end`, unless ended.
     start: AtomicU64,
     end: AtomicU64,
 }
@@ -32,12 +32,12 @@ impl Chain {
         self.drops.load(Ordering::SeqCst)
     }
 
-    /// To be called before what a commit wrote is dropped.
+    /// To be called before what is kept of what a commit wrote is ended.
     pub(crate) fn begin(&self) {
         self.drops.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// To be called after what commit `txn` wrote was dropped, which found the values of snapshot `found`.
+    /// To be called after what was kept of what commit `txn` wrote was ended. It found the values of snapshot `found`.
     pub(crate) fn extend(&self, found: u64, txn: u64) {
         if self.end.load(Ordering::SeqCst) < found {
             self.start.store(txn, Ordering::SeqCst);
@@ -45,7 +45,7 @@ impl Chain {
         self.end.store(txn, Ordering::SeqCst);
     }
 
-    /// To be called after everything was dropped.
+    /// To be called after everything was ended.
     pub(crate) fn restart(&self, txn: u64) {
         self.start.store(txn, Ordering::SeqCst);
         self.end.store(txn, Ordering::SeqCst);
@@ -56,42 +56,45 @@ impl Chain {
 pub(crate) struct Mark {
     pub(crate) hash: KeyHash,
     pub(crate) stamp: Stamp,
-    /// The last snapshot in which the value was seen to be the key's.
-    tag: AtomicU64,
     expires: Time,
     idle: Span,
     /// As written in the header; this process's own later accesses are in `access`.
     accessed: AtomicU64,
-    access: Arc<Access>,
-    /// Bytes the entry is counted as.
-    pub(crate) size: usize,
+    /// With the tag: the last snapshot in which the value was seen to be the key's. The ledger has it, too.
+    pub(super) access: Arc<Access>,
+    stored_size: usize,
+}
+
+/// Says of a value that it is never to be given out again.
+pub(super) fn end(access: &Access) {
+    access.tag.store(DEAD, Ordering::Release);
 }
 
 impl Mark {
-    pub(crate) fn new(hash: KeyHash, header: &Header, size: usize) -> Mark {
+    pub(crate) fn new(hash: KeyHash, header: &Header, stored_size: usize) -> Mark {
         Mark {
             hash,
             stamp: header.stamp,
-            tag: AtomicU64::new(UNTAGGED),
             expires: header.expires,
             idle: header.idle,
             accessed: AtomicU64::new(header.accessed.0),
             access: Arc::default(),
-            size,
+            stored_size,
         }
     }
 
-    /// Tags a value read in `snapshot`, unless the handle has committed since `drops` was asked. To be called after a
-    /// commit would find the value to drop it.
+    /// Tags a value read in `snapshot`, unless the handle has committed since `drops` was asked. To be called once a
+    /// commit would find the value to end it.
     pub(crate) fn publish(&self, chain: &Chain, drops: u64, snapshot: u64) {
         if chain.drops() == drops {
-            let _ = self.tag.compare_exchange(UNTAGGED, snapshot, Ordering::AcqRel, Ordering::Acquire);
+            let tag = &self.access.tag;
+            let _ = tag.compare_exchange(UNTAGGED, snapshot, Ordering::AcqRel, Ordering::Acquire);
         }
     }
 
     /// Whether the value is what the store has.
     pub(crate) fn is_current(&self, chain: &Chain, at: Standing) -> bool {
-        let tag = self.tag.load(Ordering::Acquire);
+        let tag = self.access.tag.load(Ordering::Acquire);
         tag != UNTAGGED && tag != DEAD && ((at.since..=at.token).contains(&tag) || chain.covers(tag, at))
     }
 
@@ -99,15 +102,11 @@ impl Mark {
     pub(crate) fn confirm(&self, snapshot: u64, header: &Header) {
         self.accessed.fetch_max(header.accessed.0, Ordering::Relaxed);
         let revived = |tag| (tag != DEAD).then_some(snapshot);
-        let _ = self.tag.fetch_update(Ordering::AcqRel, Ordering::Acquire, revived);
-    }
-
-    pub(crate) fn kill(&self) {
-        self.tag.store(DEAD, Ordering::Release);
+        let _ = self.access.tag.fetch_update(Ordering::AcqRel, Ordering::Acquire, revived);
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.tag.load(Ordering::Acquire) == DEAD
+        self.access.tag.load(Ordering::Acquire) == DEAD
     }
 
     pub(crate) fn is_expired(&self, live: &Live) -> bool {
@@ -122,7 +121,7 @@ impl Mark {
     /// Notes that the value was given out, unless its access time barely moves by it.
     pub(crate) fn note_access(&self, live: &Live) {
         let (now, accessed) = (live.access_time(), self.accessed());
-        let grain = granularity(self.idle, self.size, live.tracks_recency());
+        let grain = granularity(self.idle, self.stored_size, live.tracks_recency());
         if now > accessed && now.since(accessed) >= grain {
             live.access.note(self.hash, &self.access, now);
         }
