@@ -23,15 +23,15 @@ ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
 WHEELS = target/wheels
 
-FEATURES = --features tokio,load
+FEATURES = --features load
 # Tests that end processes at named places, or break rules on purpose, in a build of their own. It has what a program can
 # choose instead of moka and chacha20poly1305 as well.
-FAULT_FEATURES = --features tokio,load,fault-injection,quick_cache,ring
+FAULT_FEATURES = --features load,fault-injection,quick_cache,ring
 FAULT_TESTS = --test kill_points --test power_loss_rules
 # The tests of what every front and every cipher does.
 BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy
 WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
-ROCKS_FEATURES = --release --features tokio,rocksdb
+ROCKS_FEATURES = --release --features rocksdb
 # The tests of what every backend does.
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&

@@ -9,12 +9,19 @@ use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::entries::{EntryInfo, NamespaceInfo, Stats, StoreInfo};
 use crate::error::{Error, Result};
+use crate::store::{Abandoned, Flights, KeyHash, Lead, Turn};
 
-/// A [`Cache`] whose operations are futures: each runs on tokio's threads for blocking work, so none ever blocks the
-/// runtime. Costs some microseconds more than the blocking call; [`blocking`](Self::blocking) gives that where a hit in
-/// memory is all that is expected.
+/// A [`Cache`] whose operations are futures, for any runtime: none ever blocks it.
 ///
-/// Dropping a future does not stop an operation that has begun.
+/// What is in memory is answered at once, in the task that asks, and costs what it costs [`Cache`]. Only what needs the disk
+/// goes to threads: at most four for each store, which are the store's own, so that it makes no difference to what others
+/// keep the runtime's. The values' serializers and the closures that are given to operations run there, but for loads.
+///
+/// A load ([`get_or_insert_with`](Self::get_or_insert_with)) runs in the task that asks, and those that wait for it keep no
+/// thread, whether it is of this process or another. Dropping the future that loads, as a timeout does, ends the load; the
+/// next one that waits runs its own. A future that loads and is kept without being polled keeps the others waiting.
+///
+/// Dropping any other future leaves open whether the operation is done. It is done whole or not at all.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -23,10 +30,9 @@ use crate::error::{Error, Result};
 /// use cachemere::{AsyncCache, Cache};
 ///
 /// let cache: AsyncCache<str, u32> = Cache::builder(dir.path().join("store")).open()?.into();
-/// cache.insert("a".to_owned(), 1).await?;
-/// assert_eq!(cache.get("a".to_owned()).await?, Some(1));
-/// let loaded = cache.try_get_or_insert_with("b".to_owned(), || async { Ok::<_, cachemere::Error>(2) }).await?;
-/// assert_eq!(loaded, 2);
+/// cache.insert("a", 1).await?;
+/// assert_eq!(cache.get("a").await?, Some(1));
+/// assert_eq!(cache.get_or_insert_with("b", || async { 2 }).await?, 2);
 /// let mut batch = cachemere::Batch::new();
 /// batch.insert("c", 3).remove("a");
 /// cache.write(batch).await?;
@@ -34,6 +40,10 @@ use crate::error::{Error, Result};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// Those of the operation of [`Cache`] with the same name, and [`Error::Io`] if no thread can be started.
 #[derive(Debug)]
 pub struct AsyncCache<K: ?Sized + ToOwned, V> {
     cache: Cache<K, V>,
@@ -62,47 +72,89 @@ where
         &self.cache
     }
 
+    /// Does what may wait for the disk, whether or not somebody waits for the end.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cache<K, V>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run_as(Abandoned::IsDone, work).await
+    }
+
+    /// Does what is of use only to who waits for it.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Cache<K, V>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run_as(Abandoned::IsNotBegun, work).await
+    }
+
+    async fn run_as<T: Send + 'static>(
+        &self,
+        abandoned: Abandoned,
+        work: impl FnOnce(&Cache<K, V>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let cache = self.cache.clone();
-        match tokio::task::spawn_blocking(move || work(&cache)).await {
-            Ok(result) => result,
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down.
-                Err(_) => Err(Error::Closed),
-            },
-        }
+        let threads = cache.inner().entries.store.threads();
+        // The thread has given its handle back when the result comes.
+        threads.run(abandoned, move || work(&cache)).await
     }
 
     /// See [`Cache::get`].
-    pub async fn get(&self, key: K::Owned) -> Result<Option<V>> {
-        self.run(move |cache| cache.get(Borrow::borrow(&key))).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::get`].
+    pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        Ok(self.get_shared(key).await?.map(Arc::unwrap_or_clone))
     }
 
     /// See [`Cache::get_shared`].
-    pub async fn get_shared(&self, key: K::Owned) -> Result<Option<Arc<V>>> {
-        self.run(move |cache| cache.get_shared(Borrow::borrow(&key))).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::get`].
+    pub async fn get_shared(&self, key: &K) -> Result<Option<Arc<V>>> {
+        if let Some(value) = self.cache.get_in_memory(key)? {
+            return Ok(Some(value));
+        }
+        let key = key.to_owned();
+        self.look(move |cache| cache.get_shared(key.borrow())).await
     }
 
     /// See [`Cache::get_many`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::get_many`].
     pub async fn get_many(&self, keys: Vec<K::Owned>) -> Result<Vec<Option<V>>> {
-        self.run(move |cache| cache.get_many(keys)).await
+        self.look(move |cache| cache.get_many(keys)).await
     }
 
     /// See [`Cache::insert`].
-    pub async fn insert(&self, key: K::Owned, value: V) -> Result<()> {
-        self.run(move |cache| cache.insert(Borrow::borrow(&key), &value)).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::insert`].
+    pub async fn insert(&self, key: &K, value: V) -> Result<()> {
+        let key = key.to_owned();
+        self.run(move |cache| cache.insert(key.borrow(), &value)).await
     }
 
     /// See [`Cache::insert_with_ttl`].
-    pub async fn insert_with_ttl(&self, key: K::Owned, value: V, ttl: Duration) -> Result<()> {
-        self.run(move |cache| cache.insert_with_ttl(Borrow::borrow(&key), &value, ttl)).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::insert_with_ttl`].
+    pub async fn insert_with_ttl(&self, key: &K, value: V, ttl: Duration) -> Result<()> {
+        let key = key.to_owned();
+        self.run(move |cache| cache.insert_with_ttl(key.borrow(), &value, ttl)).await
     }
 
     /// See [`Cache::insert_many`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::insert_many`].
     pub async fn insert_many(&self, items: Vec<(K::Owned, V)>) -> Result<()> {
         let insert = move |cache: &Cache<K, V>| {
             cache.insert_many(items.iter().map(|(key, value)| (Borrow::<K>::borrow(key), value)))
@@ -111,89 +163,242 @@ where
     }
 
     /// See [`Cache::write`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::write`].
     pub async fn write(&self, batch: Batch<K, V>) -> Result<()> {
         self.run(move |cache| cache.write(&batch)).await
     }
 
     /// See [`Cache::remove`].
-    pub async fn remove(&self, key: K::Owned) -> Result<bool> {
-        self.run(move |cache| cache.remove(Borrow::borrow(&key))).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::remove`].
+    pub async fn remove(&self, key: &K) -> Result<bool> {
+        let key = key.to_owned();
+        self.run(move |cache| cache.remove(key.borrow())).await
     }
 
     /// See [`Cache::contains`].
-    pub async fn contains(&self, key: K::Owned) -> Result<bool> {
-        self.run(move |cache| cache.contains(Borrow::borrow(&key))).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::contains`].
+    pub async fn contains(&self, key: &K) -> Result<bool> {
+        let key = key.to_owned();
+        self.look(move |cache| cache.contains(key.borrow())).await
     }
 
     /// See [`Cache::info`].
-    pub async fn info(&self, key: K::Owned) -> Result<Option<EntryInfo>> {
-        self.run(move |cache| cache.info(Borrow::borrow(&key))).await
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::info`].
+    pub async fn info(&self, key: &K) -> Result<Option<EntryInfo>> {
+        let key = key.to_owned();
+        self.look(move |cache| cache.info(key.borrow())).await
     }
 
     /// See [`Cache::update`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::update`].
     pub async fn update(
         &self,
-        key: K::Owned,
+        key: &K,
         change: impl FnMut(Option<V>) -> Option<V> + Send + 'static,
     ) -> Result<Option<V>> {
-        self.run(move |cache| cache.update(Borrow::borrow(&key), change)).await
+        let key = key.to_owned();
+        self.run(move |cache| cache.update(key.borrow(), change)).await
     }
 
-    /// See [`Cache::try_get_or_insert_with`]. The future of `load` is driven on a thread for blocking work, where the
-    /// runtime's timers and sockets are at hand; of all tasks and processes that miss the key, one runs it.
-    pub async fn try_get_or_insert_with<E, F>(
-        &self,
-        key: K::Owned,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<V, E>
+    /// The key's value; if it has none, that of the future of `load`, which is inserted.
+    ///
+    /// Of all tasks, threads and processes that miss the key at once, one runs its `load`, in its own task, and the others
+    /// wait for its value. If it panics, is dropped or its process is killed, the next one takes over. `load` may use this
+    /// cache and itself be waited for: where that would be a deadlock, it is run twice. That is not seen through tasks which
+    /// `load` spawns and waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::get_or_insert_with`].
+    pub async fn get_or_insert_with<F>(&self, key: &K, load: impl FnOnce() -> F) -> Result<V>
     where
-        E: From<Error> + Send + 'static,
+        F: Future<Output = V>,
+    {
+        self.try_get_or_insert_with(key, || async { Ok(load().await) }).await
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `load` that can fail. An error is not kept: the next one
+    /// that waits runs its own `load`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, and as [`Cache::try_get_or_insert_with`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::{AsyncCache, Cache};
+    /// use std::time::Duration;
+    ///
+    /// let answers: AsyncCache<str, String> = Cache::builder(dir.path().join("store")).open()?.into();
+    /// async fn ask() -> std::io::Result<String> {
+    ///     // Some request to a server.
+    /// #   Ok("42".to_owned())
+    /// }
+    /// let load = || async { Ok::<_, Box<dyn std::error::Error>>(ask().await?) };
+    /// let answer = tokio::time::timeout(Duration::from_secs(20), answers.try_get_or_insert_with("question", load));
+    /// assert_eq!(answer.await??, "42");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn try_get_or_insert_with<E, F>(&self, key: &K, load: impl FnOnce() -> F) -> Result<V, E>
+    where
+        E: From<Error>,
         F: Future<Output = Result<V, E>>,
     {
-        let runtime = tokio::runtime::Handle::current();
-        let loaded = self.run(move |cache| {
-            Ok(cache.try_get_or_insert_with(Borrow::borrow(&key), || runtime.block_on(load())))
-        });
-        loaded.await?
+        let lead = match self.find_or_lead(key).await? {
+            FoundOrLead::Found(value) => return Ok(Arc::unwrap_or_clone(value)),
+            FoundOrLead::Lead(lead) => lead,
+        };
+        let value = lead.run(load).await?;
+        if self.cache.is_read_only() {
+            return Ok(value);
+        }
+        let key = key.to_owned();
+        let keep = move |cache: &Cache<K, V>| {
+            if cache.keep_loaded(key.borrow(), &value)? {
+                if lead.is_awaited() {
+                    // So that those who wait find it in memory.
+                    cache.peek(key.borrow())?;
+                }
+                lead.land();
+            }
+            Ok(value)
+        };
+        Ok(self.run(keep).await?)
+    }
+
+    /// The key's value, or the right to load it. Waits for those who have that.
+    async fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
+        loop {
+            if let Some(value) = self.cache.get_in_memory(key)? {
+                return Ok(FoundOrLead::Found(value));
+            }
+            let (flights, hash) = match self.find_or_flight(key.to_owned()).await? {
+                FoundOrFlight::Found(value) => return Ok(FoundOrLead::Found(value)),
+                FoundOrFlight::Flight(flights, hash) => (flights, hash),
+            };
+            let Turn::Lead(lead) = flights.enter_as_task(hash).await? else { continue };
+            // Another one can have landed just before.
+            let key = key.to_owned();
+            return Ok(match self.look(move |cache| cache.peek(key.borrow())).await? {
+                Some(value) => {
+                    lead.land();
+                    FoundOrLead::Found(value)
+                }
+                None => FoundOrLead::Lead(lead),
+            });
+        }
+    }
+
+    async fn find_or_flight(&self, key: K::Owned) -> Result<FoundOrFlight<V>> {
+        let look = move |cache: &Cache<K, V>| {
+            Ok(match cache.get_shared(key.borrow())? {
+                Some(value) => FoundOrFlight::Found(value),
+                None => {
+                    let (flights, hash) = cache.flight(key.borrow())?;
+                    FoundOrFlight::Flight(flights, hash)
+                }
+            })
+        };
+        self.look(look).await
     }
 
     /// See [`Cache::len`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::len`].
     pub async fn len(&self) -> Result<u64> {
-        self.run(Cache::len).await
+        self.look(Cache::len).await
     }
 
     /// See [`Cache::is_empty`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::is_empty`].
     pub async fn is_empty(&self) -> Result<bool> {
-        self.run(Cache::is_empty).await
+        self.look(Cache::is_empty).await
     }
 
     /// See [`Cache::clear`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::clear`].
     pub async fn clear(&self) -> Result<()> {
         self.run(Cache::clear).await
     }
 
     /// See [`Cache::stats`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::stats`].
     pub async fn stats(&self) -> Result<Stats> {
-        self.run(Cache::stats).await
+        self.look(Cache::stats).await
     }
 
     /// See [`Cache::store_info`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::store_info`].
     pub async fn store_info(&self) -> Result<StoreInfo> {
-        self.run(Cache::store_info).await
+        self.look(Cache::store_info).await
     }
 
     /// See [`Cache::namespaces`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::namespaces`].
     pub async fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.run(Cache::namespaces).await
+        self.look(Cache::namespaces).await
     }
 
     /// See [`Cache::checkpoint`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::checkpoint`].
     pub async fn checkpoint(&self) -> Result<()> {
         self.run(Cache::checkpoint).await
     }
 
     /// See [`Cache::close`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::close`].
     pub async fn close(&self) -> Result<()> {
         self.run(Cache::close).await
     }
+}
+
+enum FoundOrLead<V> {
+    Found(Arc<V>),
+    Lead(Lead),
+}
+
+enum FoundOrFlight<V> {
+    Found(Arc<V>),
+    Flight(Arc<Flights>, KeyHash),
 }

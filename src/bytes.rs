@@ -491,7 +491,7 @@ impl ByteCache {
     pub fn lead_unless(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
         Ok(match flights.enter(hash, &gives_up)? {
-            Turn::Lead(lead) => Some(LoadGuard { _lead: lead }),
+            Turn::Lead(lead) => Some(LoadGuard { _lead: lead.landing_anyhow() }),
             Turn::Waited | Turn::GivenUp => None,
         })
     }
@@ -504,7 +504,7 @@ impl ByteCache {
     /// As [`lead`](Self::lead).
     pub fn try_lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
         let (flights, hash) = self.flight(key)?;
-        Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead }))
+        Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead.landing_anyhow() }))
     }
 
     /// For who is about to compute what is to be kept here, without asking for the right to: not in vain, as far as can be

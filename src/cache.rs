@@ -17,7 +17,7 @@ use crate::front::{Front, FrontOptions};
 use crate::iter::Iter;
 use crate::pipeline::Codec;
 use crate::secret::Secret;
-use crate::store::{KeyBuffer, Turn};
+use crate::store::KeyBuffer;
 use crate::typed::{Inner, Looked, serialize};
 
 /// A persistent cache from keys of type `K` to values of type `V`.
@@ -68,6 +68,23 @@ where
         front: FrontOptions,
     ) -> Cache<K, V> {
         Cache { inner: Arc::new(Inner::new(entries, keys, values, front)) }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner<K, V> {
+        &self.inner
+    }
+
+    /// As [`get_shared`](Self::get_shared), unless it would wait for something: then `None`, as if nobody had asked.
+    pub(crate) fn get_in_memory(&self, key: &K) -> Result<Option<Arc<V>>> {
+        let inner = &*self.inner;
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let Some(at) = inner.entries.at_now()? else { return Ok(None) };
+            Ok(inner.find_in_front(&at, scratch).map(|item| {
+                at.was_given(&item.held);
+                item.value.clone()
+            }))
+        })
     }
 
     /// The value of a key, or `None` if there is none or it is expired.
@@ -458,96 +475,6 @@ where
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
             inner.freeing(inner.entries.touch(scratch, life))
-        })
-    }
-
-    /// The key's value; if it has none, that of `load`, which is inserted.
-    ///
-    /// Of all threads and processes that miss the key at once, one runs `load` and the others wait for its value. If it
-    /// panics or its process is killed, another takes over at once. No lock of the store is held meanwhile. `load` may
-    /// use this cache and itself be waited for: where that would be a deadlock, it is run twice.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Self::get) and [`insert`](Self::insert), but for a full disk or store: the value is returned.
-    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V> {
-        self.try_get_or_insert_with(key, || Ok(load()))
-    }
-
-    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `load` that can fail. An error is not kept: one of
-    /// those that waited runs its own `load`.
-    ///
-    /// A loaded value is returned even if it cannot be kept because disk or store are full (a warning is logged), or
-    /// because the handle is read-only.
-    ///
-    /// # Errors
-    ///
-    /// Those of `load`, and as [`get_or_insert_with`](Self::get_or_insert_with).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir().unwrap();
-    /// let answers: cachemere::Cache<str, String> = cachemere::Cache::builder(dir.path().join("s")).open()?;
-    /// let ask = || Err::<String, _>(std::io::Error::other("no network"));
-    /// let failed: Result<String, Box<dyn std::error::Error>> =
-    ///     answers.try_get_or_insert_with("question", || Ok(ask()?));
-    /// assert!(failed.is_err());
-    /// assert_eq!(answers.get_or_insert_with("question", || "42".to_owned())?, "42");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn try_get_or_insert_with<E: From<Error>>(
-        &self,
-        key: &K,
-        load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<V, E> {
-        loop {
-            if let Some(value) = self.get(key)? {
-                return Ok(value);
-            }
-            let _lead = match self.enter_flight(key)? {
-                Turn::Lead(lead) => lead,
-                Turn::Waited => continue,
-                Turn::GivenUp => return Err(Error::Interrupted.into()),
-            };
-            // Another process can have landed just before. (Looked up without being counted again.)
-            if let Some(value) = self.peek(key)? {
-                return Ok(value);
-            }
-            let value = load()?;
-            if !self.inner.entries.store.is_read_only() {
-                match self.insert(key, &value) {
-                    // What was just loaded, perhaps at a price, is worth more than word of a full disk.
-                    Err(error) if error.is_disk_full() || error.is_store_full() => {
-                        tracing::warn!(%error, "a loaded value could not be kept");
-                    }
-                    inserted => inserted?,
-                }
-            }
-            return Ok(value);
-        }
-    }
-
-    fn enter_flight(&self, key: &K) -> Result<Turn> {
-        let inner = &*self.inner;
-        let (flights, hash) = Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            inner.entries.flight(scratch)
-        })?;
-        flights.enter(hash, &|| crate::waiting::go_on_waiting().is_err())
-    }
-
-    /// The value, without counting a hit or an access.
-    fn peek(&self, key: &K) -> Result<Option<V>> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            let looked = inner.find(&inner.entries.at()?, scratch)?;
-            Ok(match looked {
-                Looked::Front(item) => Some((*item.value).clone()),
-                Looked::Store(found) => Some(Arc::unwrap_or_clone(inner.decode_found(*found, scratch)?)),
-                Looked::Missing => None,
-            })
         })
     }
 

@@ -39,7 +39,7 @@
 //!
 //! # Faces
 //!
-//! [`Cache`] is typed, with serde; [`ByteCache`] takes and gives bytes; `AsyncCache` (feature `tokio`) gives futures.
+//! [`Cache`] is typed, with serde; [`ByteCache`] takes and gives bytes; [`AsyncCache`] gives futures.
 //!
 //! # How it is built
 //!
@@ -47,7 +47,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
+//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
@@ -71,7 +71,6 @@
     )
 )]
 
-#[cfg(feature = "tokio")]
 mod async_cache;
 mod batch;
 mod builder;
@@ -84,6 +83,7 @@ mod front;
 mod iter;
 #[cfg(feature = "load")]
 pub mod load;
+mod loading;
 mod per_environment;
 mod pipeline;
 #[cfg(feature = "rocksdb")]
@@ -93,7 +93,6 @@ mod store;
 mod typed;
 mod waiting;
 
-#[cfg(feature = "tokio")]
 pub use async_cache::AsyncCache;
 pub use batch::{Batch, ByteBatch};
 pub use builder::{Builder, ByteBuilder};

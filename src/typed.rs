@@ -127,6 +127,14 @@ where
         Ok(Looked::Store(Box::new(found)))
     }
 
+    /// What may be given out without looking into the store. Never waits.
+    pub(crate) fn find_in_front(&self, at: &At<'_>, scratch: &mut Scratch) -> Option<Arc<Item<V>>> {
+        let live = at.live();
+        let front = self.front(live)?;
+        let hash = scratch.key.hash(&live.unlocked.hasher, self.entries.space.namespace.last_id());
+        front.get(&hash).filter(|item| item.is_of(scratch.key.key()) && at.is_good(&item.held))
+    }
+
     /// The value of what was found, whose payload is still in the scratch. Runs the user's code: no reference to the store may
     /// be held.
     pub(crate) fn decode_found(&self, found: Found<V>, scratch: &Scratch) -> Result<Arc<V>> {

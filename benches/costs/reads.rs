@@ -1,8 +1,10 @@
 //! Gets, cold and hot. "Cold" is without the front; the data is in the page cache.
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use cachemere::{ByteCache, Cache, Secret};
+use cachemere::{AsyncCache, ByteCache, Cache, Secret};
+use tokio::runtime::Builder;
 
 use crate::Scale;
 use crate::common::measure::{alternate, nanos, time};
@@ -113,6 +115,19 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
         &raw_few,
     );
     table.pair("hot `get_shared`, 100 keys again and again", &hot);
+    let (tasks, runtime) = (AsyncCache::from(front.clone()), Builder::new_current_thread().build().unwrap());
+    let in_thread = |_| again(&mut |key| drop(black_box(front.get_shared(key).unwrap().unwrap())));
+    let in_task = |_| {
+        runtime.block_on(async {
+            let since = Instant::now();
+            for n in 0..scale.reads {
+                drop(black_box(tasks.get_shared(&few[n % few.len()]).await.unwrap().unwrap()));
+            }
+            since.elapsed().as_secs_f64() / scale.reads as f64
+        })
+    };
+    let hot = alternate(scale.turns, in_thread, in_task);
+    table.pair("hot `get_shared` of an `AsyncCache`, 100 keys (left: of a `Cache`)", &hot);
 
     let token = time(1_000_000, || (0..1_000_000).for_each(|_| _ = black_box(bytes.token().unwrap())));
     table.row("`ByteCache::token`", "–".into(), nanos(token), String::new());

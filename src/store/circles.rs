@@ -1,6 +1,6 @@
 //! Who waits for whom among processes, to find circles: one computes `x` and needs `y`, another the reverse.
 //!
-//! A thread that has the lead of some keys, and waits for another one, says so by locks on bytes beside those of its leads:
+//! A thread or task that has the lead of some keys, and waits for another one, says so by locks on bytes beside those of its leads:
 //! where they lie tells from which lead to which it waits. So what is said ends with its process, and can be read without
 //! trust in anything but the kernel. It is put into the file of the store that the lead is of, where those look who wait for
 //! it; and since they may not have the store open that it goes on to, who waits also says what it has found behind that. So
@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -40,17 +41,42 @@ const MOST: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct KeyId(u64);
 
-/// A lead among processes, and the file in which it is had.
+/// A lead, as those see it that it waits for.
 #[derive(Debug)]
 pub(super) struct Led {
-    id: KeyId,
-    locks: Arc<LockFile>,
+    number: LeadNumber,
+    /// `None`: no other process can wait for it.
+    among: Option<Among>,
     forks: u64,
 }
 
+/// Tells a lead from all others of this process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct LeadNumber(u64);
+
+/// A lead among processes, and the file in which it is had.
+#[derive(Clone, Debug)]
+struct Among {
+    id: KeyId,
+    locks: Arc<LockFile>,
+}
+
 thread_local! {
-    /// The leads of this thread, in whatever store, and some that are over.
+    /// The leads on whose behalf this thread runs, in whatever store, and some that are over: those that it took, and of the
+    /// task that it polls.
     static LEADS: RefCell<Vec<Weak<Led>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl LeadNumber {
+    pub(super) fn new() -> LeadNumber {
+        static LEADS: AtomicU64 = AtomicU64::new(0);
+        LeadNumber(LEADS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Of the leads on whose behalf this thread runs.
+    pub(super) fn here() -> Vec<LeadNumber> {
+        Led::here().map(|led| led.number).collect()
+    }
 }
 
 impl KeyId {
@@ -73,26 +99,49 @@ impl KeyId {
 }
 
 impl Led {
-    /// Notes that this thread has a lead, for as long as what is returned lives.
-    pub(super) fn note(locks: &Arc<LockFile>, hash: KeyHash) -> Arc<Led> {
-        let led = Arc::new(Led { id: KeyId::of(locks, hash), locks: locks.clone(), forks: fork::epoch() });
-        LEADS.with_borrow_mut(|leads| {
-            leads.retain(|lead| lead.strong_count() > 0);
-            leads.push(Arc::downgrade(&led));
-        });
-        led
+    pub(super) fn new(number: LeadNumber, locks: Option<&Arc<LockFile>>, hash: KeyHash) -> Arc<Led> {
+        let among = locks.map(|locks| Among { id: KeyId::of(locks, hash), locks: locks.clone() });
+        Arc::new(Led { number, among, forks: fork::epoch() })
     }
 
-    fn of_this_thread() -> Vec<Arc<Led>> {
+    /// Notes that this thread has it, for as long as it lives.
+    pub(super) fn note(self: &Arc<Self>) {
+        LEADS.with_borrow_mut(|leads| {
+            leads.retain(|lead| lead.strong_count() > 0);
+            leads.push(Arc::downgrade(self));
+        });
+    }
+
+    /// Notes that this thread runs on its behalf, until what is returned is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+        LEADS.with_borrow_mut(|leads| leads.push(Arc::downgrade(self)));
+        Entered(Arc::downgrade(self))
+    }
+
+    fn here() -> impl Iterator<Item = Arc<Led>> {
         // What the thread that forked had is its own.
         let is_own = |led: &Arc<Led>| led.forks == fork::epoch();
-        LEADS.with_borrow(|leads| leads.iter().filter_map(Weak::upgrade).filter(is_own).collect())
+        let leads: Vec<_> =
+            LEADS.with_borrow(|leads| leads.iter().filter_map(Weak::upgrade).filter(is_own).collect());
+        leads.into_iter()
     }
 }
 
-/// A thread that waits for a key, and says so to other processes while this lives.
+pub(super) struct Entered(Weak<Led>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        LEADS.with_borrow_mut(|leads| {
+            if let Some(at) = leads.iter().rposition(|led| led.ptr_eq(&self.0)) {
+                leads.remove(at);
+            }
+        });
+    }
+}
+
+/// A thread or task that waits for a key, and says so to other processes while this lives.
 pub(super) struct Waiting {
-    leads: Vec<Arc<Led>>,
+    leads: Vec<Among>,
     locks: Arc<LockFile>,
     wanted: KeyId,
     said: Vec<KeyId>,
@@ -101,9 +150,9 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// `None` for a thread that nobody can be waiting for.
+    /// `None` for who has no lead that anybody can be waiting for.
     pub(super) fn start(locks: &Arc<LockFile>, hash: KeyHash) -> Option<Waiting> {
-        let leads = Led::of_this_thread();
+        let leads: Vec<Among> = Led::here().filter_map(|led| led.among.clone()).collect();
         let wanted = KeyId::of(locks, hash);
         if leads.is_empty() {
             return None;
@@ -120,8 +169,8 @@ impl Waiting {
         Some(waiting)
     }
 
-    /// Whether this thread has to go on without what it waits for, because that waits for this thread, however indirectly. To
-    /// be asked again and again.
+    /// Whether it has to go on without what it waits for, because that waits for it, however indirectly. To be asked again and
+    /// again.
     pub(super) fn is_circular(&mut self) -> bool {
         if self.looked.elapsed() < INTERVAL {
             return false;
@@ -137,7 +186,7 @@ impl Waiting {
         self.circles >= if is_the_one { LOOKS } else { LOOKS_FOR_ALL }
     }
 
-    /// The keys for which is waited, from one to the next, as far as the stores tell that this thread knows.
+    /// The keys for which is waited, from one to the next, as far as the stores tell that it knows.
     fn reached(&self) -> Vec<KeyId> {
         let files: Vec<File> = self.files();
         let mut reached = vec![self.wanted];
@@ -229,7 +278,8 @@ mod tests {
     fn waits(lead: (&Arc<LockFile>, u8), wanted: (&Arc<LockFile>, u8)) -> (Arc<Led>, Waiting) {
         let (led, waiting) = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let led = Led::note(lead.0, key(lead.1));
+                let led = Led::new(LeadNumber::new(), Some(lead.0), key(lead.1));
+                led.note();
                 (led, Waiting::start(wanted.0, key(wanted.1)).unwrap())
             });
             thread.join().unwrap()
@@ -292,7 +342,7 @@ mod tests {
     fn a_thread_without_a_lead_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let locks = open(&dir);
-        drop(Led::note(&locks, key(1)));
+        Led::new(LeadNumber::new(), Some(&locks), key(1)).note();
         assert!(Waiting::start(&locks, key(2)).is_none());
     }
 }

@@ -1,26 +1,38 @@
-//! Single flight: of all threads and processes that miss a key at once, one runs the function.
+//! Single flight: of all threads, tasks and processes that miss a key at once, one runs the function.
 //!
-//! Among threads a table decides, among processes a lock on a byte of a file at an offset that derives from the key's
+//! Within a process a table decides, among processes a lock on a byte of a file at an offset that derives from the key's
 //! hash. The kernel frees the lock when its holder dies, so there is no lease to tune. Who waits for it tries again and
 //! again: so it hears of signals, and finds circles.
+//!
+//! Those who wait for a key of this process stand in a line. When a lead lands, all of them look for the value; when it ends
+//! without one, the next in line has it, and the others wait on. Whoever leaves the line, as a task that is dropped, passes
+//! its turn on.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::ThreadId;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::circles::{Led, Waiting};
+use event_listener::{Event, EventListener, Listener};
+
+use super::circles::{LeadNumber, Led, Waiting};
 use super::fork;
 use super::layout::KeyHash;
 use super::locks::LockFile;
-use super::sync::{lock, wait_timeout};
+use super::naps::{nap, napping};
+use super::sync::lock;
 use crate::error::Result;
 
-/// How often a thread that waits asks whether to give up.
+/// How often who waits asks whether to give up.
 const ASKING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Between two tries to get the lock of another process, at first and at last.
 const NAPS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5)];
+
+/// So much longer a task naps for each that does: thousands that wait for other processes leave the processor to others.
+const NAP_IN_A_CROWD: Duration = Duration::from_micros(20);
 
 pub(crate) struct Flights {
     table: Mutex<Table>,
@@ -30,55 +42,32 @@ pub(crate) struct Flights {
 
 #[derive(Default)]
 struct Table {
-    flights: HashMap<KeyHash, Arc<Flight>>,
-    /// Which flight each waiting thread waits for.
-    waiting: HashMap<ThreadId, KeyHash>,
+    flights: HashMap<KeyHash, Flight>,
+    /// For which flights the holder of each lead waits.
+    waiting: HashMap<LeadNumber, Vec<KeyHash>>,
 }
 
 struct Flight {
-    /// `None`: a task, which is bound to no thread.
-    leader: Option<ThreadId>,
-    landed: Mutex<bool>,
-    landing: Condvar,
+    /// `None`: it ended without a value, and is the next one's in line or whoever comes first.
+    leader: Option<LeadNumber>,
+    line: Arc<Event>,
+    /// How many stand in it.
+    waiting: usize,
 }
 
-impl Flight {
-    fn of(leader: Option<ThreadId>) -> Flight {
-        Flight { leader, landed: Mutex::new(false), landing: Condvar::new() }
-    }
-
-    /// Waits until it has landed.
-    fn wait(&self, mut waiting: Option<Waiting>, gives_up: &dyn Fn() -> bool) -> Waited {
-        let mut landed = lock(&self.landed);
-        while !*landed {
-            landed = wait_timeout(&self.landing, landed, ASKING_INTERVAL);
-            if !*landed {
-                // Not under the lock, which the leader needs to land.
-                drop(landed);
-                if gives_up() {
-                    return Waited::GivenUp;
-                }
-                if waiting.as_mut().is_some_and(Waiting::is_circular) {
-                    return Waited::InCircle;
-                }
-                landed = lock(&self.landed);
-            }
-        }
-        Waited::Landed
-    }
-}
-
-enum Waited {
+/// What somebody finds who wants a key.
+enum Found {
+    Mine(Lead),
+    /// The flight has landed for which it waited.
     Landed,
-    GivenUp,
-    /// Over other processes or stores; those within one table are found before.
-    InCircle,
+    /// It has a place in the line.
+    Led,
 }
 
 pub(crate) enum Turn {
-    /// This thread is to look once more and then run the function.
+    /// Who asked is to look once more and then run the function.
     Lead(Lead),
-    /// Another thread of this process has finished: look whether it succeeded.
+    /// Somebody in this process has finished: look whether it succeeded.
     Waited,
     /// The caller did not want to wait any longer.
     GivenUp,
@@ -88,11 +77,13 @@ pub(crate) enum Turn {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     hash: KeyHash,
-    /// `None` for a lead inside another lead of the same thread, which holds no lock of its own.
-    flight: Option<Arc<Flight>>,
+    number: LeadNumber,
+    /// Not a lead inside another lead of the same thread or task, which stands in no table and holds no lock.
+    is_flight: bool,
     locked: bool,
-    /// So that this thread is seen to have the lead while it waits for another.
-    _led: Option<Arc<Led>>,
+    /// So that whoever has the lead is seen to have it while it waits for another.
+    led: Option<Arc<Led>>,
+    has_landed: bool,
     forks: u64,
 }
 
@@ -118,105 +109,309 @@ impl Flights {
 
     /// Waits for the flight of this key to land, or takes the lead, or gives up.
     pub(crate) fn enter(self: &Arc<Self>, hash: KeyHash, gives_up: &dyn Fn() -> bool) -> Result<Turn> {
-        let me = std::thread::current().id();
-        let mut table = lock(&self.table);
-        if let Some(flight) = table.flights.get(&hash).cloned() {
-            if table.would_deadlock(&flight, me) {
-                return Ok(Turn::Lead(self.lead(hash, None)));
+        let mut place = None;
+        let mut lead = loop {
+            match self.look(hash, &mut place) {
+                Found::Mine(lead) => break lead,
+                Found::Landed => return Ok(Turn::Waited),
+                Found::Led => {}
             }
-            table.waiting.insert(me, hash);
-            drop(table);
-            let waiting = self.locks.as_ref().and_then(|locks| Waiting::start(locks, hash));
-            let waited = flight.wait(waiting, gives_up);
-            lock(&self.table).waiting.remove(&me);
-            return Ok(match waited {
-                Waited::Landed => Turn::Waited,
-                Waited::GivenUp => Turn::GivenUp,
-                Waited::InCircle => Turn::Lead(self.lead(hash, None)),
-            });
-        }
-        let flight = Arc::new(Flight::of(Some(me)));
-        table.flights.insert(hash, flight.clone());
-        drop(table);
-        let mut lead = self.lead(hash, Some(flight));
-        match self.lock_process(hash, gives_up)? {
-            Some(locked) => {
-                lead.locked = locked;
-                lead._led = self.locks.as_ref().map(|locks| Led::note(locks, hash));
+            if let Some(place) = &mut place {
+                let was_called = place.wait();
+                if !was_called && gives_up() {
+                    return Ok(Turn::GivenUp);
+                }
+                if place.is_circular() {
+                    return Ok(Turn::Lead(self.lead_beside(hash)));
+                }
             }
-            // Dropping the lead lands the flight: those who wait for it look again, and one of them leads.
-            None => return Ok(Turn::GivenUp),
+        };
+        if lead.is_flight {
+            if !lead.lock_process(gives_up)? {
+                return Ok(Turn::GivenUp);
+            }
+            lead.tell().note();
         }
         Ok(Turn::Lead(lead))
     }
 
-    /// Takes the lead for a task, which is bound to no thread, unless somebody has it. Never waits.
-    pub(crate) fn try_enter(self: &Arc<Self>, hash: KeyHash) -> Result<Option<Lead>> {
-        let mut table = lock(&self.table);
-        if table.flights.contains_key(&hash) {
-            return Ok(None);
-        }
-        let flight = Arc::new(Flight::of(None));
-        table.flights.insert(hash, flight.clone());
-        drop(table);
-        let mut lead = self.lead(hash, Some(flight));
-        if let Some(locks) = &self.locks {
-            lead.locked = locks.try_lock(offset(hash))?;
-            // If another process has it, dropping the lead lands the flight.
-            return Ok(lead.locked.then_some(lead));
-        }
-        Ok(Some(lead))
-    }
-
-    fn lead(self: &Arc<Self>, hash: KeyHash, flight: Option<Arc<Flight>>) -> Lead {
-        Lead { flights: self.clone(), hash, flight, locked: false, _led: None, forks: fork::epoch() }
-    }
-
-    /// Whether the lock was taken, and not left to others that wait for this thread; `None` if that was given up.
-    fn lock_process(&self, hash: KeyHash, gives_up: &dyn Fn() -> bool) -> Result<Option<bool>> {
-        let Some(locks) = &self.locks else { return Ok(Some(false)) };
-        if locks.try_lock(offset(hash))? {
-            return Ok(Some(true));
-        }
-        let mut waiting = Waiting::start(locks, hash);
-        let ([mut nap, longest], mut asked) = (NAPS, Instant::now());
-        loop {
-            std::thread::sleep(nap);
-            nap = (nap * 2).min(longest);
-            if locks.try_lock(offset(hash))? {
-                return Ok(Some(true));
+    /// As [`enter`](Self::enter), for a task: waits without a thread. Whoever does not want to wait any longer drops it.
+    pub(crate) async fn enter_as_task(self: &Arc<Self>, hash: KeyHash) -> Result<Turn> {
+        let mut place = None;
+        let mut lead = loop {
+            match self.look(hash, &mut place) {
+                Found::Mine(lead) => break lead,
+                Found::Landed => return Ok(Turn::Waited),
+                Found::Led => {}
             }
-            if waiting.as_mut().is_some_and(Waiting::is_circular) {
-                // The function runs twice rather than never.
-                return Ok(Some(false));
-            }
-            if asked.elapsed() >= ASKING_INTERVAL {
-                asked = Instant::now();
-                if gives_up() {
-                    return Ok(None);
+            if let Some(place) = &mut place {
+                place.wait_as_task().await;
+                if place.is_circular() {
+                    return Ok(Turn::Lead(self.lead_beside(hash)));
                 }
             }
+        };
+        if lead.is_flight {
+            lead.lock_process_as_task().await?;
+            lead.tell();
+        }
+        Ok(Turn::Lead(lead))
+    }
+
+    /// Takes the lead unless somebody has it. Never waits. The lead is of no thread.
+    pub(crate) fn try_enter(self: &Arc<Self>, hash: KeyHash) -> Result<Option<Lead>> {
+        let mut table = lock(&self.table);
+        if table.flights.get(&hash).is_some_and(|flight| flight.leader.is_some()) {
+            return Ok(None);
+        }
+        let mut lead = self.lead_in(&mut table, hash);
+        drop(table);
+        // If another process has it, dropping the lead is its end.
+        Ok(lead.try_lock_process()?.then_some(lead))
+    }
+
+    /// Takes the lead if nobody has it. Else takes a place in the line, or keeps the one it has.
+    fn look(self: &Arc<Self>, hash: KeyHash, place: &mut Option<Place>) -> Found {
+        let mut table = lock(&self.table);
+        let flight = table.flights.get(&hash);
+        let flight = match place {
+            Some(place) => match flight.filter(|flight| Arc::ptr_eq(&flight.line, &place.line)) {
+                Some(flight) => Some(flight),
+                None => return Found::Landed,
+            },
+            None => flight,
+        };
+        let leader = flight.and_then(|flight| flight.leader);
+        let Some(leader) = leader else { return Found::Mine(self.lead_in(&mut table, hash)) };
+        let leads = place.as_ref().map_or_else(LeadNumber::here, |place| place.leads.clone());
+        if table.would_deadlock(leader, &leads) {
+            return Found::Mine(self.lead_beside(hash));
+        }
+        match place {
+            Some(place) => place.turn = Some(place.line.listen()),
+            None => {
+                *place = table.line_up(self, hash, leads);
+                drop(table);
+                if let (Some(place), Some(locks)) = (place, &self.locks) {
+                    place.told = Waiting::start(locks, hash);
+                }
+            }
+        }
+        Found::Led
+    }
+
+    /// The caller has seen that nobody has the lead.
+    fn lead_in(self: &Arc<Self>, table: &mut Table, hash: KeyHash) -> Lead {
+        let lead = self.lead(hash, true);
+        let new = || Flight { leader: None, line: Arc::default(), waiting: 0 };
+        table.flights.entry(hash).or_insert_with(new).leader = Some(lead.number);
+        lead
+    }
+
+    /// For who would have to wait for itself: the function runs twice rather than never.
+    fn lead_beside(self: &Arc<Self>, hash: KeyHash) -> Lead {
+        self.lead(hash, false)
+    }
+
+    fn lead(self: &Arc<Self>, hash: KeyHash, is_flight: bool) -> Lead {
+        Lead {
+            flights: self.clone(),
+            hash,
+            number: LeadNumber::new(),
+            is_flight,
+            locked: false,
+            led: None,
+            has_landed: false,
+            forks: fork::epoch(),
         }
     }
 }
 
 impl Table {
-    /// Whether waiting for `flight` would, over any number of leaders, be waiting for oneself.
-    fn would_deadlock(&self, flight: &Flight, me: ThreadId) -> bool {
-        let mut leader = flight.leader;
-        // Each step goes to another thread, so there are at most so many.
-        for _ in 0..=self.waiting.len() {
-            if leader == Some(me) {
+    /// Whether waiting for `leader` would, over any number of leads, be waiting for one of `own`.
+    fn would_deadlock(&self, leader: LeadNumber, own: &[LeadNumber]) -> bool {
+        if own.is_empty() {
+            return false;
+        }
+        let mut reached = vec![leader];
+        let mut next = 0;
+        while let Some(lead) = reached.get(next).copied() {
+            next += 1;
+            if own.contains(&lead) {
                 return true;
             }
-            let Some(next) =
-                leader.and_then(|thread| self.waiting.get(&thread)).and_then(|hash| self.flights.get(hash))
-            else {
-                return false;
-            };
-            leader = next.leader;
+            let waits_for = self.waiting.get(&lead).into_iter().flatten();
+            for leader in waits_for.filter_map(|hash| self.flights.get(hash)?.leader) {
+                if !reached.contains(&leader) {
+                    reached.push(leader);
+                }
+            }
         }
         false
+    }
+
+    fn line_up(&mut self, flights: &Arc<Flights>, hash: KeyHash, leads: Vec<LeadNumber>) -> Option<Place> {
+        let flight = self.flights.get_mut(&hash)?;
+        flight.waiting += 1;
+        let line = flight.line.clone();
+        for lead in &leads {
+            self.waiting.entry(*lead).or_default().push(hash);
+        }
+        let turn = Some(line.listen());
+        Some(Place { flights: flights.clone(), hash, line, turn, leads, told: None, forks: fork::epoch() })
+    }
+}
+
+/// A place in the line of those who wait for a flight.
+struct Place {
+    flights: Arc<Flights>,
+    hash: KeyHash,
+    line: Arc<Event>,
+    /// Dropping one that was called calls the next.
+    turn: Option<EventListener>,
+    /// On whose behalf it waits.
+    leads: Vec<LeadNumber>,
+    told: Option<Waiting>,
+    forks: u64,
+}
+
+impl Place {
+    /// Waits until it is called, or for a while; whether it was.
+    fn wait(&mut self) -> bool {
+        self.turn.take().is_some_and(|turn| turn.wait_timeout(ASKING_INTERVAL).is_some())
+    }
+
+    /// Waits until it is called; for a while only where that may be for itself.
+    async fn wait_as_task(&mut self) {
+        let Some(turn) = &mut self.turn else { return };
+        if self.told.is_none() {
+            return turn.await;
+        }
+        let mut nap = pin!(nap(ASKING_INTERVAL));
+        let mut turn = pin!(turn);
+        let either = |context: &mut std::task::Context<'_>| match turn.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => nap.as_mut().poll(context),
+        };
+        poll_fn(either).await;
+    }
+
+    /// Whether it would have to wait for itself, over other processes or stores. What lies within one table is found before.
+    fn is_circular(&mut self) -> bool {
+        self.told.as_mut().is_some_and(Waiting::is_circular)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.forks != fork::epoch() {
+            // Inherited over a fork: what it stands in can be locked for ever.
+            std::mem::forget(self.turn.take());
+            std::mem::forget(self.told.take());
+            return;
+        }
+        let mut table = lock(&self.flights.table);
+        let table = &mut *table;
+        for lead in &self.leads {
+            if let Some(flights) = table.waiting.get_mut(lead) {
+                if let Some(at) = flights.iter().position(|hash| *hash == self.hash) {
+                    flights.swap_remove(at);
+                }
+                if flights.is_empty() {
+                    table.waiting.remove(lead);
+                }
+            }
+        }
+        let is_of = |flight: &&mut Flight| Arc::ptr_eq(&flight.line, &self.line);
+        if let Some(flight) = table.flights.get_mut(&self.hash).filter(is_of) {
+            flight.waiting -= 1;
+            if flight.waiting == 0 && flight.leader.is_none() {
+                table.flights.remove(&self.hash);
+            }
+        }
+    }
+}
+
+impl Lead {
+    /// For whoever does not know whether there is a value when it ends: all who wait look then.
+    pub(crate) fn landing_anyhow(mut self) -> Lead {
+        self.has_landed = true;
+        self
+    }
+
+    /// Ends it, and lets all who wait for it look for the value.
+    pub(crate) fn land(self) {
+        drop(self.landing_anyhow());
+    }
+
+    /// Whether somebody in this process waits for it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_flight
+            && lock(&self.flights.table).flights.get(&self.hash).is_some_and(|flight| flight.waiting > 0)
+    }
+
+    /// Runs a future on behalf of this lead: what it waits for meanwhile is seen not to be waited for by itself.
+    pub(crate) async fn run<F: Future>(&self, load: impl FnOnce() -> F) -> F::Output {
+        let mut load = pin!(async { load().await });
+        poll_fn(|context| {
+            let _here = self.led.as_ref().map(Led::enter);
+            load.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn try_lock_process(&mut self) -> Result<bool> {
+        let Some(locks) = &self.flights.locks else { return Ok(true) };
+        self.locked = locks.try_lock(offset(self.hash))?;
+        Ok(self.locked)
+    }
+
+    /// From now on whoever has it is seen to have it.
+    fn tell(&mut self) -> &Arc<Led> {
+        let led = || Led::new(self.number, self.flights.locks.as_ref(), self.hash);
+        self.led.get_or_insert_with(led)
+    }
+
+    /// Waits for the lock among processes; `false` if that was given up. Not taken if it would be a wait for itself.
+    fn lock_process(&mut self, gives_up: &dyn Fn() -> bool) -> Result<bool> {
+        if self.try_lock_process()? {
+            return Ok(true);
+        }
+        let mut waiting = self.start_waiting();
+        let ([mut nap, longest], mut asked) = (NAPS, Instant::now());
+        loop {
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(longest);
+            if self.try_lock_process()? || waiting.as_mut().is_some_and(Waiting::is_circular) {
+                return Ok(true);
+            }
+            if asked.elapsed() >= ASKING_INTERVAL {
+                asked = Instant::now();
+                if gives_up() {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    async fn lock_process_as_task(&mut self) -> Result<()> {
+        if self.try_lock_process()? {
+            return Ok(());
+        }
+        let mut waiting = self.start_waiting();
+        let [mut time, longest] = NAPS;
+        loop {
+            nap(time).await;
+            let crowd = u32::try_from(napping()).unwrap_or(u32::MAX);
+            time = (time * 2).min(longest + NAP_IN_A_CROWD.saturating_mul(crowd));
+            if self.try_lock_process()? || waiting.as_mut().is_some_and(Waiting::is_circular) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn start_waiting(&self) -> Option<Waiting> {
+        self.flights.locks.as_ref().and_then(|locks| Waiting::start(locks, self.hash))
     }
 }
 
@@ -231,11 +426,19 @@ impl Drop for Lead {
         {
             locks.unlock(offset(self.hash));
         }
-        if let Some(flight) = &self.flight {
-            lock(&self.flights.table).flights.remove(&self.hash);
-            *lock(&flight.landed) = true;
-            flight.landing.notify_all();
+        if !self.is_flight {
+            return;
         }
+        let mut table = lock(&self.flights.table);
+        let Some(flight) = table.flights.get_mut(&self.hash) else { return };
+        let line = flight.line.clone();
+        let is_over = self.has_landed || flight.waiting == 0;
+        flight.leader = None;
+        if is_over {
+            table.flights.remove(&self.hash);
+        }
+        drop(table);
+        line.notify(if is_over { usize::MAX } else { 1 });
     }
 }
 

@@ -5,11 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
-
 use super::config::Maintenance;
-use super::fork;
 use super::live::Live;
+use super::per_process::PerProcess;
 use super::sweep;
 use super::sync::{lock, wait_timeout};
 use crate::error::{Error, Result};
@@ -26,12 +24,13 @@ const FIRST_SLEEP: Duration = Duration::from_millis(50);
 const INLINE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The stores of this process that are looked after, by one thread for all of them.
+#[derive(Default)]
 struct Process {
-    /// A forked child has none of its parent's threads.
-    forks: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
+
+static PROCESS: PerProcess<Process> = PerProcess::empty();
 
 #[derive(Default)]
 struct State {
@@ -54,22 +53,6 @@ struct Kept {
 }
 
 impl Process {
-    /// That of this very process. One that was inherited is left behind, with what its locks may have been in.
-    fn current() -> Arc<Process> {
-        static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
-        loop {
-            let present = CURRENT.load_full();
-            if let Some(present) = present.as_ref().filter(|present| present.forks == fork::epoch()) {
-                return present.clone();
-            }
-            let made =
-                Arc::new(Process { forks: fork::epoch(), state: Mutex::default(), changed: Condvar::new() });
-            // Leaked, since its stores are of another process.
-            std::mem::forget(present.clone());
-            CURRENT.compare_and_swap(&present, Some(made));
-        }
-    }
-
     fn keep(self: &Arc<Self>, live: &Arc<Live>) -> Result<()> {
         let mut state = lock(&self.state);
         let (generation, live) = (live.generation, Arc::downgrade(live));
@@ -239,7 +222,7 @@ pub(crate) fn ensure(live: &Arc<Live>) -> Result<()> {
     if live.is_kept.load(Ordering::Relaxed) || live.is_kept.swap(true, Ordering::AcqRel) {
         return Ok(());
     }
-    let kept = Process::current().keep(live);
+    let kept = PROCESS.get().keep(live);
     if kept.is_err() {
         live.is_kept.store(false, Ordering::Release);
     }
@@ -251,13 +234,13 @@ pub(crate) fn let_go(live: &Live) -> Result<()> {
     if !live.is_kept.load(Ordering::Acquire) {
         return Ok(());
     }
-    let gone = Process::current().let_go(live.generation);
+    let gone = PROCESS.get().let_go(live.generation);
     gone.inspect_err(|_| live.is_kept.store(false, Ordering::Release))
 }
 
 /// Has a store looked at now, if it is looked after.
 pub(crate) fn nudge(live: &Live) {
     if live.is_kept.load(Ordering::Acquire) {
-        Process::current().nudge(live.generation);
+        PROCESS.get().nudge(live.generation);
     }
 }

@@ -14,6 +14,7 @@ mod circles;
 mod closing;
 mod config;
 mod copy;
+mod disk_threads;
 mod filesystem;
 mod flight;
 mod fork;
@@ -27,9 +28,11 @@ mod limits;
 mod live;
 mod locks;
 mod namespace;
+mod naps;
 mod oldest;
 mod opened;
 mod opening;
+mod per_process;
 mod place;
 mod quiet;
 mod records;
@@ -56,6 +59,8 @@ pub use self::backend::BackendKind;
 use self::config::Config;
 pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};
+pub(crate) use self::disk_threads::Abandoned;
+use self::disk_threads::DiskThreads;
 pub(crate) use self::flight::{Flights, Lead, Turn};
 pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
@@ -74,6 +79,7 @@ pub(crate) use self::limits::largest_entry;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
 pub(crate) use self::opening::{read_state, store_record};
+use self::per_process::PerProcess;
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
@@ -103,6 +109,8 @@ pub(crate) struct Shared {
     known_in: AtomicU64,
     /// Outlives a compaction, since leads do; made anew in a forked child.
     flights: Mutex<Option<Arc<Flights>>>,
+    /// For those who must not wait for the disk themselves.
+    threads: PerProcess<DiskThreads>,
     handles: AtomicUsize,
     closed: AtomicBool,
     /// It does not lie at its path any more, and was closed for that.
@@ -253,6 +261,11 @@ impl Store {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.shared.dir
+    }
+
+    /// The threads for those who must not wait for the disk themselves.
+    pub(crate) fn threads(&self) -> Arc<DiskThreads> {
+        self.shared.threads.get()
     }
 
     /// Starts the background thread, because something in the store can expire or has a limit.

@@ -26,6 +26,7 @@ use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts};
 use super::locks::{Gate, LockFile, Member, Role};
+use super::per_process::PerProcess;
 use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
 use super::sync::lock;
 use super::transaction::ReadView;
@@ -192,6 +193,7 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         envelope: Mutex::new(envelope),
         known_in: AtomicU64::new(fork::epoch()),
         flights: Mutex::new(Some(flights)),
+        threads: PerProcess::empty(),
         handles: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         gone: AtomicBool::new(false),

@@ -1,0 +1,124 @@
+//! Loading what is missing: of all threads, tasks and processes that miss a key at once, one runs the function.
+
+use std::sync::Arc;
+
+use crate::cache::Cache;
+use crate::entries::Scratch;
+use crate::error::{Error, Result};
+use crate::store::{Flights, KeyHash, Turn};
+use crate::typed::Looked;
+
+impl<K, V> Cache<K, V>
+where
+    K: ToOwned + ?Sized + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// The key's value; if it has none, that of `load`, which is inserted.
+    ///
+    /// Of all threads and processes that miss the key at once, one runs `load` and the others wait for its value. If it
+    /// panics or its process is killed, another takes over at once. No lock of the store is held meanwhile. `load` may
+    /// use this cache and itself be waited for: where that would be a deadlock, it is run twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert), but for a full disk or store: the value is returned.
+    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V> {
+        self.try_get_or_insert_with(key, || Ok(load()))
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a `load` that can fail. An error is not kept: one of
+    /// those that waited runs its own `load`.
+    ///
+    /// A loaded value is returned even if it cannot be kept because disk or store are full (a warning is logged), or
+    /// because the handle is read-only.
+    ///
+    /// # Errors
+    ///
+    /// Those of `load`, and as [`get_or_insert_with`](Self::get_or_insert_with).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let answers: cachemere::Cache<str, String> = cachemere::Cache::builder(dir.path().join("s")).open()?;
+    /// let ask = || Err::<String, _>(std::io::Error::other("no network"));
+    /// let failed: Result<String, Box<dyn std::error::Error>> =
+    ///     answers.try_get_or_insert_with("question", || Ok(ask()?));
+    /// assert!(failed.is_err());
+    /// assert_eq!(answers.get_or_insert_with("question", || "42".to_owned())?, "42");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_get_or_insert_with<E: From<Error>>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E> {
+        loop {
+            if let Some(value) = self.get(key)? {
+                return Ok(value);
+            }
+            let lead = match self.enter_flight(key)? {
+                Turn::Lead(lead) => lead,
+                Turn::Waited => continue,
+                Turn::GivenUp => return Err(Error::Interrupted.into()),
+            };
+            // Another process can have landed just before. (Looked up without being counted again.)
+            if let Some(value) = self.peek(key)? {
+                lead.land();
+                return Ok(Arc::unwrap_or_clone(value));
+            }
+            let value = load()?;
+            if self.keep_loaded(key, &value)? {
+                lead.land();
+            }
+            return Ok(value);
+        }
+    }
+
+    /// Inserts what was loaded, if that can be; whether it did.
+    pub(crate) fn keep_loaded(&self, key: &K, value: &V) -> Result<bool> {
+        if self.is_read_only() {
+            return Ok(false);
+        }
+        match self.insert(key, value) {
+            // What was just loaded, perhaps at a price, is worth more than word of a full disk.
+            Err(error) if error.is_disk_full() || error.is_store_full() => {
+                tracing::warn!(%error, "a loaded value could not be kept");
+                Ok(false)
+            }
+            inserted => inserted.map(|()| true),
+        }
+    }
+
+    fn enter_flight(&self, key: &K) -> Result<Turn> {
+        let (flights, hash) = self.flight(key)?;
+        flights.enter(hash, &|| crate::waiting::go_on_waiting().is_err())
+    }
+
+    /// Where single flight for this key is agreed upon.
+    pub(crate) fn flight(&self, key: &K) -> Result<(Arc<Flights>, KeyHash)> {
+        let inner = self.inner();
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            inner.entries.flight(scratch)
+        })
+    }
+
+    /// The value, without counting a hit or an access.
+    pub(crate) fn peek(&self, key: &K) -> Result<Option<Arc<V>>> {
+        let inner = self.inner();
+        Scratch::with(|scratch| {
+            inner.encode_key(key, scratch)?;
+            let looked = inner.find(&inner.entries.at()?, scratch)?;
+            Ok(match looked {
+                Looked::Front(item) => Some(item.value.clone()),
+                Looked::Store(found) => Some(inner.decode_found(*found, scratch)?),
+                Looked::Missing => None,
+            })
+        })
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.inner().entries.store.is_read_only()
+    }
+}
