@@ -170,7 +170,7 @@ SEMVER = target/tools/bin/cargo-semver-checks
 
 semver: $(SEMVER)
 	$(SEMVER) semver-checks --package cachemere --baseline-rev $(BASELINE) --only-explicit-features \
-		--features zstd,tokio,load,quick_cache,ring
+		--features zstd,load,quick_cache,ring
 
 $(SEMVER):
 	$(CARGO) install --quiet --locked cargo-semver-checks --root target/tools
