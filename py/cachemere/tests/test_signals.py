@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cachemere import Cache, PersistDict
+from cachemere import Cache, PersistDict, diskcache
 from cachemere._core.signals import is_of_handler
+from cachemere.integrations.langchain import CachemereCache
 from how_long import TORTURE
+from langchain_core.outputs import Generation
 from plain_data import TYPES, Pair
 
 SIGNALS = 5000 if TORTURE else 500
@@ -137,6 +139,11 @@ def operations(path: Path) -> dict[str, Callable[[], Any]]:
         kept[(key,)] = Slow(3)
         kept[Slow(hash(key) % 1000)] = [Slow(4)]
     slow = Slow(hash(KEYS[0]) % 1000)
+    bypassed = Cache(path, types=TYPES, memory_bytes=0, on_error="bypass")
+    facade = diskcache.Cache(path.parent / "facade", allow_pickle=True)
+    facade.set("k", Slow(1))
+    adapter = CachemereCache(cache)
+    adapter.update("prompt", "model", [Generation(text="answer")])
 
     @cache.memoize
     def make(number: int) -> Any:
@@ -166,6 +173,12 @@ def operations(path: Path) -> dict[str, Callable[[], Any]]:
         "items of pickles": lambda: list(kept.items()),
         "without what is damaged": lambda: kept.to_dict(skip_damaged=True),
         "popitem": lambda: (kept.__setitem__("last", Slow(1)), kept.popitem()),
+        "bypass": lambda: [bypassed.get(key) for key in KEYS],
+        "facade": lambda: [facade.get("k"), facade.set("k", Slow(2))],
+        "adapter": lambda: [
+            adapter.lookup("prompt", "model"),
+            adapter.update("prompt", "model", [Generation(text="answer")]),
+        ],
         "own serializers": lambda: [own[key] for key in KEYS],
         "own serializers, writing": lambda: own.update(dict.fromkeys(KEYS, VALUE)),
         "own serializers, all": lambda: list(own.items()),
@@ -189,7 +202,8 @@ def all_operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callab
 NAMES = [
     "get", "get cold", "peek and in", "set", "set and delete", "get_or_set", "get_many", "set_many", "items", "info",
     "touch", "memoized", "memoized with key=", "pickled values", "pickled keys", "pickle", "items of pickles",
-    "without what is damaged", "popitem", "own serializers", "own serializers, writing", "own serializers, all",
+    "without what is damaged", "popitem", "bypass", "facade", "adapter",
+    "own serializers", "own serializers, writing", "own serializers, all",
 ]  # fmt: skip
 
 

@@ -13,6 +13,8 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .._core.signals import is_of_handler
+
 
 def is_model(kind: type) -> bool:
     """Whether it is a class of pydantic's."""
@@ -65,7 +67,9 @@ def _annotations(kind: Any) -> list[Any]:
 def _hints(kind: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(kind)
-    except Exception:
+    except Exception as error:
+        if is_of_handler(error):
+            raise
         # One of them means nothing here: the others by themselves.
         return _hints_one_by_one(kind)
 
@@ -77,7 +81,9 @@ def _hints_one_by_one(kind: Any) -> dict[str, Any]:
         for name, annotation in vars(base).get("__annotations__", {}).items():
             try:
                 found.update(typing.get_type_hints(_Alone(name, annotation), names, dict(vars(base))))
-            except Exception:
+            except Exception as error:
+                if is_of_handler(error):
+                    raise
                 continue
     return found
 

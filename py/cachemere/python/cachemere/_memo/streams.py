@@ -13,6 +13,7 @@ from copy import deepcopy
 from time import perf_counter
 from typing import Any
 
+from .._core.signals import is_of_handler
 from .._leads.stream_leads import StreamLead
 from .._leads.task_flights import Found, leading
 from ..errors import ValueFormError
@@ -46,6 +47,8 @@ class _Recording:
             try:
                 item = deepcopy(item)
             except Exception as cause:
+                if is_of_handler(cause):
+                    raise
                 raise ValueFormError(
                     f"an item of type '{type(item).__name__}' cannot be copied, and so not be recorded: {cause}"
                 ) from cause

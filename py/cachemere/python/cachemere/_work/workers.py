@@ -17,6 +17,7 @@ from pickle import loads
 from types import TracebackType
 from typing import Any
 
+from .._core.signals import is_of_handler
 from ..errors import InvalidOptionError, ParallelError, WorkerDiedError
 from .outcomes import Outcome, shown
 from .worker import STOP, Job, Reply, serve
@@ -130,6 +131,8 @@ class Processes:
         try:
             made = ForkingPickler.dumps(item)
         except Exception as error:
+            if is_of_handler(error):
+                raise
             worker.task = None
             self._unsendable.append(Outcome(position, item, error=error))
         else:
@@ -156,6 +159,8 @@ class Processes:
         try:
             reply: Reply = loads(sent)
         except Exception as unreadable:
+            if is_of_handler(unreadable):
+                raise
             return Outcome(position, item, error=unreadable)
         if not reply.traceback:
             return Outcome(position, item, reply.value)
@@ -202,6 +207,8 @@ def _sendable(context: BaseContext, function: Callable[..., Any]) -> Callable[..
     try:
         return bytes(ForkingPickler.dumps(function))
     except Exception as cause:
+        if is_of_handler(cause):
+            raise
         raise InvalidOptionError(
             f"{function!r} cannot be sent to worker processes that are started by {method!r}: define it at the top of "
             f"a module, or use start_method='fork' or use_threadpool=True"

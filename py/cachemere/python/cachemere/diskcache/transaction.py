@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._core.signals import is_of_handler
 from .._core.walk import entries
 from .._engine import Store
 from ..errors import CacheError
@@ -184,7 +185,8 @@ class Transaction:
                 return lambda: pickle.loads(pickled)
             except CacheError:
                 raise
-            except Exception:
-                pass
+            except Exception as error:
+                if is_of_handler(error):
+                    raise
         encoded = self._store.encode_value(value)
         return lambda: self._store.decode_value(encoded)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from .._core import checks
 from .._core.cache_argument import check_cache
+from .._core.signals import is_of_handler
 from .._forms.advice import advise
 from ..cache import Cache, _reopen
 from ..errors import ValueFormError
@@ -47,7 +48,7 @@ class Troubles:
 
     def meet(self, error: Exception) -> None:
         """Returns if the host is to go on as if the cache had no entry."""
-        if self._on_error == "raise":
+        if self._on_error == "raise" or is_of_handler(error):
             raise error
         # Once for each trouble, since every use of the cache comes here while it lasts.
         trouble = type(error), _said(error)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .._core.checks import duration, shown
+from .._core.signals import is_of_handler
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, MissingKeyError, ValueFormError
 from ._host import Host
@@ -142,6 +143,8 @@ class CachemereStorage(BaseStorage[str, Any]):
                     response = _stage.loads(fields)
                     response.cache_key = key
                 except Exception as cause:
+                    if is_of_handler(cause):
+                        raise
                     # Whatever the rules for the fields raise: several classes of errors, and groups of them.
                     raise DecodeError(f"the entry is not a response that can be made again: {cause}") from cause
                 return response

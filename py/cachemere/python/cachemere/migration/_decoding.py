@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+from .._core.signals import is_of_handler
 from ..errors import DecodeError, UnsafeValueError
 from ._entry import Form, Stored
 
@@ -46,6 +47,8 @@ def _decoded(stored: Stored, allow_pickle: bool, what: str) -> Any:
         return _DECODERS[form](data)
     # A pickle can raise anything.
     except Exception as error:
+        if is_of_handler(error):
+            raise
         named = str(error) or type(error).__name__
         if isinstance(error, AttributeError) and "__main__'" in named:
             named += (

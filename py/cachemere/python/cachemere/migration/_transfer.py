@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._core.checks import shown
+from .._core.signals import is_of_handler
 from ..errors import CacheError, DecodeError, DuplicateKeyError, KeyFormError, UnsafeValueError, ValueFormError
 from ._decoding import key_of, value_of
 from ._entry import Entry
@@ -110,7 +111,9 @@ class Transfer:
             if key in self._keys:
                 return True
         # A class of the program's can raise anything.
-        except Exception:
+        except Exception as error:
+            if is_of_handler(error):
+                raise
             raise KeyFormError(f"a key of type '{type(key).__name__}' is not hashable") from None
         return self.is_store_there and key in self.store
 
@@ -159,7 +162,9 @@ class Transfer:
         try:
             hash(key)
         # A class of the program's can raise anything.
-        except Exception:
+        except Exception as cause:
+            if is_of_handler(cause):
+                raise
             return KeyFormError(f"a key of type '{type(key).__name__}' is not hashable")
         if not self.allow_pickle or self.pickle_values:
             return error

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .._core.signals import is_of_handler
 from ..errors import BusyError, DamagedError, InputFileError, NotInstalledError
 from ._decoding import unpacked
 from ._entry import Entry, Form, Stored, broken
@@ -125,6 +126,8 @@ class PersistDictSource:
                 times = _seconds(known.get("ctime")), _seconds(known.get("atime"))
             # What YAML and zlib raise is of many kinds.
             except Exception as error:
+                if is_of_handler(error):
+                    raise
                 yield broken(_place(stored), f"its key and times cannot be read: {error or type(error).__name__}")
                 continue
             order.execute("INSERT INTO found VALUES (?, ?, ?, ?)", (*times, name, stored))

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .._core.signals import is_of_handler
 from ..errors import BusyError, CacheError, DamagedError, InvalidOptionError, NotInstalledError
 from ._entry import Entry, Form, Stored, broken
 from ._source import Reading, Source, check_present, is_sqlite, wrong_kind
@@ -95,6 +96,8 @@ class _DbmShelf:
         try:
             self._opened: Any = module.open(str(path), "r")
         except Exception as error:
+            if is_of_handler(error):
+                raise
             if getattr(error, "errno", None) in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK):
                 raise BusyError(f"{path} cannot be read, another process writes it: {error}") from error
             raise DamagedError(f"{path} is damaged, or no shelf: {error}") from error
