@@ -53,9 +53,9 @@ WHY_NO_ROCKSDB = _choose(__version__)
 def require_rocksdb(what: str) -> None:
     """Raises with the line to type if `what` cannot be had."""
     if WHY_NO_ROCKSDB is not None:
+        from ._installing import install_rocksdb
         from .errors import NotInstalledError
 
         raise NotInstalledError(
-            f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "
-            f"pip install cachemere-rocksdb=={__version__}"
+            f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): {install_rocksdb()}"
         )
