@@ -17,7 +17,9 @@ def main() -> None:
     late = {name: version for name, version in stated.items() if numbers(version) > numbers(oldest)}
     for name, version in sorted(late.items()):
         print(f"{name} needs Rust {version}, and we promise {oldest}", file=sys.stderr)
-    print(f"{len(stated)} of {len(packages)} packages say what Rust they need; {len(late)} need a later one than {oldest}")
+    print(
+        f"{len(stated)} of {len(packages)} packages say what Rust they need; {len(late)} need a later one than {oldest}"
+    )
     raise SystemExit(1 if late else 0)
 
 

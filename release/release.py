@@ -56,7 +56,9 @@ def main() -> None:
         raise SystemExit("there are changes that are not committed: commit them, or put them away")
     if f"v{options.version}" in _git("tag").split():
         raise SystemExit(f"there is a tag v{options.version} already")
-    changed = dated(CHANGES.read_text(), options.version, datetime.datetime.now(datetime.timezone.utc).date().isoformat())
+    changed = dated(
+        CHANGES.read_text(), options.version, datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    )
     before = CHANGES.read_text()
     CHANGES.write_text(changed)
     files = [CHANGES, *versions.write(options.version)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import release
 import versions
+
+import release
 
 
 def test_all_copies_agree() -> None:

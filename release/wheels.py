@@ -1,7 +1,8 @@
-"""Builds wheels for all interpreters on Linux, tries each that can be tried, and writes their sizes into docs/WHEELS.md.
+"""Builds wheels for all interpreters on Linux, tries them, and writes their sizes into docs/WHEELS.md.
 
 Zig is the C compiler and linker: it links against the oldest glibc of the tag `manylinux2014` (2.17), whatever this
-machine has. Run it with the interpreter of an environment that has maturin, ziglang and auditwheel, as `make wheels` does.
+machine has. Run it with the interpreter of an environment that has maturin, ziglang and auditwheel, as `make wheels`
+does.
 """
 
 from __future__ import annotations
@@ -46,11 +47,15 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     asked.add_argument("interpreters", nargs="*", default=INTERPRETERS, help="such as 3.12; all by default")
     asked.add_argument("--only-try", action="store_true", help="try the wheels that are there")
+    asked.add_argument(
+        "--root", default=[], action="append", metavar="VERSION=PATH", help="where another system with that one lies"
+    )
     options = asked.parse_args()
+    roots = {version: Path(path) for version, _, path in (root.partition("=") for root in options.root)}
     chosen = options.interpreters or INTERPRETERS
     if not options.only_try:
         build(chosen)
-    built = [Built(interpreter, wheel(interpreter), tried(interpreter)) for interpreter in chosen]
+    built = [Built(one, wheel(one), tried(one, roots.get(one))) for one in chosen]
     print("\n".join(one.row for one in built))
     if chosen == INTERPRETERS:
         write(built)
@@ -89,25 +94,34 @@ def tag(interpreter: str) -> str:
     return "cp" + interpreter.replace(".", "")
 
 
-def tried(interpreter: str) -> str:
-    """Returns what came of installing the wheel into a bare environment and using it there."""
-    program = find(interpreter)
+def tried(interpreter: str, root: Path | None) -> str:
+    """Returns what came of installing the wheel into a bare environment and using it there.
+
+    With a root, in the system that lies there (made by debootstrap, say), with its interpreter and its glibc.
+    """
+    program = find(interpreter) if root is None else f"/usr/bin/python{interpreter}"
     if program is None:
         return "no interpreter here"
-    with tempfile.TemporaryDirectory() as directory:
-        environment = Path(directory) / "environment"
-        python = environment / "bin/python"
+    with tempfile.TemporaryDirectory(dir=root and root / "tmp") as directory:
+        # As it is called within.
+        home = f"/tmp/{Path(directory).name}" if root else directory
+        for file in (wheel(interpreter), SMOKE):
+            shutil.copy(file, directory)
+        python = f"{home}/environment/bin/python"
         # Nothing of this machine: neither compilers nor the checkout are in its path.
-        alone = {"PATH": f"{environment}/bin", "HOME": directory}
+        alone = {"PATH": f"{home}/environment/bin", "HOME": home}
         alone |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
         steps = [
-            [program, "-m", "venv", str(environment)],
-            [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel(interpreter))],
-            [str(python), "-m", "pip", "check"],
-            [str(python), "-I", str(SMOKE)],
+            [program, "-m", "venv", f"{home}/environment"],
+            [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", f"{home}/{wheel(interpreter).name}"],
+            [python, "-m", "pip", "check"],
+            [python, "-I", f"{home}/{SMOKE.name}"],
         ]
+        within = ["/usr/sbin/chroot", str(root)] if root else []
         for step in steps:
-            done = subprocess.run(step, cwd=directory, env=alone, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [*within, *step], cwd=directory, env=alone, capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
                 print(done.stdout + done.stderr, file=sys.stderr)
                 return f"FAILED: {' '.join(step[-2:])}"
@@ -118,10 +132,11 @@ def find(interpreter: str) -> str | None:
     """Returns a program that is this interpreter, also of pyenv, which has them in no path."""
     name = f"python{interpreter}"
     places = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{interpreter}.*/bin/{name}")
-    for program in [shutil.which(name), *map(str, places)]:
+    for program in [*map(str, places), shutil.which(name)]:
         # One of pyenv's shims may be there without what it stands for.
-        if program and subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return program
+        itself = [program, "-c", "import sys; print(sys.executable)"]
+        if program and (told := subprocess.run(itself, capture_output=True, text=True, check=False)).returncode == 0:
+            return told.stdout.strip()
     return None
 
 

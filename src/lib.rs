@@ -109,5 +109,8 @@ pub use iter::Iter;
 pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
 pub use secret::{Argon2Params, Secret};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use store::fuzzing;
 pub use store::{BackendKind, Durability, Maintenance, about_to_fork, forked};
 pub use waiting::ask_while_waiting;

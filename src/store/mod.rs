@@ -20,6 +20,8 @@ mod flight;
 mod fork;
 #[cfg(feature = "rocksdb")]
 pub(crate) mod forked_exit;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod header;
 mod holder;
 mod housekeeper;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cachemere
 import pytest
+from cachemere._core.installing import install_rocksdb
 
 ASK = """
 import logging, sys
@@ -51,7 +52,7 @@ def test_another_version_is_ignored_with_a_warning(tmp_path: Path) -> None:
     assert f"WARNING cachemere-rocksdb is ignored: its version is 9.9.9, and that of cachemere is {own}" in said
     assert "engine of cachemere._engine True" in said and "{'a': 1}" in said
     assert "NotInstalledError True cachemere.rocksdb needs the distribution cachemere-rocksdb" in said
-    assert f"pip install cachemere-rocksdb=={own}" in said
+    assert install_rocksdb() in said
 
 
 def test_an_engine_that_cannot_be_loaded_is_ignored_with_a_warning(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_an_engine_that_cannot_be_loaded_is_ignored_with_a_warning(tmp_path: Pat
 def test_without_the_distribution_the_line_to_type_is_told(tmp_path: Path) -> None:
     hide = "raise ModuleNotFoundError(\"No module named 'cachemere_rocksdb'\", name='cachemere_rocksdb')"
     said = ask(tmp_path, hide)
-    assert "WARNING" not in said and f"pip install cachemere-rocksdb=={cachemere.__version__}" in said
+    assert "WARNING" not in said and install_rocksdb() in said
     assert "it is not installed" in said
 
 

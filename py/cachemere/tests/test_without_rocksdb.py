@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import cachemere
 import pytest
+from cachemere._core.installing import install_rocksdb
 from cachemere.errors import IncompatibleError, NotInstalledError
 
 
 def test_the_line_to_type_is_told(path: Path) -> None:
-    line = f"pip install cachemere-rocksdb=={cachemere.__version__}"
+    line = re.escape(install_rocksdb())
     with pytest.raises(NotInstalledError, match=line):
         cachemere.Cache(path, backend="rocksdb")
     with pytest.raises(ImportError, match=line):

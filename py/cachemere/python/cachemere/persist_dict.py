@@ -51,12 +51,14 @@ class PersistDict(Handle, DictBase[K, V]):
     Args:
         database_path: The store's directory; made if it is missing, with its parents.
         expiration_days: Entries that were not read or written for so many days are gone. 0: never.
-        key_serializer, key_unserializer: Functions from a key to `str` or `bytes` and back. By default every hashable
-            key with a canonical form is taken: str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID,
-            Decimal, paths; others are pickled, if they define what equal means: a copy must be equal.
+        key_serializer: Makes `str` or `bytes` of a key. By default every hashable key with a canonical form is taken:
+            str, bytes, numbers, None, tuples, frozensets, enums, datetimes, UUID, Decimal, paths; others are pickled,
+            if they define what equal means: a copy must be equal.
+        key_unserializer: Makes the key of that.
         key_size_limit: Kept for compatibility: keys of any size fit.
-        value_serializer, value_unserializer: Functions from a value to plain data (bytes, say) and back. By default
-            plain data is stored in a safe form, and only what has none is pickled.
+        value_serializer: Makes plain data (bytes, say) of a value. By default plain data is stored in a safe form, and
+            only what has none is pickled.
+        value_unserializer: Makes the value of that.
         caching: Whether to keep decoded values in memory. They are never stale.
         verbose: Whether to log operations at level INFO, to the logger `cachemere` (or `cachemere.<name>`).
         background_thread: `True`: expired entries are removed by a thread; `False`: in the calling thread, now and
@@ -79,7 +81,9 @@ class PersistDict(Handle, DictBase[K, V]):
         memory_bytes: How much to keep in memory, roughly.
 
     Raises:
-        InvalidOptionError, WrongSecretError, IncompatibleError, DamagedError, UnsupportedFileSystemError, StoreIOError.
+        InvalidOptionError: For options that make no sense.
+        WrongSecretError, IncompatibleError, DamagedError, UnsupportedFileSystemError, StoreIOError: The store cannot
+            be opened.
 
     Example:
         >>> import tempfile, cachemere

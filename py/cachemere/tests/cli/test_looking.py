@@ -16,6 +16,7 @@ import diskcache
 import pytest
 import sqlitedict
 from cachemere import Cache
+from cachemere._core.installing import install_rocksdb
 from cachemere.cli.program import main
 from command_line import here, ok
 
@@ -102,7 +103,7 @@ def rocksdb_dict(path: Path) -> str:
 
 def in_rocksdb(path: Path) -> str:
     (path / "rocksdb").mkdir(parents=True)
-    return "pip install cachemere-rocksdb=="
+    return install_rocksdb()
 
 
 @pytest.mark.parametrize("make", [nothing_at_all, another_program, noise, empty_file, rocksdb_dict, in_rocksdb])

@@ -117,7 +117,7 @@ def versions(extra: str, distribution: str) -> str:
 
 @pytest.mark.parametrize("host", HOSTS, ids=str)
 def test_the_error_says_what_to_do(host: Imported) -> None:
-    line = f"pip install 'cachemere[{host.extra}]'"
+    line = f"pip install '{host.distribution}{versions(host.extra, host.distribution)}'"
     known = f"{host.distribution} {versions(host.extra, host.distribution)}, not"
     missing = told(WITHOUT, host)
     assert missing.startswith("NotInstalledError") and line in missing
@@ -135,7 +135,7 @@ def test_another_litellm_that_makes_its_keys_otherwise_is_refused() -> None:
 
 @pytest.mark.parametrize("host", TRANSPORTS, ids=str)
 def test_the_transports_say_what_to_do(host: Imported) -> None:
-    line = f"pip install 'cachemere[{host.extra}]'"
+    line = f"pip install '{host.distribution}{versions(host.extra, host.distribution)}'"
     missing = told(WITHOUT, host)
     assert missing.startswith("NotInstalledError") and line in missing
     for base in ("SyncByteStream", "BaseTransport", "Limits"):

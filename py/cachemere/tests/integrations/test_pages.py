@@ -1,4 +1,4 @@
-"""The programs on the pages about integrations do what the pages say."""
+"""The programs on the pages of the documentation do what the pages say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ import pytest
 from chat_endpoint import ChatEndpoint
 
 DOCS = Path(__file__).parents[4] / "docs"
-PAGES = sorted([*DOCS.glob("integrations/*.md"), *DOCS.glob("from-*.md"), DOCS / "importing.md"])
+PAGES = sorted(
+    [
+        *DOCS.glob("integrations/*.md"),
+        *(page for page in DOCS.glob("tutorial/*.md") if page.stem != "rust"),
+        *(DOCS / f"how-to/{name}.md" for name in ("load", "parallel")),
+        *DOCS.glob("from-*.md"),
+        DOCS / "importing.md",
+        DOCS.parent / "README.md",
+    ]
+)
 
 
 def programs(page: Path) -> list[str]:

@@ -239,7 +239,7 @@ def test_other_directories_of_lmdb_are_told_apart(tmp_path: Path, path: Path) ->
 @pytest.mark.parametrize("missing", ["lmdb", "yaml"])
 def test_a_package_that_is_missing_is_told(theirs: Path, path: Path, missing: str, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(NotInstalledError, match=rf"needs {missing}: pip install 'cachemere\[import-persistdict\]'"):
+    with pytest.raises(NotInstalledError, match=rf"needs {missing}: pip install 'lmdb>=1.4' 'pyyaml>=6'"):
         import_store("persistdict", theirs, path)
 
 

@@ -236,7 +236,7 @@ def test_progress_without_tqdm_is_an_error_before_anything_is_done(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
     pp = Parallel("fork")
-    with pytest.raises(errors.InvalidOptionError, match=r"pip install 'cachemere\[progress\]'"):
+    with pytest.raises(errors.InvalidOptionError, match="pip install 'tqdm>="):
         pp.foreach(functions.touch, [tmp_path / "x"], show_progress=True)
     assert not (tmp_path / "x").exists()
     assert pp.map(functions.double, [1]) == [2]

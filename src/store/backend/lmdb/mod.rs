@@ -25,6 +25,8 @@ pub(in crate::store) mod env;
 pub(in crate::store) mod fault;
 pub(in crate::store) mod file;
 mod fold;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gaps;
 mod map;
 mod new_data;

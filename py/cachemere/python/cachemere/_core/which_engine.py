@@ -54,8 +54,8 @@ def require_rocksdb(what: str) -> None:
     """Raises with the line to type if `what` cannot be had."""
     if WHY_NO_ROCKSDB is not None:
         from ..errors import NotInstalledError
+        from .installing import install_rocksdb
 
         raise NotInstalledError(
-            f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "
-            f"pip install cachemere-rocksdb=={__version__}"
+            f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): {install_rocksdb()}"
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
+from .._core.installing import install_extra
 from ..errors import InvalidOptionError
 
 
@@ -19,7 +20,7 @@ def find_tqdm() -> Any:
     try:
         return importlib.import_module("tqdm.auto").tqdm
     except ImportError as cause:
-        raise InvalidOptionError("show_progress needs tqdm: pip install 'cachemere[progress]'") from cause
+        raise InvalidOptionError(f"show_progress needs tqdm: {install_extra('progress')}") from cause
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from importlib import metadata
 
+from .._core.installing import install_extra
 from ..errors import CacheError, HostVersionError, NotInstalledError
 
 
@@ -26,7 +27,7 @@ class Host:
             found = metadata.version(self.distribution)
         except metadata.PackageNotFoundError:
             return NotInstalledError(
-                f"cachemere.integrations.{self.module} needs {self.distribution}: pip install 'cachemere[{self.extra}]'"
+                f"cachemere.integrations.{self.module} needs {self.distribution}: {install_extra(self.extra)}"
             )
         return self._other_interface(f"it cannot be imported as it was: {cause}", found)
 
@@ -54,5 +55,5 @@ class Host:
     def _other_interface(self, why: str, found: str) -> HostVersionError:
         return HostVersionError(
             f"cachemere.integrations.{self.module} supports {self.distribution} {self.supported}, not {found} "
-            f"({why}): pip install 'cachemere[{self.extra}]'"
+            f"({why}): {install_extra(self.extra)}"
         )

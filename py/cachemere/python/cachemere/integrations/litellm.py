@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any
 
 from .._core.checks import count, seconds, shown
+from .._core.installing import install_extra
 from ..cache import Cache
 from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
 from ._host import Host
@@ -282,7 +283,7 @@ def _check_hits() -> None:
         if not (cause.name or "").startswith("litellm"):
             raise NotInstalledError(
                 f"LiteLLM {metadata.version('litellm')} gives out nothing that is cached, by whatever cache, without "
-                f"{cause.name}: pip install 'cachemere[litellm]'"
+                f"{cause.name}: {install_extra('litellm')}"
             ) from cause
 
 

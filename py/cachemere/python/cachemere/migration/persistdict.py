@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .._core.installing import install_extra
 from .._core.signals import is_of_handler
 from ..errors import BusyError, DamagedError, InputFileError, NotInstalledError
 from ._decoding import unpacked
@@ -179,7 +180,7 @@ def _needed(module: str) -> Any:
         return import_module(module)
     except ImportError as cause:
         raise NotInstalledError(
-            f"a source of PersistDict needs {module}: pip install 'cachemere[import-persistdict]'"
+            f"a source of PersistDict needs {module}: {install_extra('import-persistdict')}"
         ) from cause
 
 

@@ -1,0 +1,76 @@
+"""The line to type for what is not installed: true for a package index, a checkout, a wheel at hand and a repository.
+
+What an extra adds is named by itself, as the metadata of this distribution has it: `pip install 'cachemere[langchain]'`
+would look for this package in an index, where whoever installed it from elsewhere may find another or none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from .._version import __version__
+
+_ROCKSDB = "cachemere-rocksdb"
+
+
+def install_extra(extra: str) -> str:
+    """Returns the command that installs what an extra of this package adds."""
+    adds = re.compile(rf"""(?<!\w)extra\s*==\s*["']{re.escape(extra)}["']""")
+    found = [requirement.partition(";") for requirement in _requirements()]
+    needed = [named.strip() for named, _, marker in found if adds.search(marker)]
+    return _install(*(needed or [f"cachemere[{extra}]"]))
+
+
+def install_rocksdb() -> str:
+    """Returns the command that installs the distribution with RocksDB, from where this one came."""
+    origin = _origin()
+    place, where = str(origin.get("url", "")), Path(unquote(urlsplit(str(origin.get("url", ""))).path))
+    if "dir_info" in origin and (beside := where.with_name(_ROCKSDB)).is_dir():
+        return _install(str(beside))
+    vcs = origin.get("vcs_info")
+    if isinstance(vcs, dict) and {"vcs", "commit_id"} <= vcs.keys():
+        below = str(origin.get("subdirectory", "py/cachemere")).rpartition("/")[0]
+        at = f"{vcs['vcs']}+{place}@{vcs['commit_id']}#subdirectory={below}/{_ROCKSDB}"
+        return _install(f"{_ROCKSDB} @ {at}")
+    if place.startswith("file:") and (wheels := sorted(where.parent.glob(f"cachemere_rocksdb-{__version__}-*.whl"))):
+        return _install("--find-links", str(wheels[0].parent), f"{_ROCKSDB}=={__version__}")
+    return _install(f"{_ROCKSDB}=={__version__}")
+
+
+def _install(*arguments: str) -> str:
+    return " ".join([_installer(), "install", *(shlex.quote(argument) for argument in arguments)])
+
+
+def _installer() -> str:
+    """An environment that uv made has no pip."""
+    return "uv pip" if (_file("INSTALLER") or "").strip() == "uv" else "pip"
+
+
+def _origin() -> dict[str, Any]:
+    """Where the package came from, if not from an index (PEP 610)."""
+    try:
+        origin = json.loads(_file("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    return origin if isinstance(origin, dict) else {}
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("cachemere") or []
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def _file(name: str) -> str | None:
+    try:
+        return metadata.distribution("cachemere").read_text(name)
+    except metadata.PackageNotFoundError:
+        # The sources themselves are in the path.
+        return None
