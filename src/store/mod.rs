@@ -14,6 +14,7 @@ mod circles;
 mod closing;
 mod config;
 mod copy;
+mod fault;
 mod filesystem;
 mod flight;
 mod fork;
