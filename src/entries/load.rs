@@ -62,7 +62,7 @@ impl Entries {
         let at = self.at_for_writing()?;
         let live = &at.live;
         // One transaction of RocksDB would keep all in memory.
-        live.lmdb()?;
+        live.check_whole()?;
         let namespace = live.read(|view| self.space.namespace.id(live, view))?;
         let unlocked = live.unlocked.clone();
         let mut template = new_header(live.config.clock.now(), life, 0, false);

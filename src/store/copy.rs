@@ -9,16 +9,17 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::Store;
-#[cfg(feature = "rocksdb")]
-use super::backend::Backend;
-use super::backend::lmdb::{COMPACTED, Rewrite, data_path, fault};
 use super::closing::Exclusive;
 use super::fork::TRANSITIONS;
 use super::live::Live;
 use super::place::Identity;
-use super::transaction::ReadView;
+use super::{Store, fault};
 use crate::error::{Error, Result};
+
+/// Where compacted data are made.
+pub(super) const COMPACTED: &str = "compact.tmp";
+/// Where data with a new key are made.
+pub(super) const REENCRYPTED: &str = "reencrypt.tmp";
 
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
@@ -39,26 +40,32 @@ impl Store {
                 // So that the copy knows as well as this store when its entries were last read.
                 super::sweep::flush_accesses(&live)?;
             }
-            copy_backend(&live, &partial.path)?;
+            copy(&live, &partial.path)?;
         }
         partial.put_in_place(to)
     }
 
-    /// Rewrites the data without what is free, in LMDB as a new file: that needs the store to be open in this process only.
+    /// Rewrites the data without what is free. Where that cannot be done while others have it open, it takes the place of
+    /// the present: that needs the store to be open in this process only.
     pub(crate) fn compact(&self) -> Result<()> {
-        #[cfg(feature = "rocksdb")]
-        if let Backend::Rocks(rocks) = &self.live_for_writing()?.backend {
-            return rocks.compact();
+        if self.is_read_only() {
+            return Err(Error::reads_only(self.dir().to_owned()));
         }
-        match self.replace(COMPACTED, copy_records, || ()) {
+        let live = self.live()?;
+        live.writable()?;
+        if live.backend.compact_in_use()? {
+            return Ok(());
+        }
+        drop(live);
+        match self.replace(COMPACTED, copy, || ()) {
             // There is no room for two of it. What is free in the one can be given back all the same.
             Err(Error::DiskFull { .. }) => self.live_for_writing()?.backend.make_room(),
             done => done,
         }
     }
 
-    /// Puts the data file that `make` writes into a directory in place of the present one; `is_in_place` hears of it before
-    /// that is opened.
+    /// Puts the data that `make` writes into a directory in place of the present; `is_in_place` hears of it before they are
+    /// opened.
     pub(super) fn replace(
         &self,
         tmp: &str,
@@ -75,11 +82,7 @@ impl Store {
         let exclusive = Exclusive::enter(shared, &transition)?;
         let Some(live) = shared.take_drained(&transition)? else { return Err(Error::Closed) };
         let tmp = shared.dir.join(tmp);
-        let replaced = replace_data(&live, &tmp, make).and_then(|()| {
-            fault::point("a compacted file is to be put in place");
-            let moved = fs::rename(data_path(&tmp), data_path(&shared.dir));
-            moved.map_err(|e| Error::io("putting the new file in place", e))
-        });
+        let replaced = make_data(&live, &tmp, make).and_then(|()| live.backend.put_in_place(&tmp));
         // Whatever stays of it the next process to open the store removes.
         drop(fs::remove_dir_all(&tmp));
         if let Err(error) = replaced {
@@ -175,9 +178,8 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes the new file, of all that is in the data file and the log now. It says, as the present one does, up to where it has
-/// the log, so whichever of the two is found after a power loss is complete.
-fn replace_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
+/// Makes the new data, of all records of now.
+fn make_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
     remove_unfinished(tmp)?;
     super::sweep::flush_accesses(live)?;
     live.writable()?;
@@ -193,36 +195,9 @@ fn remove_unfinished(tmp: &Path) -> Result<()> {
     }
 }
 
-fn copy_backend(live: &Live, dir: &Path) -> Result<()> {
-    #[cfg(feature = "rocksdb")]
-    if let Backend::Rocks(rocks) = &live.backend {
-        rocks.copy_to(dir)?;
-        return sync_directory(dir);
-    }
-    copy_records(live, dir)
-}
-
-/// Writes all records of the newest snapshot, in their order, as the data file of a store of its own.
-fn copy_records(live: &Live, dir: &Path) -> Result<()> {
-    live.read(|view| {
-        let copy = Rewrite::new(live.lmdb()?, dir)?;
-        let mut batch = copy.batch();
-        for record in view.range(&[0], &[u8::MAX])? {
-            let (key, value) = record?;
-            batch.append(key, value)?;
-        }
-        batch.finish(&point_of(view)?)?;
-        copy.sync()
-    })?;
+fn copy(live: &Live, dir: &Path) -> Result<()> {
+    live.copy_to(dir)?;
     sync_directory(dir)
-}
-
-/// Up to where a snapshot has the log: its copy has all of it.
-pub(super) fn point_of(view: &ReadView<'_>) -> Result<Vec<u8>> {
-    match view.lmdb() {
-        Some(view) => view.log_end(),
-        None => Err(Error::damaged("a store in RocksDB has no log of ours")),
-    }
 }
 
 /// Makes a directory, and those above it. What lies there already is refused: it could be a link to somewhere else.

@@ -45,10 +45,10 @@ pub(crate) fn largest_entry(max_bytes: u64) -> u64 {
 impl Live {
     /// Bytes that entries and log may take under the limit, if there is one.
     fn target_bytes(&self) -> Option<u64> {
-        let map = self.backend.lmdb().map_or(u64::MAX, |lmdb| lmdb.map_size() as u64);
+        let most = self.backend.most_bytes();
         // What the log and the copies take cannot be made smaller with the limit.
         let part = |max: u64| if max < 16 << 20 { 86 } else { 92 };
-        self.max_bytes.map(|max| max.min(map)).map(|max| max / 100 * part(max))
+        self.max_bytes.map(|max| max.min(most)).map(|max| max / 100 * part(max))
     }
 
     /// Evicts until so many bytes can be written, twice, and moves the log into LMDB. Others may use the room before the

@@ -1,12 +1,11 @@
 //! One opened environment and everything that must not be carried over a fork: locks, maps, tables of waiting threads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::access::AccessLog;
-use super::backend::lmdb::Room;
-use super::backend::{Backend, BackendKind, Lmdb, Size, WriteTxn};
+use super::backend::{Backend, Room, Size, WriteTxn};
 use super::body::Sealing;
 use super::config::{Config, Durability, Maintenance};
 use super::flight::Flights;
@@ -286,18 +285,9 @@ impl Live {
                     .into(),
             });
         }
-        if !self.backend.is_read_only() {
-            return Ok(());
-        }
-        match self.backend.kind() {
-            BackendKind::Lmdb => Err(Error::not_permitted(self.dir.clone())),
-            // Of a handle that may write, in a forked child.
-            BackendKind::RocksDb => Err(Error::Busy {
-                path: self.dir.clone(),
-                detail: "another process has it open for writing, and a store in RocksDB has one writer; this one can \
-                         read until that has closed it and it is opened here again"
-                    .into(),
-            }),
+        match self.backend.is_read_only() {
+            true => Err(self.backend.refusal(&self.dir)),
+            false => Ok(()),
         }
     }
 
@@ -359,9 +349,15 @@ impl Live {
         housekeeper::nudge(self);
     }
 
-    /// For what only LMDB can do.
-    pub(crate) fn lmdb(&self) -> Result<&Lmdb> {
-        self.backend.only_lmdb()
+    /// Refuses [`write_whole`](Self::write_whole), if it cannot be done.
+    #[cfg(feature = "load")]
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        self.backend.check_whole()
+    }
+
+    /// Writes all records of now into a directory, as a store of its own.
+    pub(super) fn copy_to(&self, dir: &Path) -> Result<()> {
+        self.noting_failure(self.backend.copy_to(dir))
     }
 
     /// Whether this process was let in for reading only.

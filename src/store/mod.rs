@@ -15,6 +15,7 @@ mod closing;
 mod config;
 mod copy;
 mod disk_threads;
+mod fault;
 mod filesystem;
 mod flight;
 mod fork;

@@ -9,14 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-#[cfg(feature = "rocksdb")]
-use super::backend::Rocks;
-use super::backend::lmdb::file::DataFile;
-use super::backend::lmdb::{
-    DATA_NAME, Lmdb, Part, check_data, complete, data_path, forget_unfinished, make_data, refuse_foreign,
-    refuse_lone_log, version_1,
-};
-use super::backend::{Backend, BackendKind, rocks_path};
+use super::backend::{Backend, BackendKind, Opened, data_paths};
 use super::config::{Config, Request};
 use super::copy::sync_directory;
 use super::filesystem::{check_file_system, check_mode, check_owner, keep_others_out};
@@ -25,9 +18,9 @@ use super::fork;
 use super::layout::{STATE_KEY, STORE_KEY};
 use super::limits::MIN_MAX_BYTES;
 use super::live::{Live, Parts};
-use super::locks::{Gate, LockFile, Member, Role};
+use super::locks::{Gate, LockFile, Member};
 use super::per_process::PerProcess;
-use super::records::{LMDB_VERSION, ROCKS_VERSION, StateRecord, StoreRecord};
+use super::records::{StateRecord, StoreRecord};
 use super::sync::lock;
 use super::transaction::ReadView;
 use super::unlocked::{Unlocked, seal_all};
@@ -119,48 +112,10 @@ fn nearest_existing(path: &Path) -> &Path {
     existing.unwrap_or_else(|| Path::new("."))
 }
 
-/// The file or directory that holds the records, of each backend.
-fn data_paths(dir: &Path) -> [PathBuf; 2] {
-    [data_path(dir), rocks_path(dir)]
-}
-
-/// The backend that the store has, or is to be made with. Refuses what it cannot do.
-fn settle_backend(dir: &Path, request: &Request) -> Result<BackendKind> {
-    let asked = request.backend;
-    let kind = BackendKind::found(dir).or(asked).unwrap_or_default();
-    let differs = |asked: String| Error::Incompatible {
-        path: dir.to_owned(),
-        what: "backend",
-        stored: kind.name().into(),
-        asked,
-    };
-    if let Some(asked) = asked.filter(|asked| *asked != kind) {
-        return Err(differs(asked.name().into()));
-    }
-    if kind == BackendKind::RocksDb {
-        if cfg!(not(feature = "rocksdb")) {
-            let asked = "a build without the feature \"rocksdb\" (for Python: pip install cachemere-rocksdb)";
-            return Err(differs(asked.into()));
-        }
-        if request.max_bytes.flatten().is_some() {
-            let reason =
-                "a store in RocksDB has no limit in bytes; limit its entries, or use the backend LMDB";
-            return Err(Error::invalid("max_bytes", reason));
-        }
-        if request.map_size.is_some() {
-            return Err(Error::invalid(
-                "map_size",
-                "a store in RocksDB is not mapped into memory; leave it out",
-            ));
-        }
-    }
-    Ok(kind)
-}
-
 /// Opens a store that this process does not have open.
 pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
     let config = Arc::new(Config {
-        backend: settle_backend(&dir, request)?,
+        backend: BackendKind::settle(&dir, request)?,
         durability: request.durability.unwrap_or_default(),
         maintenance: request.maintenance.unwrap_or_default(),
         checkpoint_interval: request.checkpoint_interval.unwrap_or(Request::CHECKPOINT_INTERVAL),
@@ -207,11 +162,11 @@ pub(super) fn open_again(shared: &Shared) -> Result<Arc<Live>> {
     let mut kept = lock(&shared.flights);
     let locks = kept.as_ref().and_then(|flights| flights.locks());
     let start = |read_only| Opening::start(&shared.dir, shared.config.clone(), read_only, locks);
-    let is_rocks = shared.config.backend == BackendKind::RocksDb;
+    let has_one_writer = shared.config.backend.has_one_writer();
     // A handle that only reads goes on following the writer.
-    let opened = match start(is_rocks && !shared.may_write.load(Ordering::Relaxed)) {
+    let opened = match start(has_one_writer && !shared.may_write.load(Ordering::Relaxed)) {
         // The process that this one was forked from writes it.
-        Err(Error::Busy { .. }) if is_rocks => start(true)?,
+        Err(Error::Busy { .. }) if has_one_writer => start(true)?,
         opened => opened?,
     };
     let is_known = shared.known_in.load(Ordering::Relaxed) == fork::epoch();
@@ -265,7 +220,7 @@ pub(super) fn check_shared(shared: &Shared, request: &Request) -> Result<()> {
     if let Some(asked) = request.backend.filter(|asked| *asked != config.backend) {
         return differs("backend", config.backend.name().into(), asked.name().into());
     }
-    if live.is_read_only() && !request.read_only && config.backend == BackendKind::RocksDb {
+    if live.is_read_only() && !request.read_only && config.backend.has_one_writer() {
         return Err(Error::Busy {
             path: shared.dir.clone(),
             detail: "this process has it open read-only already, and so follows its writer; close those handles first, \
@@ -363,103 +318,7 @@ impl Opening {
             return Err(Error::not_permitted(path.to_owned()));
         }
         let member = Member::join(&dir)?;
-        match config.backend {
-            BackendKind::Lmdb => Opening::lmdb(config, read_only, gate, member, kept),
-            #[cfg(feature = "rocksdb")]
-            BackendKind::RocksDb => Opening::rocks(config, read_only, gate, member, kept),
-            #[cfg(not(feature = "rocksdb"))]
-            BackendKind::RocksDb => Err(Error::Closed),
-        }
-    }
-
-    #[cfg(feature = "rocksdb")]
-    fn rocks(
-        config: Arc<Config>,
-        read_only: bool,
-        gate: Gate,
-        member: Member,
-        kept: Option<&Arc<LockFile>>,
-    ) -> Result<Opening> {
-        let dir = member.dir();
-        let alone = member.is_only(Role::User)?;
-        let rocks = match read_only {
-            true => Rocks::follow(dir)?,
-            false => Rocks::open(&member, config.clock.clone())?,
-        };
-        let locks = dir.is_writable().then(|| LockFile::open(dir, kept, true)).transpose()?;
-        Opening::with(config, read_only, gate, member, locks, alone, Backend::Rocks(rocks))
-    }
-
-    fn lmdb(
-        config: Arc<Config>,
-        read_only: bool,
-        gate: Gate,
-        member: Member,
-        kept: Option<&Arc<LockFile>>,
-    ) -> Result<Opening> {
-        let dir = member.dir().clone();
-        let busy = |detail: &'static str| Error::Busy { path: dir.path().to_owned(), detail: detail.into() };
-        refuse_foreign(&dir, config.map_size)?;
-        if read_only && dir.is_empty_file(DATA_NAME) {
-            // LMDB would make a database of an empty file.
-            return Err(Error::NotFound { path: dir.path().to_owned() });
-        }
-        let is_detached = !dir.is_writable();
-        if is_detached && !member.is_only(Role::Partner)? {
-            return Err(busy(
-                "another process writes to it, and this one cannot take part because the directory is not writable; make it \
-                 writable, or copy the store with backup",
-            ));
-        }
-        let alone = member.is_only(Role::User)? && !is_detached;
-        // Until it is settled, no program of that version may come to it.
-        let version_1 = version_1::lock_out(&dir)?;
-        if version_1.is_some() && !is_detached && !alone && member.is_only(Role::Partner)? {
-            return Err(busy("it is of version 1 still, and another process reads it; close it there first"));
-        }
-        if is_detached {
-            version_1::refuse_unsettled(&dir)?;
-        } else if version_1.is_some() && alone {
-            version_1::settle(&dir)?;
-        }
-        let is_new = !dir.has(DATA_NAME);
-        if is_new && read_only {
-            return Err(Error::NotFound { path: dir.path().to_owned() });
-        }
-        let found = if is_new { DataFile::Empty } else { check_data(&dir)? };
-        if matches!(found, DataFile::Empty) {
-            refuse_lone_log(&dir)?;
-        }
-        if alone && !read_only {
-            forget_unfinished(dir.path());
-        }
-        match (alone && !read_only, found) {
-            (true, DataFile::Empty) => make_data(&dir, config.map_size)?,
-            (true, DataFile::Lmdb { newest }) => complete(&dir, &newest),
-            (false, _) => {}
-        }
-        let part = if is_detached { Part::Detached } else { Part::take(&member)? };
-        let locks = match part {
-            Part::Detached => None,
-            Part::First => Some(LockFile::open(&dir, kept, true)?),
-            Part::Joining => Some(Part::join(&dir, kept)?),
-        };
-        let backend = Backend::Lmdb(Lmdb::open(dir.clone(), locks.clone(), config.map_size, part)?);
-        if version_1.is_some() && alone {
-            version_1::forget(&dir)?;
-        }
-        Opening::with(config, read_only, gate, member, locks, alone, backend)
-    }
-
-    fn with(
-        config: Arc<Config>,
-        read_only: bool,
-        gate: Gate,
-        member: Member,
-        locks: Option<Arc<LockFile>>,
-        alone: bool,
-        backend: Backend,
-    ) -> Result<Opening> {
+        let Opened { backend, locks, is_alone: alone } = Backend::open(&config, read_only, &member, kept)?;
         let dir = member.dir().path().to_owned();
         let found = backend.read(|txn| {
             let view = ReadView::new(txn);
@@ -474,10 +333,7 @@ impl Opening {
             None if read_only => return Err(Error::NotFound { path: dir }),
             None => (
                 StoreRecord {
-                    version: match backend.kind() {
-                        BackendKind::Lmdb => LMDB_VERSION,
-                        BackendKind::RocksDb => ROCKS_VERSION,
-                    },
+                    version: config.backend.format_version(),
                     id: random()?,
                     created: config.clock.now(),
                     cipher: String::new(),

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use super::Store;
-use super::backend::lmdb::{REENCRYPTED, Rewrite};
 use super::body::Sealing;
-use super::copy::{point_of, sync_directory};
+use super::copy::{REENCRYPTED, sync_directory};
 use super::header::{Header, checksum};
 use super::layout::{
     KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, namespace_key,
@@ -87,7 +86,7 @@ fn rewrite_view(
     record: &StoreRecord,
     unlocked: &Unlocked,
 ) -> Result<()> {
-    let copy = Rewrite::new(live.lmdb()?, dir)?;
+    let copy = live.backend.new_data(dir)?;
     let mut batch = copy.batch();
     let state = read_state(from, &live.unlocked)?;
     let mut identities = HashMap::new();
@@ -143,6 +142,6 @@ fn rewrite_view(
     }
     batch.put(STORE_KEY, &record.encode())?;
     batch.put(STATE_KEY, &unlocked.seal(STATE_KEY, state.encode()))?;
-    batch.finish(&point_of(from)?)?;
+    batch.finish_as_of(from.snapshot())?;
     copy.sync()
 }

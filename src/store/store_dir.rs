@@ -72,8 +72,10 @@ impl StoreDir {
         }
         let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
         let of_the_store = || {
-            let data = self.stat(super::backend::lmdb::DATA_NAME).map(|data| data.st_uid);
-            self.directory.metadata().is_ok_and(|own| own.uid() == owner) || data == Some(owner)
+            let [data, _] = super::backend::data_paths(Path::new(""));
+            let data = rustix::fs::statat(&*self.directory, &data, AtFlags::SYMLINK_NOFOLLOW);
+            self.directory.metadata().is_ok_and(|own| own.uid() == owner)
+                || data.is_ok_and(|data| data.st_uid == owner)
         };
         if owner != user && owner != 0 && !of_the_store() {
             return Err(Error::ForeignOwner { path: self.path.join(name), owner, user });

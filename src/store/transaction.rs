@@ -1,6 +1,5 @@
 //! Reading and writing records in one transaction, with the indexes kept in step.
 
-use super::backend::lmdb::View as Lmdb;
 use super::backend::{ReadTxn, Records, WriteTxn};
 use super::header::{Header, STAGE_NONE, Stamp, due};
 use super::layout::{
@@ -100,8 +99,9 @@ impl<'t> ReadView<'t> {
         }
     }
 
-    pub(crate) fn lmdb(&self) -> Option<&Lmdb<'t>> {
-        self.txn.lmdb()
+    /// For the backend, of its own.
+    pub(super) fn snapshot(&self) -> &ReadTxn<'t> {
+        &self.txn
     }
 }
 

@@ -45,12 +45,12 @@ impl Findings {
 }
 
 impl Live {
-    /// Reads everything in one snapshot. The pages are looked at before LMDB is trusted with them.
+    /// Reads everything in one snapshot. What the backend would trust is looked at first.
     pub(crate) fn verify(&self) -> Result<Findings> {
         let mut findings = Findings::default();
         self.read(|view| {
             // The snapshot pins the pages that are about to be walked.
-            match self.check_pages(view) {
+            match self.backend.check(view.snapshot()) {
                 Ok(()) => verify_view(self, view, &mut findings),
                 Err(Error::Damaged { detail }) => {
                     findings.problem(|| detail.into_owned());
@@ -60,14 +60,6 @@ impl Live {
             }
         })?;
         Ok(findings)
-    }
-
-    /// Looks at what the backend of a snapshot would trust.
-    fn check_pages(&self, view: &ReadView<'_>) -> Result<()> {
-        match (self.backend.lmdb(), view.lmdb()) {
-            (Some(lmdb), Some(view)) => lmdb.check(view),
-            _ => Ok(()),
-        }
     }
 }
 

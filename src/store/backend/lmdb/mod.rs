@@ -7,13 +7,14 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | `append`, `whole` | the two kinds of transactions: one record in the log, or one commit of LMDB |
+//! | `transaction`: `append`, `whole` | the two kinds of transactions: one record in the log, or one commit of LMDB |
 //! | `snapshot`, `view`, `gaps` | what a reader sees, and how nobody disturbs it |
 //! | `fold`, `pack`, `durable`, `upkeep` | what is done behind the writers: moving the log into LMDB, syncing, and when |
 //! | `room`, `reclaim`, `reserve` | what of the disk each part may take, and giving back what is free |
 //! | `segments`, `segment`, `segment_file`, `ahead`, `position`, `replay` | the log: its files, its records, and finding its end |
 //! | `control`, `shared_lock`, `map` | what the processes share: words in a mapped file, and locks that outlive nobody |
 //! | `env`, `file` | LMDB itself, and what must be known of its format |
+//! | `opening`, `engine` | what is brought in order before LMDB has the data file, and what a store asks of it then |
 //! | `new_data`, `rewrite` | data files that are made beside the present one, and then put in place |
 //! | `version_1` | what stores of the first format version are brought from |
 
@@ -21,15 +22,16 @@ mod ahead;
 mod append;
 mod control;
 mod durable;
-pub(in crate::store) mod env;
-pub(in crate::store) mod fault;
-pub(in crate::store) mod file;
+mod engine;
+mod env;
+mod file;
 mod fold;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod gaps;
 mod map;
 mod new_data;
+mod opening;
 mod pack;
 mod position;
 mod reclaim;
@@ -42,8 +44,9 @@ mod segment_file;
 mod segments;
 mod shared_lock;
 mod snapshot;
+mod transaction;
 mod upkeep;
-pub(in crate::store) mod version_1;
+mod version_1;
 mod view;
 mod whole;
 
@@ -53,31 +56,28 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustix::fs::OFlags;
 
 use self::ahead::Ahead;
-pub(crate) use self::append::Append;
+use self::append::Append;
 use self::control::{Control, ControlView};
 use self::env::{EnvSlot, Tree, Use, lmdb_error};
-use self::file::DataFile;
-use self::fold::Folded;
 use self::gaps::Gaps;
 use self::map::Mode;
-pub(crate) use self::new_data::{COMPACTED, REENCRYPTED};
-pub(in crate::store) use self::new_data::{forget_unfinished, make_data};
+pub(in crate::store::backend) use self::opening::open;
 use self::position::{Point, Position};
 use self::replay::{Replayed, replay};
 pub(crate) use self::rewrite::Rewrite;
-pub(crate) use self::room::Room;
 use self::segments::Segments;
 pub(crate) use self::shared_lock::SharedGuard;
 use self::shared_lock::{SharedLock, Which};
+pub(crate) use self::transaction::Transaction;
 use self::upkeep::Upkeep;
 pub(crate) use self::view::{Records, View};
-pub(crate) use self::whole::Whole;
+use self::whole::Whole;
 use super::ReadTxn;
 use super::changes::Spare;
 use crate::error::{Error, Result};
+use crate::store::fault;
 use crate::store::layout::{FOLD_KEY, STORE_KEY};
 use crate::store::locks::{LockFile, Member, Role};
 use crate::store::place::Place;
@@ -389,19 +389,6 @@ impl Lmdb {
         self.store_id.get().ok_or_else(|| Error::damaged("the store record is missing"))
     }
 
-    /// Writes the first records of a new store. The caller is the only process, and holds the lock under which stores are
-    /// opened.
-    pub(crate) fn create(&self, record: &StoreRecord, others: &[(&[u8], Vec<u8>)]) -> Result<()> {
-        let control = &self.shared()?.control;
-        let mut records = vec![(STORE_KEY, record.encode())];
-        records.extend_from_slice(others);
-        fault::point("a new store is to be written");
-        self.commit_alone(control, &records)?;
-        fault::point("a new store is written");
-        self.set_id(Some(record.id));
-        Ok(())
-    }
-
     fn commit_alone(&self, control: &Control, records: &[(&[u8], Vec<u8>)]) -> Result<()> {
         let mut txn = self.env.write_txn().map_err(|e| self.env.failed(e, "opening a write transaction"))?;
         for (key, value) in records {
@@ -410,13 +397,6 @@ impl Lmdb {
         let id = txn.id() as u64;
         txn.commit().map_err(|e| self.env.failed(e, "committing"))?;
         self.publish(control, id)
-    }
-
-    /// To be called after each commit; whether there is something to be done behind the writers at once.
-    pub(super) fn committed(&self) -> bool {
-        let is_half_full =
-            self.is_half_full.load(Ordering::Relaxed) && self.is_half_full.swap(false, Ordering::Relaxed);
-        !self.awake.swap(true, Ordering::AcqRel) || is_half_full
     }
 
     fn shared(&self) -> Result<&Shared> {
@@ -449,99 +429,6 @@ impl Lmdb {
             _ => result,
         }
     }
-
-    /// Whether LMDB refuses everything in this process: it could not write a meta page.
-    pub(super) fn has_failed(&self) -> bool {
-        matches!(self.env.read_txn(), Err(heed::Error::Mdb(heed::MdbError::Panic)))
-    }
-
-    pub(super) fn check_poison(&self) -> Result<()> {
-        self.shared()?.control.check_poison()
-    }
-
-    /// Where the data file was found.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
-    }
-
-    pub(super) fn check_place(&self) -> Result<()> {
-        self.place.check_in(&*self.dir)
-    }
-
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self.access, Access::Detached(_))
-    }
-
-    /// Whether this process has written anything that it has not synced.
-    pub(super) fn has_unsynced_writes(&self) -> bool {
-        self.written.load(Ordering::Acquire)
-    }
-
-    /// Returns when a committed transaction is safe from a power loss.
-    pub(super) fn wait_durable(&self, txn: u64) -> Result<()> {
-        self.sync_up_to(Position::from_word(txn))
-    }
-
-    /// Returns when all that is committed is safe from a power loss.
-    pub(super) fn checkpoint(&self) -> Result<()> {
-        match &self.access {
-            Access::Shared(_) => self.sync(),
-            Access::Detached(_) => Ok(()),
-        }
-    }
-
-    /// Moves the whole log into LMDB, so that nothing else has to be looked at. The caller is the only process, under the
-    /// lock under which stores are opened.
-    pub(super) fn close_alone(&self) -> Result<()> {
-        let shared = self.shared()?;
-        fault::point("the last to close begins");
-        let folded = shared.gate.lock(&shared.control).and_then(|gate| self.fold_all(shared, &gate));
-        match folded {
-            Ok(Folded::PutOff) => return self.sync(),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, store = %self.dir.path().display(), "the log stays beside the data file");
-                return self.sync();
-            }
-        }
-        let control = &shared.control;
-        if control.tail().to_word() <= control.folded().load(Ordering::SeqCst) {
-            control.open_segment().store(0, Ordering::SeqCst);
-            fault::point("the last to close has folded");
-            for number in segment_file::list(&self.dir)? {
-                segment_file::remove(&self.dir, number)?;
-            }
-        }
-        self.keep_reserve(control)?;
-        self.written.store(false, Ordering::Release);
-        Ok(())
-    }
-
-    /// Bytes of the data file that writers may fill.
-    pub(crate) fn map_size(&self) -> usize {
-        self.map_size as usize
-    }
-
-    /// Looks at all that a snapshot can reach: the pages, before LMDB is trusted with them, and the records of the log.
-    pub(crate) fn check(&self, view: &View<'_>) -> Result<()> {
-        let data = self.env.data()?;
-        if let Some(meta) = file::meta_of(&data, view.lmdb_txn())? {
-            file::check_trees(&data, &meta)?;
-        }
-        // Else there were two commits since the snapshot was opened: its meta page is gone, its pages are not.
-        view.check_log()
-    }
-
-    /// Takes what was inherited over a fork out of use. What was locked was closed when the process was forked.
-    ///
-    /// # Safety
-    ///
-    /// As of [`EnvSlot::abandon`].
-    #[allow(unsafe_code)]
-    pub(super) unsafe fn abandon(&self) {
-        // SAFETY: passed on to the caller.
-        unsafe { self.env.abandon() };
-    }
 }
 
 impl Detached {
@@ -549,57 +436,6 @@ impl Detached {
     fn is_disturbed(&self, env: &EnvSlot) -> bool {
         env.info().last_txn_id as u64 != self.txn
             || self.control.as_ref().is_some_and(|control| control.token() != self.token)
-    }
-}
-
-/// Refuses a directory with somebody else's LMDB file, before anything is made in it.
-pub(in crate::store) fn refuse_foreign(dir: &StoreDir, map_size: usize) -> Result<()> {
-    if !dir.has(DATA_NAME) || dir.has(control::NAME) || version_1::has_left(dir) {
-        return Ok(());
-    }
-    // This one could be a copy of ours without its side files.
-    match check_data(dir)? {
-        DataFile::Empty => Ok(()),
-        DataFile::Lmdb { .. } => {
-            let failed = |e| lmdb_error(e, "opening a read transaction");
-            let (env, tree) = EnvSlot::open(dir.path(), map_size, Use::ReadOnly)?;
-            let txn = env.read_txn().map_err(failed)?;
-            // One that was being made when the power failed has but the second.
-            let is_ours =
-                [STORE_KEY, FOLD_KEY].into_iter().map(|key| tree.get(&txn, key).map(|found| found.is_some()));
-            match is_ours.collect::<heed::Result<Vec<bool>>>().map_err(failed)?.contains(&true) {
-                true => Ok(()),
-                false => Err(Error::Foreign {
-                    path: dir.path().to_owned(),
-                    detail: "an LMDB database of another program".into(),
-                }),
-            }
-        }
-    }
-}
-
-/// Refuses a log whose data file is not there, or empty: what it goes on from is lost, and it must not be, too.
-pub(in crate::store) fn refuse_lone_log(dir: &StoreDir) -> Result<()> {
-    match segment_file::list(dir)?.first() {
-        Some(number) => Err(Error::damaged(format!(
-            "the data file is missing or empty, but not its log; put it back, or remove the files \"log-*\" (the first is \
-             {:?}) to begin anew",
-            segment_file::name(*number)
-        ))),
-        None => Ok(()),
-    }
-}
-
-pub(in crate::store) fn check_data(dir: &StoreDir) -> Result<DataFile> {
-    let file = dir.open_own(DATA_NAME, OFlags::RDONLY, "opening the data file")?;
-    file::check(&data_path(dir.path()), &file)
-}
-
-/// Spares the next open a look at all pages of a file that is shorter than its last page. The caller is alone.
-pub(in crate::store) fn complete(dir: &StoreDir, newest: &file::MetaBody) {
-    let file = dir.open_own(DATA_NAME, OFlags::WRONLY, "opening the data file");
-    if let Err(error) = file.and_then(|file| file::complete(&file, newest)) {
-        tracing::debug!(%error, "the data file stays shorter than its last page");
     }
 }
 

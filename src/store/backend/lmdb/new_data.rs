@@ -11,17 +11,13 @@ use super::data_path;
 use super::position::Point;
 use super::rewrite::Rewrite;
 use crate::error::{Error, Result};
+use crate::store::copy::{COMPACTED, REENCRYPTED};
 use crate::store::store_dir::StoreDir;
 
 /// Where the file of a new store is made.
 const CREATED: &str = "create.tmp";
-/// Where a compacted file is made.
-pub(crate) const COMPACTED: &str = "compact.tmp";
-/// Where a file with a new key is made.
-pub(crate) const REENCRYPTED: &str = "reencrypt.tmp";
-
 /// Removes what was not finished. The caller is the only process, and nothing depends on whether it can.
-pub(in crate::store) fn forget_unfinished(dir: &Path) {
+pub(super) fn forget_unfinished(dir: &Path) {
     for name in [CREATED, COMPACTED, REENCRYPTED] {
         if let Err(error) = forget(&dir.join(name)) {
             tracing::debug!(%error, store = %dir.display(), "{name} stays beside the data file");
@@ -30,7 +26,7 @@ pub(in crate::store) fn forget_unfinished(dir: &Path) {
 }
 
 /// Puts a data file into a directory that says nothing but where the log begins. The caller is the only process.
-pub(in crate::store) fn make_data(dir: &StoreDir, map_size: usize) -> Result<()> {
+pub(super) fn make_data(dir: &StoreDir, map_size: usize) -> Result<()> {
     make(dir, &dir.path().join(CREATED), map_size)?;
     forget_unfinished(dir.path());
     Ok(())

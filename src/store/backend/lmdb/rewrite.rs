@@ -7,6 +7,7 @@ use heed::{PutFlags, RwTxn};
 use super::Lmdb;
 use super::env::{EnvSlot, Tree, Use};
 use crate::error::Result;
+use crate::store::backend::ReadTxn;
 use crate::store::layout::FOLD_KEY;
 
 const CONTEXT: &str = "writing a copy of the store";
@@ -30,7 +31,7 @@ pub(crate) struct Batch<'a> {
 impl Rewrite {
     /// Makes a data file in a directory, with as large a map as another one has.
     pub(crate) fn new(like: &Lmdb, dir: &Path) -> Result<Rewrite> {
-        Rewrite::with_map_size(dir, like.map_size())
+        Rewrite::with_map_size(dir, like.map_size as usize)
     }
 
     pub(super) fn with_map_size(dir: &Path, map_size: usize) -> Result<Rewrite> {
@@ -79,8 +80,13 @@ impl Batch<'_> {
         }
     }
 
+    /// Commits. The records are those of a snapshot, and have the log up to where that has it.
+    pub(crate) fn finish_as_of(self, snapshot: &ReadTxn<'_>) -> Result<()> {
+        self.finish(&snapshot.lmdb()?.log_end()?)
+    }
+
     /// Writes up to where the records have the log, and commits.
-    pub(crate) fn finish(mut self, log_end: &[u8]) -> Result<()> {
+    pub(super) fn finish(mut self, log_end: &[u8]) -> Result<()> {
         self.put(FOLD_KEY, log_end)?;
         self.commit()
     }

@@ -11,6 +11,7 @@ use super::segment::Change;
 use super::shared_lock::SharedGuard;
 use super::{Access, Lmdb, reserve, segment_file};
 use crate::error::{Error, Result};
+use crate::store::backend::Room;
 use crate::store::layout::kind;
 
 /// The largest segment there is.
@@ -38,17 +39,6 @@ pub(super) fn cost_of(change: &Change<'_>, page_size: u64) -> u64 {
         Some(&kind::ENTRY) => PAGE * (1 + own_pages),
         _ => 1 + PAGE * own_pages,
     }
-}
-
-/// Room on the disk, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Room {
-    /// What the records take in the data file.
-    pub(crate) records: u64,
-    /// The files of the log.
-    pub(crate) log: u64,
-    /// What else the data file takes: pages to be used again, and given back when nobody writes.
-    pub(crate) free: u64,
 }
 
 impl Lmdb {

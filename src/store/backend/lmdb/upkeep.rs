@@ -9,6 +9,7 @@ use super::room::backlog;
 use super::shared_lock::SharedGuard;
 use super::{Access, Lmdb, Shared};
 use crate::error::{Error, Result};
+use crate::store::backend::Engine;
 use crate::store::sync::lock;
 
 /// How long nothing must have been written before all of the log is folded.

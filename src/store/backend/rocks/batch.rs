@@ -7,6 +7,8 @@ use super::records::View;
 use super::{Rocks, rocks_error};
 use crate::error::Result;
 use crate::store::backend::changes::Changes;
+#[cfg(feature = "load")]
+use crate::store::backend::not_in_rocks;
 
 pub(crate) struct Batch<'a> {
     rocks: &'a Rocks,
@@ -31,8 +33,29 @@ impl<'a> Batch<'a> {
         View::new(&self.rocks.db, Some(&self.snapshot), Some(&self.changes), &self.arena, self.base())
     }
 
-    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) {
+    /// Not counted.
+    pub(crate) fn used_bytes(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// There is no limit in bytes.
+    pub(crate) fn has_room_for(&self, _bytes: u64) -> Result<bool> {
+        Ok(true)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         self.changes.put(key, head, body);
+        Ok(())
+    }
+
+    #[cfg(feature = "load")]
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        Err(not_in_rocks())
+    }
+
+    #[cfg(feature = "load")]
+    pub(crate) fn append(&mut self, _key: &[u8], _value: &[u8]) -> Result<()> {
+        Err(not_in_rocks())
     }
 
     pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {

@@ -6,14 +6,15 @@
 //! a read that starts after a write has returned sees it, at the price of a system call.
 
 mod batch;
+mod engine;
 mod options;
 mod records;
 mod token;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use bumpalo::Bump;
 use rocksdb::{DB, Snapshot};
@@ -22,14 +23,13 @@ pub(crate) use self::batch::Batch;
 pub(crate) use self::records::{Records, View};
 use self::token::Token;
 pub(crate) use self::token::path as token_path;
-use super::{ReadTxn, WriteTxn, rocks_path};
+use super::{Backend, Opened, ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
+use crate::store::config::Config;
 use crate::store::forked_exit;
-use crate::store::locks::{Member, Role as MemberRole};
-use crate::store::place::Place;
+use crate::store::locks::{LockFile, Member, Role as MemberRole};
 use crate::store::store_dir::StoreDir;
-use crate::store::sync::lock;
 
 pub(crate) struct Rocks {
     role: Role,
@@ -52,9 +52,26 @@ enum Role {
     },
 }
 
+/// See [`Backend::open`].
+pub(super) fn open(
+    config: &Config,
+    read_only: bool,
+    member: &Member,
+    kept: Option<&Arc<LockFile>>,
+) -> Result<Opened> {
+    let dir = member.dir();
+    let is_alone = member.is_only(MemberRole::User)?;
+    let rocks = match read_only {
+        true => Rocks::follow(dir)?,
+        false => Rocks::open(member, config.clock.clone())?,
+    };
+    let locks = dir.is_writable().then(|| LockFile::open(dir, kept, true)).transpose()?;
+    Ok(Opened { backend: Backend::Rocks(rocks), locks, is_alone })
+}
+
 impl Rocks {
     /// Opens the database of a store as the only one that writes, and makes it if there is none. The caller has the gate.
-    pub(crate) fn open(member: &Member, clock: ClockSource) -> Result<Rocks> {
+    fn open(member: &Member, clock: ClockSource) -> Result<Rocks> {
         let dir = member.dir();
         if !member.is_only(MemberRole::Writer)? {
             return Err(Error::Busy {
@@ -81,7 +98,7 @@ impl Rocks {
     }
 
     /// Opens the database to follow whoever writes it.
-    pub(crate) fn follow(dir: &StoreDir) -> Result<Rocks> {
+    fn follow(dir: &StoreDir) -> Result<Rocks> {
         forked_exit::prepare();
         refuse_strange(&rocks_path(dir.path()))?;
         let token = Token::open(dir, false)?;
@@ -149,86 +166,6 @@ impl Rocks {
             Role::Primary { .. } => Ok(WriteTxn::Rocks(Batch::new(self))),
             Role::Secondary { .. } => Err(Error::reads_only(self.dir.clone())),
         }
-    }
-
-    /// Where the store was found.
-    pub(super) fn place(&self) -> &Place {
-        self.token.place()
-    }
-
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self.role, Role::Secondary { .. })
-    }
-
-    /// Returns whether there is something to sync from now on that was not before.
-    pub(super) fn committed(&self) -> bool {
-        match &self.role {
-            Role::Primary { written, .. } => !written.swap(true, Ordering::AcqRel),
-            Role::Secondary { .. } => false,
-        }
-    }
-
-    /// Syncs the log. Writers that wait for it at the same time share one sync.
-    pub(super) fn sync(&self) -> Result<()> {
-        let Role::Primary { written, synced, .. } = &self.role else { return Ok(()) };
-        let had_written = written.swap(false, Ordering::AcqRel);
-        match self.db.flush_wal(true) {
-            Ok(()) => {
-                *lock(synced) = Instant::now();
-                Ok(())
-            }
-            Err(error) => {
-                written.fetch_or(had_written, Ordering::AcqRel);
-                Err(rocks_error(error, "syncing the store"))
-            }
-        }
-    }
-
-    /// Syncs the log if that was long enough ago.
-    pub(super) fn upkeep(&self, interval: Duration) -> Result<()> {
-        match &self.role {
-            Role::Primary { synced, .. }
-                if self.has_unsynced_writes() && lock(synced).elapsed() >= interval =>
-            {
-                self.sync()
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn has_unsynced_writes(&self) -> bool {
-        match &self.role {
-            Role::Primary { written, .. } => written.load(Ordering::Acquire),
-            Role::Secondary { .. } => false,
-        }
-    }
-
-    /// The tables and the log, as far as they are on the disk.
-    pub(super) fn file_bytes(&self) -> Result<u64> {
-        let path = rocks_path(&self.dir);
-        let files = std::fs::read_dir(&path).map_err(|e| Error::io("looking at the store's files", e))?;
-        // A file that a compaction removes meanwhile takes no room any more.
-        Ok(files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum())
-    }
-
-    /// Rewrites all tables into the lowest level, without what was overwritten, removed or has expired.
-    pub(crate) fn compact(&self) -> Result<()> {
-        self.db.flush().map_err(|e| rocks_error(e, "writing a table"))?;
-        let mut options = rocksdb::CompactOptions::default();
-        // Without this the lowest level stays as it is, and the filter does not see it.
-        options.set_bottommost_level_compaction(rocksdb::BottommostLevelCompaction::Force);
-        self.db.compact_range_opt::<&[u8], &[u8]>(None, None, &options);
-        Ok(())
-    }
-
-    /// Copies the database as it is now into a store's directory that has none; tables, which never change, are linked
-    /// where they can be.
-    pub(crate) fn copy_to(&self, dir: &Path) -> Result<()> {
-        let token = self.last_txn();
-        let copied = rocksdb::checkpoint::Checkpoint::new(&self.db)
-            .and_then(|copy| copy.create_checkpoint(rocks_path(dir)));
-        copied.map_err(|e| rocks_error(e, "copying the store"))?;
-        Token::open(&StoreDir::open(dir)?, true)?.write(token)
     }
 }
 
