@@ -37,7 +37,7 @@ pub(crate) fn is_passed_on(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     if !error.is_instance_of::<PyException>(py) {
         return Ok(true);
     }
-    let module = py.import("cachemere._signals")?;
+    let module = py.import("cachemere._core.signals")?;
     // Before Python 3.12 the error itself need not have it yet.
     module.call_method1("passed_a_handler", (error.traceback(py),))?.extract()
 }

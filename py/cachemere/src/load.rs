@@ -14,7 +14,7 @@ use crate::errors::raise;
 use crate::form::{BYTES, STR, put_bytes};
 use crate::plain_json;
 
-/// How a load is described by `cachemere._load`, which has checked it.
+/// How a load is described by `cachemere._core.load`, which has checked it.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct Description {
@@ -183,7 +183,7 @@ fn bytes(field: Field<'_>) -> Result<std::borrow::Cow<'_, [u8]>, Refusal> {
 
 /// Shows how far it is, and asks whether Ctrl-C was pressed.
 pub(crate) struct Watcher {
-    /// Called with the phase and numbers; see `cachemere._load_bar`.
+    /// Called with the phase and numbers; see `cachemere._core.load_bar`.
     pub(crate) show: Option<Py<PyAny>>,
     pub(crate) raised: Mutex<Option<PyErr>>,
 }

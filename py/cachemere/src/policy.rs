@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use crate::names::Names;
 
-/// The callables that `cachemere._forms` and the user supply.
+/// The callables that `cachemere._forms.forms` and the user supply.
 pub(crate) struct Policy {
     /// From an object to its name and plain data, or `None`.
     pub(crate) pack: Py<PyAny>,

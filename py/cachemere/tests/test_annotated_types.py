@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewTy
 import pydantic
 import pytest
 from cachemere import Cache, PersistDict
-from cachemere._annotated_types import annotated
+from cachemere._forms.annotated_types import annotated
 from cachemere.errors import KeyFormError, UnsafeValueError
 from cachemere.integrations._part import own_part
 
@@ -204,7 +204,7 @@ def test_another_class_of_the_same_name_is_not_taken_for_it(path: Path) -> None:
 
 
 def test_it_is_done_once_and_only_if_needed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cachemere import _forms
+    from cachemere._forms import forms
 
     asked = []
 
@@ -212,7 +212,7 @@ def test_it_is_done_once_and_only_if_needed(path: Path, monkeypatch: pytest.Monk
         asked.append(kinds)
         return iter(annotated(kinds))
 
-    monkeypatch.setattr(_forms, "annotated", counted)
+    monkeypatch.setattr(forms, "annotated", counted)
     with Cache(path, types=[Outer]) as cache:
         cache["k"] = {"plain": (1, Outer())}
         assert cache.get("k") is not None and asked == [(Outer,)] or asked == []

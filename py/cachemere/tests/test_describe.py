@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, NamespaceInfo, PersistDict
+from cachemere._core.info import EntryInfo
+from cachemere._core.options import Options
 from cachemere._engine import Store
-from cachemere._info import EntryInfo
-from cachemere._options import Options
 from cachemere.errors import CacheError, WrongSecretError
 from plain_data import Number
 

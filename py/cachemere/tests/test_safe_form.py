@@ -32,7 +32,7 @@ def no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("dumps", "loads", "dump", "load", "Pickler", "Unpickler"):
         monkeypatch.setattr(pickle, name, explode)
-    monkeypatch.setattr("cachemere._options.pickle.loads", explode)
+    monkeypatch.setattr("cachemere._core.options.pickle.loads", explode)
 
 
 @pytest.mark.usefixtures("no_pickle")

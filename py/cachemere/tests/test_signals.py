@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict
-from cachemere._signals import is_of_handler
+from cachemere._core.signals import is_of_handler
 from how_long import TORTURE
 from plain_data import TYPES, Pair
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 import atexit
 
 # The first is the first: all others use the engine.
-from . import _which_engine as _which_engine
+from ._core import which_engine as _which_engine  # noqa: F401
+
+# isort: split
 from . import errors
-from ._info import EntryInfo, NamespaceInfo, Stats, StoreInfo, VerifyReport
-from ._load import LoadSummary
-from ._memoize import memoize
-from ._memoized import Memoized
-from ._options import close_all, unlock
-from ._results import CacheInfo, Hit
+from ._core.info import EntryInfo, NamespaceInfo, Stats, StoreInfo, VerifyReport
+from ._core.load import LoadSummary
+from ._core.options import close_all, unlock
+from ._memo.memoize import memoize
+from ._memo.memoized import Memoized
+from ._memo.results import CacheInfo, Hit
 from ._version import __version__ as __version__
 from .cache import Cache, open
 from .errors import CacheError

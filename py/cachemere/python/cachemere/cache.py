@@ -11,18 +11,18 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 import platformdirs
 
-from . import _checks
-from ._async import AsyncTwins
+from ._core import checks
+from ._core.async_twins import AsyncTwins
+from ._core.environment import is_disabled
+from ._core.handle import Handle, Path
+from ._core.info import EntryInfo, entry_info
+from ._core.load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
+from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
+from ._core.walk import Entry, met, pairs_of
 from ._engine import Store, Version
-from ._environment import is_disabled
-from ._handle import Handle, Path
-from ._info import EntryInfo, entry_info
-from ._load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
-from ._memoize import Decorator, memoize
-from ._memoized import Memoized
-from ._options import MEMORY_BYTES, Options, Secret, check_secret, check_tags, remember, resolve
-from ._stream_leads import PATIENCE
-from ._walk import Entry, met, pairs_of
+from ._leads.stream_leads import PATIENCE
+from ._memo.memoize import Decorator, memoize
+from ._memo.memoized import Memoized
 from .errors import (
     BusyError,
     CacheError,
@@ -140,7 +140,7 @@ class Cache(AsyncTwins, Handle):
         on_error: str = "raise",
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        _checks.choice("on_error", on_error, ("raise", "bypass"))
+        checks.choice("on_error", on_error, ("raise", "bypass"))
         secret = check_secret(encryption_key)
         if path is None and secret is not None:
             raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
@@ -158,7 +158,7 @@ class Cache(AsyncTwins, Handle):
             "memory_bytes": memory_bytes,
             "allow_pickle": allow_pickle,
             "pickle_keys": allow_pickle,
-            "types": _checks.items("types", types, "classes"),
+            "types": checks.items("types", types, "classes"),
         }
         self._build(remember(options, secret), on_error, secret)
 
@@ -258,7 +258,7 @@ class Cache(AsyncTwins, Handle):
     def _put(
         self, key: Hashable, value: Any, ttl: float | None, tags: Iterable[str], expect: str | Version | None
     ) -> bool:
-        lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags)
+        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
         return self._ask(True, lambda store: store.put(key, value, ttl=lifetime, tags=marks, expect=expect))
 
     def __delitem__(self, key: Hashable) -> None:
@@ -290,12 +290,12 @@ class Cache(AsyncTwins, Handle):
             ValueFormError: The value is not a number.
             InvalidOptionError: `delta` or `default` is not one.
         """
-        _checks.number("delta", delta)
-        _checks.number("default", default)
+        checks.number("delta", delta)
+        checks.number("default", default)
         while True:
             found = self._ask(None, lambda store: store.fetch(key))
             value = default if found is None else found[0]
-            if not _checks.is_number(value):
+            if not checks.is_number(value):
                 raise ValueFormError(
                     f"the value of {key!r} is of type '{type(value).__name__}', not a number to add to"
                 )
@@ -305,12 +305,12 @@ class Cache(AsyncTwins, Handle):
 
     def decr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
         """As :meth:`incr`, taking away."""
-        _checks.number("delta", delta)
+        checks.number("delta", delta)
         return self.incr(key, -delta, default, ttl)
 
     def touch(self, key: Hashable, ttl: float | None = None) -> bool:
         """Lets an entry live from now on as if just written; whether there is one."""
-        lifetime = _checks.seconds("ttl", ttl)
+        lifetime = checks.seconds("ttl", ttl)
         return self._ask(False, lambda store: store.touch(key, lifetime))
 
     def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
@@ -336,7 +336,7 @@ class Cache(AsyncTwins, Handle):
                 continue
             try:
                 # Before the value is made, which can cost much.
-                lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags) or ()
+                lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
                 found = self.get(key, _MISSING)
                 if found is _MISSING:
                     found = make()
@@ -415,7 +415,7 @@ class Cache(AsyncTwins, Handle):
         tags: Iterable[str] = (),
     ) -> None:
         """Writes all pairs in one transaction: all of them, or on an error none. Much cheaper than one by one."""
-        lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags)
+        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
         items = pairs_of(pairs)
         if items:
             self._ask(None, lambda store: store.put_many(items, ttl=lifetime, tags=marks))
@@ -504,7 +504,7 @@ class Cache(AsyncTwins, Handle):
             temporary=temporary,
             verbose=verbose,
         )
-        lifetime = _checks.seconds("ttl", ttl)
+        lifetime = checks.seconds("ttl", ttl)
         described = options.describe(files, self.path)
         nothing = LoadSummary.nothing()
         return self._ask(nothing, lambda store: load(store, described, lifetime, verbose))
@@ -533,7 +533,7 @@ class Cache(AsyncTwins, Handle):
             DamagedError, TamperedError: For an entry that cannot be read, after all others were looked at.
         """
         if not isinstance(tag, str):
-            raise InvalidOptionError(f"tag must be a str, not {_checks.shown(tag)}")
+            raise InvalidOptionError(f"tag must be a str, not {checks.shown(tag)}")
         if self.disabled:
             return 0
         removed = 0

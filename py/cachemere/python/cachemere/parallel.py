@@ -11,12 +11,12 @@ from collections.abc import Callable, Generator, Iterable
 from inspect import Parameter
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
-from ._memoized import Memoized
-from ._options import resolve
-from ._outcomes import Team, Work
-from ._progress import find_tqdm, progress
-from ._threads import Alone, Threads
-from ._workers import Processes
+from ._core.options import resolve
+from ._memo.memoized import Memoized
+from ._work.outcomes import Team, Work
+from ._work.progress import find_tqdm, progress
+from ._work.threads import Alone, Threads
+from ._work.workers import Processes
 from .cache import Cache
 from .errors import InvalidOptionError
 

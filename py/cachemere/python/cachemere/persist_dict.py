@@ -9,13 +9,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
-from . import _checks
+from ._core import checks
+from ._core.dict_views import DictItems, DictKeys, DictValues
+from ._core.handle import Handle
+from ._core.info import EntryInfo, entry_info
+from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
+from ._core.walk import entries, met, pairs_of
 from ._engine import DictBase, Store
-from ._handle import Handle
-from ._info import EntryInfo, entry_info
-from ._options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
-from ._views import DictItems, DictKeys, DictValues
-from ._walk import entries, met, pairs_of
 from .errors import CacheError, InvalidOptionError, MissingKeyError
 
 if sys.version_info >= (3, 11):
@@ -122,10 +122,10 @@ class PersistDict(Handle, DictBase[K, V]):
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        _checks.count("key_size_limit", key_size_limit)
-        _checks.duration("background_timeout", background_timeout)
+        checks.count("key_size_limit", key_size_limit)
+        checks.duration("background_timeout", background_timeout)
         if name is not None and not isinstance(name, str):
-            raise InvalidOptionError(f"name must be a str, not {_checks.shown(name)}")
+            raise InvalidOptionError(f"name must be a str, not {checks.shown(name)}")
         secret = check_secret(encryption_key)
         options = {
             "path": resolve(database_path),
@@ -142,7 +142,7 @@ class PersistDict(Handle, DictBase[K, V]):
             "pickle_keys": allow_pickle,
             "value_serializers": serializers("value", value_serializer, value_unserializer),
             "key_serializers": serializers("key", key_serializer, key_unserializer),
-            "types": _checks.items("types", types, "classes"),
+            "types": checks.items("types", types, "classes"),
         }
         self._open(remember(options, secret), secret, bool(verbose), name)
         # What is wrong with the path, the secret or the pipeline is told here and not by a later read.
@@ -217,7 +217,7 @@ class PersistDict(Handle, DictBase[K, V]):
 
     def to_dict(self, *, skip_damaged: bool = False) -> dict[K, V]:
         """A plain dict of all entries, for code that looks into dicts without asking them (`json.dumps`, say)."""
-        _checks.flag("skip_damaged", skip_damaged)
+        checks.flag("skip_damaged", skip_damaged)
         found: dict[K, V] = {}
         for entry in met(self._store, reverse=False, keys_only=False):
             if not isinstance(entry, Exception):
@@ -283,7 +283,7 @@ class PersistDict(Handle, DictBase[K, V]):
 
     def set(self, key: K, value: V, ttl: float | None = None) -> None:
         """As `d[key] = value`, for an entry that expires `ttl` seconds from now."""
-        self._store.put(key, value, ttl=_checks.seconds("ttl", ttl))
+        self._store.put(key, value, ttl=checks.seconds("ttl", ttl))
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
         """The key's value; if it has none, `default`, which is then its value. Atomic among processes."""
@@ -398,7 +398,7 @@ def _reopen(kind: type[PersistDict[Any, Any]], options: Options, verbose: bool, 
 def _idle(expiration_days: float) -> float | None:
     if type(expiration_days) in (int, float) and expiration_days == 0:
         return None
-    return _checks.duration("expiration_days", expiration_days, "days (or 0: never)", _DAY)
+    return checks.duration("expiration_days", expiration_days, "days (or 0: never)", _DAY)
 
 
 def _maintenance(background_thread: bool | str) -> str | None:

@@ -19,7 +19,7 @@ import numpy
 import pydantic
 import pytest
 from cachemere import Cache
-from cachemere._forms import _DTYPE, _UNPACK
+from cachemere._forms.forms import _DTYPE, _UNPACK
 from cachemere.errors import CacheError, DecodeError, ValueFormError
 from how_long import TORTURE
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from cachemere._forms import Forms
+from cachemere._forms.forms import Forms
 
 _TAGGED: dict[str, Callable[[Any, Forms], Any]] = {
     "$int": lambda it, forms: int(it, 16),

@@ -11,7 +11,7 @@ import cachemere
 import numpy
 import pytest
 from cachemere import Cache
-from cachemere._forms import Forms
+from cachemere._forms.forms import Forms
 from cachemere.cli import json_form, shown
 from command_line import here, ok
 from hypothesis import given

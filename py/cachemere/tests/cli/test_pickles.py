@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict
-from cachemere._forms import _UNPACK
+from cachemere._forms.forms import _UNPACK
 from cachemere.cli.stored import Looking, Named, StoredForms
 from command_line import here, ok, run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from cachemere import Cache
+from cachemere._core.options import Options, Secret
 from cachemere._engine import Store
-from cachemere._options import Options, Secret
 from command_line import here, ok, run
 from terminal import on_a_terminal
 

@@ -22,7 +22,7 @@ import numpy
 import pydantic
 import pytest
 from cachemere import Cache
-from cachemere._canonical import Formless, form
+from cachemere._memo.canonical import Formless, form
 from cachemere.errors import InvalidOptionError, KeyFormError
 from hypothesis import given
 from hypothesis import strategies as st

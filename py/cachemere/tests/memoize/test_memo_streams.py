@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-import cachemere._task_flights
 import pytest
 from cachemere import Cache
+from cachemere._leads import task_flights
 
 calls: list[Any] = []
 
@@ -121,7 +121,7 @@ async def test_streams_that_do_not_end_store_nothing_and_give_the_lead_back(cach
     gc.collect()
     await asyncio.sleep(0.01)
     assert len(await asyncio.wait_for(asyncio.create_task(adrain(amemo(3))), 5)) == 3
-    assert len(calls) == 6 and not cachemere._task_flights._airborne and not cachemere._task_flights._streams
+    assert len(calls) == 6 and not task_flights._airborne and not task_flights._streams
 
 
 async def test_a_stream_that_fails_stores_nothing(cache: Cache) -> None:

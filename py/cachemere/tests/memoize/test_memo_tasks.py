@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cachemere._task_flights
 import pytest
 from cachemere import Cache
+from cachemere._leads import task_flights
 
 calls: list[Any] = []
 
@@ -22,7 +22,7 @@ calls: list[Any] = []
 def no_calls() -> Any:
     calls.clear()
     yield
-    assert not cachemere._task_flights._airborne
+    assert not task_flights._airborne
 
 
 async def answer(x: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ async def test_a_circle_computes_twice_instead_of_waiting(cache: Cache) -> None:
 
 
 async def test_a_circle_through_another_loop_ends_by_patience(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cachemere._task_flights, "PATIENCE", 0.3)
+    monkeypatch.setattr(task_flights, "PATIENCE", 0.3)
     barrier = threading.Barrier(2)
 
     @cache.memoize(ignore=("first",))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cachemere import _code_digest
-from cachemere._canonical import form, function_name
+from cachemere._memo import code_digest
+from cachemere._memo.canonical import form, function_name
 
 
 def run(tmp_path: Path, program: str, seed: str = "0") -> str:
@@ -70,7 +70,9 @@ made = A(1)""",
 
 @pytest.mark.parametrize("source", CLASSES.values(), ids=CLASSES)
 def test_classes_are_told_apart_by_their_code(tmp_path: Path, source: str) -> None:
-    program = "import dataclasses, enum, pydantic\nfrom cachemere._canonical import form\n%s\nprint(form(made, False))"
+    program = (
+        "import dataclasses, enum, pydantic\nfrom cachemere._memo.canonical import form\n%s\nprint(form(made, False))"
+    )
     ones = {run(tmp_path, program % source.replace("RATE", "10"), seed) for seed in "12"}
     other = run(tmp_path, program % source.replace("RATE", "20"))
     assert len(ones) == 1 and "__main__.A#" in other
@@ -91,7 +93,7 @@ def test_a_cell_that_is_run_again_has_the_same_functions(monkeypatch: pytest.Mon
     lower = cell("import os\n\n" + source, "3", monkeypatch)
     changed = cell(source.replace("+ 1", "+ 2").replace("{1, 2}", "[1, 2]"), "4", monkeypatch)
     assert function_name(first.f) == function_name(again.f) == function_name(lower.f) != function_name(changed.f)
-    assert _code_digest.of_class(first.A) == _code_digest.of_class(lower.A) != _code_digest.of_class(changed.A)
+    assert code_digest.of_class(first.A) == code_digest.of_class(lower.A) != code_digest.of_class(changed.A)
 
 
 def test_a_decorated_function_is_told_by_what_it_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +120,6 @@ def test_messages_name_classes_without_a_digest(tmp_path: Path) -> None:
 
 def test_the_digest_of_a_class_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     program = cell("class A:\n    def m(self): return 1", "1", monkeypatch)
-    first = _code_digest.of_class(program.A)
-    monkeypatch.setattr(_code_digest, "_class", lambda kind: pytest.fail("made again"))
-    assert _code_digest.of_class(program.A) == first
+    first = code_digest.of_class(program.A)
+    monkeypatch.setattr(code_digest, "_class", lambda kind: pytest.fail("made again"))
+    assert code_digest.of_class(program.A) == first

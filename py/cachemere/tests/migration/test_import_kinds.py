@@ -98,7 +98,7 @@ def test_what_is_not_there_is_told(said: str, tmp_path: Path, path: Path) -> Non
 
 
 def test_without_rocksdb_the_line_that_installs_it_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cachemere._which_engine.WHY_NO_ROCKSDB", "it is not installed")
+    monkeypatch.setattr("cachemere._core.which_engine.WHY_NO_ROCKSDB", "it is not installed")
     before = snapshot(ROCKSDB)
     with pytest.raises(NotInstalledError, match="pip install cachemere-rocksdb"):
         import_store("hugedict", ROCKSDB, path)

@@ -14,7 +14,8 @@ from typing import Any
 
 import functions
 import pytest
-from cachemere import Parallel, _workers, errors
+from cachemere import Parallel, errors
+from cachemere._work import workers
 from functions import METHODS, WAYS
 
 #: A call of `map` over these takes three at position 1.
@@ -178,7 +179,7 @@ def test_a_worker_that_dies_is_replaced_if_errors_are_ignored(method: Any) -> No
 
 
 def test_a_worker_that_closes_its_pipe_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_workers, "_FAREWELL", 0.2)
+    monkeypatch.setattr(workers, "_FAREWELL", 0.2)
     with pytest.raises(errors.WorkerDiedError, match="closed its pipe") as caught:
         Parallel("fork").map(functions.close_everything_at_three, INPUTS, n_processes=2)
     check_place(caught.value)

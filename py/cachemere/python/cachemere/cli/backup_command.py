@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._options import resolve
+from .._core.options import resolve
 from . import arguments as common
 from . import json_form, status, units
 from .files import files

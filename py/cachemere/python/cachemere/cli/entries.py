@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .._core.info import EntryInfo
 from .._engine import Store
-from .._info import EntryInfo
 from ..errors import IncompatibleError
 from . import json_form
 from .opening import StoreAt

@@ -7,8 +7,8 @@ import ast
 import sys
 from typing import Any
 
+from .._core.info import entry_info
 from .._engine import Store
-from .._info import entry_info
 from ..errors import CacheError, InvalidOptionError, UnsafeValueError, ValueFormError
 from . import arguments as common
 from . import json_form, shown, status

@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from .._options import Secret, resolve
+from .._core.options import Secret, resolve
 from ..errors import InputFileError, WrongSecretError
 from . import arguments as common
 from . import secret, status

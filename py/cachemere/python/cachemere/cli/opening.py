@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
+from .._core.info import NamespaceInfo, StoreInfo, describe
+from .._core.options import Secret, resolve
+from .._core.which_engine import require_rocksdb
 from .._engine import Store
-from .._info import NamespaceInfo, StoreInfo, describe
-from .._options import Secret, resolve
-from .._which_engine import require_rocksdb
 from ..cache import default_path
 from ..errors import CacheError, IncompatibleError, StoreIOError, WrongSecretError
 from . import secret

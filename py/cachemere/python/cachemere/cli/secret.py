@@ -9,7 +9,7 @@ import string
 import sys
 from pathlib import Path
 
-from .._options import Secret, check_secret
+from .._core.options import Secret, check_secret
 from ..errors import InvalidOptionError, WrongSecretError
 
 VARIABLE = "CACHEMERE_KEY"

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from .._core.info import NamespaceInfo, Stats, describe, stats
 from .._engine import Store
-from .._info import NamespaceInfo, Stats, describe, stats
 from . import arguments as common
 from . import json_form, table, units
 from .entries import entries

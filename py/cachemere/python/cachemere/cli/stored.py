@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .._forms import Forms, Packed
-from .._info import NamespaceInfo
-from .._options import Options, Serializers
+from .._core.info import NamespaceInfo
+from .._core.options import Options, Serializers
+from .._forms.forms import Forms, Packed
 from ..errors import DecodeError, KeyFormError, UnsafeValueError
 
 

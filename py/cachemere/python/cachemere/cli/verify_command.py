@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._info import verify
+from .._core.info import verify
 from . import arguments as common
 from . import json_form, status, units
 from .opening import StoreAt

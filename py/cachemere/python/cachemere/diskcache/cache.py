@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .. import _checks
+from .._core import checks
+from .._core.options import Secret
+from .._core.walk import entries
 from .._engine import Store
-from .._options import Secret
-from .._walk import entries
 from ..errors import ClosedError, ValueFormError
 from .call_keys import args_to_key, full_name
 from .constants import ENOVAL
@@ -224,9 +224,9 @@ class Cache(Upkeep):
             KeyError: There is none, and `default` is `None`.
             ValueFormError: The value is not a number.
         """
-        _checks.number("delta", delta)
+        checks.number("delta", delta)
         if default is not None:
-            _checks.number("default", default)
+            checks.number("default", default)
         mine = self._mine
         if mine is not None:
             entry = mine.read(key)
@@ -237,7 +237,7 @@ class Cache(Upkeep):
 
     def decr(self, key: Any, delta: float = 1, default: float | None = 0, retry: bool = False) -> Any:
         """As :meth:`incr`, taking away."""
-        _checks.number("delta", delta)
+        checks.number("delta", delta)
         return self.incr(key, -delta, default, retry)
 
     def pop(
@@ -418,7 +418,7 @@ def _sum(key: Any, entry: Entry | None, delta: float, default: float | None) -> 
         if default is None:
             raise KeyError(key)
         return default + delta
-    if not _checks.is_number(entry.value):
+    if not checks.is_number(entry.value):
         kind = type(entry.value).__name__
         raise ValueFormError(f"the value of {key!r} is of type '{kind}', not a number to add to")
     return entry.value + delta

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .._call_key import ARGUMENT_LIMIT
-from .._canonical import Formless, digest, form, function_name, type_name
+from .._memo.call_key import ARGUMENT_LIMIT
+from .._memo.canonical import Formless, digest, form, function_name, type_name
 from ..errors import KeyFormError
 
 #: Begins what stands for an argument that is not text, bytes or a number. No argument of such a form stays as it is.

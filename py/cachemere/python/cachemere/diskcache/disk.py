@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._checks import shown
+from .._core.checks import shown
 from ..errors import InvalidOptionError, NotCarriedOverError
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from typing import Any, NamedTuple
 
-from .._checks import is_number, shown
+from .._core.checks import is_number, shown
 from ..errors import InvalidOptionError, ValueFormError
 from .tags import Tag
 

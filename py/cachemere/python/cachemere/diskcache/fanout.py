@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from .. import _checks
-from .._options import Secret
+from .._core import checks
+from .._core.options import Secret
 from .cache import Cache
 from .deque import Deque
 from .disk import Disk
@@ -54,12 +54,12 @@ class FanoutCache(Cache):
         durability: str | None = None,
         **settings: Any,
     ) -> None:
-        _checks.count("shards", shards)
+        checks.count("shards", shards)
         self._passed_on = {
             "allow_pickle": allow_pickle,
             "encryption_key": encryption_key,
             "compression": compression,
-            "types": None if types is None else _checks.items("types", types, "classes"),
+            "types": None if types is None else checks.items("types", types, "classes"),
             "durability": durability,
         }
         super().__init__(directory, timeout, disk, **self._passed_on, **settings)  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import _checks
+from .._core import checks
+from .._core.options import Options, Secret, check_secret, remember, resolve
 from .._engine import Store
-from .._options import Options, Secret, check_secret, remember, resolve
 from ..errors import ClosedError, IncompatibleError, InvalidOptionError
 from . import settings as _settings
 from .constants import ENOVAL
@@ -54,7 +54,7 @@ class Handle:
         self._disk_class = check_disk(disk)
         self._settings = _settings.check_settings(settings)
         secret = check_secret(options.pop("encryption_key"))
-        types = _checks.items("types", options.pop("types"), "classes")
+        types = checks.items("types", options.pop("types"), "classes")
         path = _located(directory)
         made = {"path": path, "types": types, "max_bytes": self._max_bytes(), **options}
         self._attach(remember({**made, "pickle_keys": options["allow_pickle"]}, secret))
@@ -296,8 +296,8 @@ class _Block:
 
 
 def _patience(timeout: Any) -> float:
-    if not _checks.is_number(timeout) or not timeout >= 0:
-        raise InvalidOptionError(f"timeout must be a number of seconds, not {_checks.shown(timeout)}")
+    if not checks.is_number(timeout) or not timeout >= 0:
+        raise InvalidOptionError(f"timeout must be a number of seconds, not {checks.shown(timeout)}")
     return float(timeout)
 
 

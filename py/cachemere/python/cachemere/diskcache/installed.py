@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .. import _checks
-from .._options import Secret
+from .._core import checks
+from .._core.options import Secret
 from ..errors import InvalidOptionError
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -60,7 +60,7 @@ def install(
         allow_pickle=allow_pickle,
         encryption_key=encryption_key,
         compression=compression,
-        types=_checks.items("types", types, "classes"),
+        types=checks.items("types", types, "classes"),
         durability=durability,
     )
 

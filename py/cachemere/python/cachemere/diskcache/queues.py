@@ -13,8 +13,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from .._checks import choice, shown
-from .._walk import entries
+from .._core.checks import choice, shown
+from .._core.walk import entries
 from ..errors import DamagedError, InvalidOptionError
 from .constants import ENOVAL
 from .entry import Entry, absent, expiry, lifetime, taken, with_details

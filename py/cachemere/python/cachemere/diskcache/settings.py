@@ -7,8 +7,8 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
-from .. import _checks
-from .._options import LEAST_MAX_BYTES
+from .._core import checks
+from .._core.options import LEAST_MAX_BYTES
 from ..errors import InvalidOptionError, NotCarriedOverError
 
 #: The settings there are, as they are unless given. In place of diskcache's limit of 1 GiB there is none.
@@ -64,22 +64,22 @@ def check_setting(name: str, value: Any) -> Any:
     """A setting as it is kept."""
     if name in ("statistics", "tag_index"):
         if value not in (0, 1):
-            raise InvalidOptionError(f"{name} must be True or False, not {_checks.shown(value)}")
+            raise InvalidOptionError(f"{name} must be True or False, not {checks.shown(value)}")
         return int(value)
     if name == "eviction_policy":
         if value == "least-frequently-used":
             raise NotCarriedOverError(
                 "eviction_policy='least-frequently-used' is not carried over: use 'least-recently-used'"
             )
-        _checks.choice(name, value, tuple(EVICTION_POLICY))
+        checks.choice(name, value, tuple(EVICTION_POLICY))
         return value
     if name == "size_limit":
         if value is None or value == math.inf:
             return None
-        if not _checks.is_number(value) or not 0 <= value < 2**63:
-            raise InvalidOptionError(f"size_limit must be a number of bytes, not {_checks.shown(value)}")
+        if not checks.is_number(value) or not 0 <= value < 2**63:
+            raise InvalidOptionError(f"size_limit must be a number of bytes, not {checks.shown(value)}")
         return int(value)
-    _checks.count(name, value, 0)
+    checks.count(name, value, 0)
     return value
 
 
@@ -92,7 +92,7 @@ def _refuse(name: str, value: Any) -> None:
     if name in _NOT_CARRIED_OVER:
         if value == _NOT_CARRIED_OVER[name]:
             return
-        raise NotCarriedOverError(f"{name}={_checks.shown(value)} is not carried over: {_why(name)}. Leave it out")
+        raise NotCarriedOverError(f"{name}={checks.shown(value)} is not carried over: {_why(name)}. Leave it out")
     if name.startswith(("sqlite_", "disk_")):
         raise NotCarriedOverError(f"{name} is not carried over: {_why(name)}. Leave it out")
     known = ", ".join(DEFAULT_SETTINGS)

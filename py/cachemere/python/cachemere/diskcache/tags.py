@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._checks import shown, utf8
+from .._core.checks import shown, utf8
 from ..errors import InvalidOptionError
 
 Tag = str | int | float | bytes | None

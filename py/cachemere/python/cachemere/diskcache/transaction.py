@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._core.walk import entries
 from .._engine import Store
-from .._walk import entries
 from ..errors import CacheError
 from . import gate
 from .entry import SHORTEST, Entry, is_over

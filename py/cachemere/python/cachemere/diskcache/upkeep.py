@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from .. import _checks
+from .._core import checks
+from .._core.walk import met
 from .._engine import Store
-from .._walk import met
 from ..errors import InvalidOptionError, NotCarriedOverError
 from .queues import Queues
 from .tags import to_text
@@ -38,8 +38,8 @@ class Upkeep(Queues):
         With `now`, a time in seconds since the epoch, those that expire before it; which reads all keys.
         """
         self._refuse_in_transaction("expire")
-        if now is not None and not _checks.is_number(now):
-            raise InvalidOptionError(f"now must be seconds since the epoch, not {_checks.shown(now)}")
+        if now is not None and not checks.is_number(now):
+            raise InvalidOptionError(f"now must be seconds since the epoch, not {checks.shown(now)}")
 
         def expire(store: Store) -> int:
             removed = store.sweep()

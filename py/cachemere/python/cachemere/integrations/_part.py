@@ -6,9 +6,9 @@ import dataclasses
 import logging
 from collections.abc import Iterable
 
-from .. import _checks
-from .._cache_argument import check_cache
-from .._unsafe import advise
+from .._core import checks
+from .._core.cache_argument import check_cache
+from .._forms.advice import advise
 from ..cache import Cache, _reopen
 from ..errors import ValueFormError
 
@@ -40,7 +40,7 @@ class Troubles:
     """What becomes of errors in a call of the host: raised, or logged and passed over."""
 
     def __init__(self, who: str, on_error: str) -> None:
-        _checks.choice("on_error", on_error, ("bypass", "raise"))
+        checks.choice("on_error", on_error, ("bypass", "raise"))
         self._who = who
         self._on_error = on_error
         self._told: set[tuple[type[BaseException], str]] = set()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from .. import _checks
+from .._core import checks
 from ..cache import Cache
 from ..errors import DecodeError
 from ._host import Host
@@ -189,7 +189,7 @@ def _managed(found: Any) -> ManagedEntry | None:
             except (ValueError, OverflowError, RecursionError) as error:
                 raise DecodeError(f"the entry is not what py-key-value wrote: {error}") from error
     raise DecodeError(
-        f"the entry is not what py-key-value wrote but {_checks.shown(found)}: give each adapter a namespace of its own"
+        f"the entry is not what py-key-value wrote but {checks.shown(found)}: give each adapter a namespace of its own"
     )
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-from .._checks import seconds, shown
+from .._core.checks import seconds, shown
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
 from ._host import Host

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import _checks
+from .._core import checks
 from ..cache import Cache
 from ..errors import DecodeError
 from ._host import Host
@@ -152,7 +152,7 @@ def _restored(found: Any) -> list[tuple[str, Any]]:
         case ([*writes],) if all(_is_write(write) for write in writes):
             return [(channel, _send(value)) for channel, value in writes]
     raise DecodeError(
-        f"the entry is not what a node wrote but {_checks.shown(found)}: give each adapter a namespace of its own"
+        f"the entry is not what a node wrote but {checks.shown(found)}: give each adapter a namespace of its own"
     )
 
 

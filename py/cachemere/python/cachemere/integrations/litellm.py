@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from .._checks import count, seconds, shown
+from .._core.checks import count, seconds, shown
 from ..cache import Cache
 from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
 from ._host import Host

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from .._checks import seconds, shown
+from .._core.checks import seconds, shown
 from ..cache import Cache
 from ..errors import DecodeError, ValueFormError
 from ._host import Host

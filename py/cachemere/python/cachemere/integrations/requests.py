@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .._checks import duration, shown
+from .._core.checks import duration, shown
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, MissingKeyError, ValueFormError
 from ._host import Host

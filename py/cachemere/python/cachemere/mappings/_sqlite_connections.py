@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._options import resolve
+from .._core.options import resolve
 from ..errors import BusyError, ClosedError, DamagedError, DiskFullError, ReadOnlyError, StoreIOError
 
 #: Connections of the process that this one was forked from. Closing them here could damage what it is doing.

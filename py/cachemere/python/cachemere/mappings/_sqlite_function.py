@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import _checks
+from .._core import checks
 from ..errors import InvalidOptionError, KeyFormError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _key_of_arguments(function: Callable[..., Any], names: Sequence[str] | None)
     wanted = tuple(signature.parameters) if names is None else tuple(names)
     for name in wanted:
         if name not in signature.parameters:
-            raise InvalidOptionError(f"cache_args: the function has no argument {_checks.shown(name)}")
+            raise InvalidOptionError(f"cache_args: the function has no argument {checks.shown(name)}")
 
     def make(*args: Any, **options: Any) -> bytes:
         given = signature.bind(*args, **options)

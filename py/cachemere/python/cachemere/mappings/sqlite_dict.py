@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar, overload
 
-from .. import _checks
-from .._walk import pairs_of
+from .._core import checks
+from .._core.walk import pairs_of
 from ..errors import InvalidOptionError, KeyFormError, MissingKeyError
 from ._sqlite_connections import Connections, told
 from ._sqlite_function import cached_function, timed
@@ -97,8 +97,8 @@ class SqliteDict(HugeMutableMapping[K, V]):
         self._keytype, self._valuetype = _field("keytype", keytype), _field("valuetype", valuetype)
         for name, function in (("ser_value", ser_value), ("deser_value", deser_value)):
             if not callable(function):
-                raise InvalidOptionError(f"{name} must be a function, not {_checks.shown(function)}")
-        self._timeout = _checks.duration("timeout", timeout)
+                raise InvalidOptionError(f"{name} must be a function, not {checks.shown(function)}")
+        self._timeout = checks.duration("timeout", timeout)
         self.table_name = _checked_table(table_name)
         self.ser_value, self.deser_value = ser_value, deser_value
         self._connections = Connections(path, self._timeout)
@@ -182,8 +182,8 @@ class SqliteDict(HugeMutableMapping[K, V]):
             log_serde_time: Whether to log how long `ser` and `deser` take.
             disable: Whether to leave the function as it is.
         """
-        _checks.flag("disable", disable)
-        _checks.flag("log_serde_time", log_serde_time)
+        checks.flag("disable", disable)
+        checks.flag("log_serde_time", log_serde_time)
         if disable:
             return lambda function: function
         for name, given in (("ser", ser), ("deser", deser), ("outfile", outfile)):
@@ -220,7 +220,7 @@ class SqliteDict(HugeMutableMapping[K, V]):
     def _key(self, key: object) -> Any:
         if not self._is_key(key):
             kind = "int of 64 bits" if self._keytype is SqliteDictFieldType.int else self._keytype.name
-            raise KeyFormError(f"the keys are {kind}, and {_checks.shown(key)} is not")
+            raise KeyFormError(f"the keys are {kind}, and {checks.shown(key)} is not")
         return key
 
     def _find(self, database: sqlite3.Connection, key: object) -> Any:
@@ -403,11 +403,11 @@ class _Items(ItemsView[K, V]):
 
 def _field(name: str, value: object) -> SqliteDictFieldType:
     if not isinstance(value, SqliteDictFieldType):
-        raise InvalidOptionError(f"{name} must be a SqliteDictFieldType, not {_checks.shown(value)}")
+        raise InvalidOptionError(f"{name} must be a SqliteDictFieldType, not {checks.shown(value)}")
     return value
 
 
 def _checked_table(name: object) -> str:
     if not isinstance(name, str) or not name.isidentifier():
-        raise InvalidOptionError(f"table_name must be a name of letters, digits and _, not {_checks.shown(name)}")
+        raise InvalidOptionError(f"table_name must be a name of letters, digits and _, not {checks.shown(name)}")
     return name

@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from .._load_bar import _bar, _time
+from .._core.load_bar import _bar, _time
 
 #: Seconds between two drawings.
 _INTERVAL = 0.1

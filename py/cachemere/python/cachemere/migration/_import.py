@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
-from .. import _checks
-from .._options import Secret, check_secret, remember, resolve
+from .._core import checks
+from .._core.options import Secret, check_secret, remember, resolve
 from ..errors import InvalidOptionError
 from ._bar import Bar
 from ._kinds import KINDS
@@ -107,12 +107,12 @@ def import_store(
         ...     cache["answer"]
         42
     """
-    _checks.choice("kind", kind, tuple(KINDS))
-    _checks.choice("existing", existing, ("keep", "replace", "error"))
-    _checks.choice("on_error", on_error, ("skip", "raise"))
+    checks.choice("kind", kind, tuple(KINDS))
+    checks.choice("existing", existing, ("keep", "replace", "error"))
+    checks.choice("on_error", on_error, ("skip", "raise"))
     for name, given in (("allow_pickle", allow_pickle), ("pickle_values", pickle_values), ("verbose", verbose)):
-        _checks.flag(name, given)
-    _checks.function("on_skip", on_skip)
+        checks.flag(name, given)
+    checks.function("on_skip", on_skip)
     if pickle_values and not allow_pickle:
         raise InvalidOptionError("pickle_values is for what comes out of pickles: give allow_pickle, too")
     reading = Reading(table, keys, values)
@@ -120,7 +120,7 @@ def import_store(
     origin, place = resolve(source), resolve(target)
     if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(origin)):
         raise InvalidOptionError(f"the target {place} is in the source, which stays as it is: choose another directory")
-    idle = None if expiration_days == 0 else _checks.duration("expiration_days", expiration_days, "days", _DAY)
+    idle = None if expiration_days == 0 else checks.duration("expiration_days", expiration_days, "days", _DAY)
     options = {
         "path": place,
         "namespace": namespace,
@@ -130,7 +130,7 @@ def import_store(
         "memory_bytes": 0,
         "allow_pickle": pickle_values,
         "pickle_keys": pickle_values,
-        "types": _checks.items("types", types, "classes"),
+        "types": checks.items("types", types, "classes"),
     }
     opening = remember(options, secret)
     begun = time.monotonic()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from .. import _checks
+from .._core import checks
 from ..errors import (
     BusyError,
     CacheError,
@@ -42,11 +42,11 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.table is not None and (not isinstance(self.table, str) or not self.table or "\0" in self.table):
-            raise InvalidOptionError(f"table must be the name of a table, not {_checks.shown(self.table)}")
+            raise InvalidOptionError(f"table must be the name of a table, not {checks.shown(self.table)}")
         if self.keys is not None:
-            _checks.choice("keys", self.keys, tuple(_KEYS))
+            checks.choice("keys", self.keys, tuple(_KEYS))
         if self.values is not None:
-            _checks.choice("values", self.values, tuple(_VALUES))
+            checks.choice("values", self.values, tuple(_VALUES))
 
     def key_form(self, default: Form) -> Form:
         return default if self.keys is None else _KEYS[self.keys]

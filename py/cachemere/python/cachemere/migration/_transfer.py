@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._checks import shown
+from .._core.checks import shown
 from ..errors import CacheError, DecodeError, DuplicateKeyError, KeyFormError, UnsafeValueError, ValueFormError
 from ._decoding import key_of, value_of
 from ._entry import Entry

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .._which_engine import require_rocksdb
+from .._core.which_engine import require_rocksdb
 from ..errors import DamagedError, StoreIOError
 from ._entry import Entry, Form, Stored, broken
 from ._source import Reading, Source, check_present, is_rocksdb, is_sqlite, wrong_kind

@@ -5,12 +5,12 @@ Needs the distribution `cachemere-rocksdb`, which compiles RocksDB.
 
 from __future__ import annotations
 
-from .._which_engine import WHY_NO_ROCKSDB, require_rocksdb
+from .._core.which_engine import WHY_NO_ROCKSDB, require_rocksdb
 
 if WHY_NO_ROCKSDB is not None:
     require_rocksdb("cachemere.rocksdb")
 
-from .._load import LoadSummary
+from .._core.load import LoadSummary
 from ..mappings import CacheDict, ChainedMapping, HugeMapping, HugeMutableMapping, SqliteDict
 from ._load import rocksdb_build_sst_file, rocksdb_ingest_sst_files, rocksdb_load
 from ._options import PrefixExtractor, RocksDBCompressionOptions, RocksDBOptions, fixed_prefix, fixed_prefix_alike

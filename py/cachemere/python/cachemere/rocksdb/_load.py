@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from .. import _checks, _rocks
-from .._load import MEMORY_BUDGET, LoadOptions, LoadSummary
-from .._load_bar import Bar
-from .._options import resolve
+from .. import _rocks
+from .._core import checks
+from .._core.load import MEMORY_BUDGET, LoadOptions, LoadSummary
+from .._core.load_bar import Bar
+from .._core.options import resolve
 from ..errors import InvalidOptionError
 from ._options import PrefixExtractor, RocksDBOptions
 
@@ -86,8 +87,8 @@ def rocksdb_load(
     (2, 'Lima')
     """
     _check_options(dbopts)
-    _checks.choice("key_encoding", key_encoding, _ENCODINGS)
-    _checks.flag("compact", compact)
+    checks.choice("key_encoding", key_encoding, _ENCODINGS)
+    checks.flag("compact", compact)
     options = LoadOptions(
         **_read_format(format),
         keys=keys,
@@ -129,7 +130,7 @@ def rocksdb_build_sst_file(
         InvalidOptionError: A key is not behind the one before.
     """
     _check_options(dbopts)
-    _checks.function("input_generator", input_generator)
+    checks.function("input_generator", input_generator)
     if input_generator is None:
         raise InvalidOptionError("input_generator must be a function, not None")
     prefix = _prefix_length(dbopts.prefix_extractor, "raw")
@@ -153,16 +154,16 @@ def rocksdb_ingest_sst_files(
             missing or damaged. Nothing was changed.
     """
     _check_options(dbopts)
-    _checks.choice("key_encoding", key_encoding, _ENCODINGS)
-    _checks.flag("compact", compact)
-    files = [resolve(file) for file in _checks.items("sst_files", sst_files, "paths")]
+    checks.choice("key_encoding", key_encoding, _ENCODINGS)
+    checks.flag("compact", compact)
+    files = [resolve(file) for file in checks.items("sst_files", sst_files, "paths")]
     prefix = _prefix_length(dbopts.prefix_extractor, key_encoding)
     _rocks.ingest_sst_files(resolve(dbpath), dbopts, prefix, key_encoding, files, compact)
 
 
 def _check_options(dbopts: object) -> None:
     if not isinstance(dbopts, RocksDBOptions):
-        raise InvalidOptionError(f"dbopts must be RocksDBOptions, not {_checks.shown(dbopts)}")
+        raise InvalidOptionError(f"dbopts must be RocksDBOptions, not {checks.shown(dbopts)}")
 
 
 def _read_format(given: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _read_format(given: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(given, str):
         return {"format": given}
     if not isinstance(given, Mapping):
-        raise InvalidOptionError(f"format must be the type of the records or a dict, not {_checks.shown(given)}")
+        raise InvalidOptionError(f"format must be the type of the records or a dict, not {checks.shown(given)}")
     _check_names("format", given, _FORMAT_FIELDS)
     record = given.get("record_type")
     if isinstance(record, str):
@@ -200,7 +201,7 @@ def _prefix_length(extractor: PrefixExtractor | None, key_encoding: str) -> int 
     encoded = prefix.encode() if isinstance(prefix, str) else prefix
     if not isinstance(encoded, bytes):
         raise InvalidOptionError(
-            f"fixed_prefix_alike must be of a str or bytes here, not {_checks.shown(prefix)}: "
+            f"fixed_prefix_alike must be of a str or bytes here, not {checks.shown(prefix)}: "
             "give its size by fixed_prefix"
         )
     # In the ordered encoding there is one byte before it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from .. import _checks
+from .._core import checks
 from ..errors import InvalidOptionError
 
 DBCompactionStyle = Literal["level", "universal", "fifo"]
@@ -55,14 +55,14 @@ class PrefixExtractor:
 
 def fixed_prefix(*, size: int, type: Literal["fixed_prefix"] = "fixed_prefix") -> PrefixExtractor:
     """Prefixes of so many bytes of the encoded key. In the ordered encoding a str or bytes has one byte before it."""
-    _checks.choice("type", type, ("fixed_prefix",))
+    checks.choice("type", type, ("fixed_prefix",))
     _number("size", size, 1, 65536)
     return PrefixExtractor("fixed_prefix", size)
 
 
 def fixed_prefix_alike(*, prefix: Any, type: Literal["fixed_prefix_alike"] = "fixed_prefix_alike") -> PrefixExtractor:
     """Prefixes as long as this one, which can be any key."""
-    _checks.choice("type", type, ("fixed_prefix_alike",))
+    checks.choice("type", type, ("fixed_prefix_alike",))
     return PrefixExtractor("fixed_prefix_alike", None, (prefix,))
 
 
@@ -166,18 +166,18 @@ _FIELDS = tuple(field.name for field in fields(RocksDBOptions))
 
 def _check(name: str, value: object) -> None:
     if name in _FLAGS:
-        _checks.flag(name, value)
+        checks.flag(name, value)
     elif name in _NUMBERS:
         _number(name, value, *_NUMBERS[name])
     elif name in _CHOICES:
-        _checks.choice(name, value, _CHOICES[name])
+        checks.choice(name, value, _CHOICES[name])
     elif name == "prefix_extractor":
         if not isinstance(value, PrefixExtractor):
-            raise InvalidOptionError(f"{name} must be made by fixed_prefix(), not be {_checks.shown(value)}")
+            raise InvalidOptionError(f"{name} must be made by fixed_prefix(), not be {checks.shown(value)}")
     elif not isinstance(value, RocksDBCompressionOptions):
-        raise InvalidOptionError(f"{name} must be RocksDBCompressionOptions, not {_checks.shown(value)}")
+        raise InvalidOptionError(f"{name} must be RocksDBCompressionOptions, not {checks.shown(value)}")
 
 
 def _number(name: str, value: object, least: int, most: int) -> None:
     if type(value) is not int or not least <= value <= most:
-        raise InvalidOptionError(f"{name} must be an int from {least} to {most}, not {_checks.shown(value)}")
+        raise InvalidOptionError(f"{name} must be an int from {least} to {most}, not {checks.shown(value)}")

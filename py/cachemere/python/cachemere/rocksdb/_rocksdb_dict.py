@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from .. import _checks
-from .._forms import Forms
-from .._options import resolve
+from .._core import checks
+from .._core.options import resolve
+from .._forms.forms import Forms
 from .._rocks import MappingBase
 from ..errors import CacheError, InvalidOptionError, MissingKeyError
 from ..mappings import CacheDict, HugeMutableMapping
@@ -120,15 +120,15 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
             "secondary_path": None if secondary_path is None else str(resolve(secondary_path)),
             "ser_key": ser_key,
             "key_encoding": key_encoding,
-            "types": _checks.items("types", types, "types"),
+            "types": checks.items("types", types, "types"),
             "allow_pickle": allow_pickle,
         }
         for name in ("deser_key", "deser_value", "ser_value", "ser_key"):
-            _checks.function(name, self._given[name])
+            checks.function(name, self._given[name])
         for name in ("readonly", "secondary_mode", "allow_pickle"):
-            _checks.flag(name, self._given[name])
+            checks.flag(name, self._given[name])
         if options is not None and not isinstance(options, RocksDBOptions):
-            raise InvalidOptionError(f"options must be RocksDBOptions, not {_checks.shown(options)}")
+            raise InvalidOptionError(f"options must be RocksDBOptions, not {checks.shown(options)}")
         if readonly and secondary_mode:
             raise InvalidOptionError("readonly and secondary_mode exclude each other: choose one")
         if secondary_path is not None and not secondary_mode:
@@ -145,7 +145,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
         encoding = given["key_encoding"]
         if encoding is None:
             return "raw" if has_functions else "ordered"
-        _checks.choice("key_encoding", encoding, _ENCODINGS)
+        checks.choice("key_encoding", encoding, _ENCODINGS)
         if encoding == "ordered" and has_functions:
             raise InvalidOptionError("key_encoding='ordered' has functions of its own: leave deser_key and ser_key out")
         if encoding == "hugedict" and given["ser_key"] is not None:
@@ -348,7 +348,7 @@ class RocksDBDict(MappingBase, HugeMutableMapping[K, V]):
 
 
 def _range(start: Hashable, stop: Hashable, reverse: bool) -> KeyRange:
-    _checks.flag("reverse", reverse)
+    checks.flag("reverse", reverse)
     return KeyRange(() if start is _MISSING else (start,), () if stop is _MISSING else (stop,), reverse)
 
 

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ... import _checks
+from ..._core import checks
 from ..._engine import Lead, Store
-from ..._task_flights import Flight, Found, take_off
+from ..._leads.task_flights import Flight, Found, take_off
 from ...cache import Cache
 from ...errors import CacheError
 from .._part import Troubles, own_part
@@ -44,10 +44,10 @@ class Answers:
         max_body: int,
         on_error: str,
     ) -> None:
-        self._ttl = _checks.seconds("ttl", ttl)
-        _checks.function("match", match)
-        _checks.choice("mode", mode, MODES)
-        _checks.count("max_body", max_body)
+        self._ttl = checks.seconds("ttl", ttl)
+        checks.function("match", match)
+        checks.choice("mode", mode, MODES)
+        checks.count("max_body", max_body)
         self.max_body = max_body
         self._match = match
         self._keys = RequestKeys(headers, ignore, account)
@@ -91,7 +91,7 @@ class Answers:
             told = request.extensions["cachemere"]
         else:
             return "normal"
-        _checks.choice(f"{MARK} of a request", told, (*MODES, "bypass"))
+        checks.choice(f"{MARK} of a request", told, (*MODES, "bypass"))
         # For a redirection, which is another request with these extensions. Not put into what may be the caller's own.
         request.extensions = {**request.extensions, "cachemere": told}
         return str(told)

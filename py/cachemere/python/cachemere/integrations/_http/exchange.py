@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..._checks import shown
+from ..._core.checks import shown
 from ...errors import DecodeError
 
 #: The headers of an answer that are stored.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._checks import shown
+from ..._core.checks import shown
 from ...errors import InvalidOptionError
 from .beneath import CONNECTIONS, KEPT_CONNECTIONS, AsyncRoutedTransport, RoutedTransport, Routes, socket_options
 from .recording import AsyncRecordedStream, RecordedStream, ReplayedStream

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from ... import _checks
+from ..._core import checks
 from ...errors import InvalidOptionError
 from .bodies import canonical
 from .chosen import depends_on_more
@@ -108,9 +108,9 @@ class RequestKeys:
         if account is not None and not isinstance(account, str):
             # Not shown: it may be a secret.
             raise InvalidOptionError(f"account must be a str, not {type(account).__name__}")
-        self._headers = frozenset(_checks.utf8("headers", name) for name in chosen)
+        self._headers = frozenset(checks.utf8("headers", name) for name in chosen)
         # The beginning of what is hashed, which is the same for all.
-        of = None if account is None else _checks.utf8("account", account)
+        of = None if account is None else checks.utf8("account", account)
         about = 1, of, sorted(self._headers), sorted(self._ignore)
         self._begun = hashlib.sha256(repr(about).encode())
         self._bodies: dict[tuple[str, bytes], _Body] = {}
@@ -155,9 +155,9 @@ class RequestKeys:
 
 
 def _names(option: str, given: Iterable[str]) -> tuple[str, ...]:
-    names = _checks.items(option, given, "str, ('accept',) for example")
+    names = checks.items(option, given, "str, ('accept',) for example")
     if not all(isinstance(name, str) for name in names):
-        raise InvalidOptionError(f"{option} takes names, not {_checks.shown(given)}")
+        raise InvalidOptionError(f"{option} takes names, not {checks.shown(given)}")
     return names
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
 from ..._engine import Lead
-from ..._task_flights import Flight
+from ..._leads.task_flights import Flight
 from ...cache import Cache
 from . import completeness, mismatch
 from .answers import MARK, Answers

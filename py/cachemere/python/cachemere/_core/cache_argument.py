@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .errors import InvalidOptionError
+from ..errors import InvalidOptionError
 
 
 def check_cache(name: str, value: object) -> None:
@@ -13,7 +13,7 @@ def check_cache(name: str, value: object) -> None:
     Raises:
         InvalidOptionError: It is no cache.
     """
-    from .cache import Cache
+    from ..cache import Cache
 
     if isinstance(value, Cache):
         return

@@ -9,7 +9,7 @@ waiting for each other for ever:
 * One that leads a key does so too after having waited :data:`PATIENCE` for another loop or process, since a circle
   through those cannot be seen.
 * A stream advances when its consumer wants it to. Others wait for it as long as its consumer wants the next item within
-  the stream's patience; then one of them computes it. See :mod:`_stream_leads`.
+  the stream's patience; then one of them computes it. See :mod:`.stream_leads`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
-from ._engine import Lead, Store
-from ._stream_leads import StreamLead
+from .._engine import Lead, Store
+from .stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import ValueFormError
+from ..errors import ValueFormError
 
 
 def advise(error: ValueFormError, way: str) -> str | None:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
-from ._options import close_all
+from .._core.options import close_all
 
 #: Tells a worker to end. No pickle is empty.
 STOP = b""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._engine import Store
+    from .._engine import Store
 
 
 @dataclass(frozen=True)

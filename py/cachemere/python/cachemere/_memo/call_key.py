@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any
 
-from ._canonical import Formless, digest, form, function_name, shown_name
-from .errors import InvalidOptionError, KeyFormError
+from ..errors import InvalidOptionError, KeyFormError
+from .canonical import Formless, digest, form, function_name, shown_name
 
 #: A kind of result, the function's name, its version, the arguments, the salt. Plain text, so that it can be read.
 CallKey = tuple[str, str, str, str, str]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import _checks
-from ._engine import Store
-from ._forms import Forms
-from ._which_engine import require_rocksdb
-from .errors import ClosedError, InvalidOptionError
+from .._engine import Store
+from .._forms.forms import Forms
+from ..errors import ClosedError, InvalidOptionError
+from . import checks
+from .which_engine import require_rocksdb
 
 Secret = bytes | str
 Serializers = tuple[Callable[[Any], Any], Callable[[Any], Any]]
@@ -60,22 +60,22 @@ class Options:
     encrypted: bool = False
 
     def __post_init__(self) -> None:
-        _checks.namespace(self.namespace)
+        checks.namespace(self.namespace)
         if self.backend is not None:
-            _checks.choice("backend", self.backend, ("lmdb", "rocksdb"))
+            checks.choice("backend", self.backend, ("lmdb", "rocksdb"))
             if self.backend == "rocksdb":
                 require_rocksdb("backend='rocksdb'")
-        _checks.choice("durability", self.durability, ("checkpoint", "sync"))
+        checks.choice("durability", self.durability, ("checkpoint", "sync"))
         for name in ("ttl", "idle", "checkpoint_interval"):
-            _checks.seconds(name, getattr(self, name))
+            checks.seconds(name, getattr(self, name))
         for name, least in (("max_bytes", LEAST_MAX_BYTES), ("max_entries", 1), ("map_size", 1)):
             if getattr(self, name) is not None:
-                _checks.count(name, getattr(self, name), least)
-        _checks.count("memory_bytes", self.memory_bytes, 0)
+                checks.count(name, getattr(self, name), least)
+        checks.count("memory_bytes", self.memory_bytes, 0)
         if self.compression is not None:
-            _checks.flag("compression", self.compression)
+            checks.flag("compression", self.compression)
         for name in ("read_only", "allow_pickle"):
-            _checks.flag(name, getattr(self, name))
+            checks.flag(name, getattr(self, name))
 
     @property
     def serializer(self) -> str:
@@ -146,7 +146,7 @@ def check_secret(secret: object) -> Secret | None:
     if isinstance(secret, str):
         if not secret:
             raise InvalidOptionError("encryption_key: a passphrase must not be empty")
-        _checks.utf8("encryption_key", secret)
+        checks.utf8("encryption_key", secret)
         return secret
     if isinstance(secret, (bytes, bytearray)):
         if len(secret) != 32:
@@ -180,9 +180,9 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...] | None:
     """The tags of an entry, as given by the user; `None` for none."""
     if type(tags) is tuple and not tags:
         return None
-    made = _checks.items("tags", tags, "str, ('a tag',) for example")
+    made = checks.items("tags", tags, "str, ('a tag',) for example")
     if not all(type(tag) is str for tag in made):
-        raise InvalidOptionError(f"tags must be a collection of str, ('a tag',) for example, not {_checks.shown(tags)}")
+        raise InvalidOptionError(f"tags must be a collection of str, ('a tag',) for example, not {checks.shown(tags)}")
     return made or None
 
 
@@ -196,7 +196,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         text = os.fsdecode(text)
     if not text or "\0" in text:
         # Python would take an empty one for the working directory.
-        raise InvalidOptionError(f"path must name a directory, {_checks.shown(text)} does not")
+        raise InvalidOptionError(f"path must name a directory, {checks.shown(text)} does not")
     try:
         os.fsencode(text)
     except UnicodeEncodeError as error:
@@ -206,7 +206,7 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 
 def change_secret(store: Store, options: Options, old: object, new: object, everything: bool) -> None:
     """Gives a store another secret, and notes it for handles that come by pickle."""
-    _checks.flag("reencrypt", everything)
+    checks.flag("reencrypt", everything)
     before, after = check_secret(old), check_secret(new)
     if before is None or after is None or options.path is None:
         raise InvalidOptionError("both the present and the new encryption_key must be given")

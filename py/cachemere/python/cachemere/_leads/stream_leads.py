@@ -12,7 +12,7 @@ import threading
 from time import monotonic
 from weakref import WeakSet
 
-from ._engine import Lead
+from .._engine import Lead
 
 #: Seconds.
 PATIENCE = 30.0

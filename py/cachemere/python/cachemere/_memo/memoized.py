@@ -10,11 +10,11 @@ from time import perf_counter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from ._call_key import CallKey, Names, Values
-from ._engine import BoundMemo, MemoBase
-from ._results import Bypassed, CacheInfo, Hit, Results
-from ._streams import astream, stream
-from ._task_flights import Found, leading, present_task
+from .._engine import BoundMemo, MemoBase
+from .._leads.task_flights import Found, leading, present_task
+from .call_key import CallKey, Names, Values
+from .results import Bypassed, CacheInfo, Hit, Results
+from .streams import astream, stream
 
 if sys.version_info >= (3, 11):
     from typing import Self

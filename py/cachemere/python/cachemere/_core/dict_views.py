@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from .persist_dict import PersistDict
+    from ..persist_dict import PersistDict
 
 K = TypeVar("K")
 V = TypeVar("V")

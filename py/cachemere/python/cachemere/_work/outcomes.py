@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from .errors import ParallelError, WorkerDiedError
+from ..errors import ParallelError, WorkerDiedError
 
 _log = logging.getLogger("cachemere")
 

@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterable
 from pickle import PickleBuffer
 from typing import Any
 
-from ._annotated_types import annotated, is_model, is_named_tuple
-from ._checks import shown
-from ._signals import is_of_handler
-from .errors import DecodeError, InvalidOptionError, UnsafeValueError
+from .._core.checks import shown
+from .._core.signals import is_of_handler
+from ..errors import DecodeError, InvalidOptionError, UnsafeValueError
+from .annotated_types import annotated, is_model, is_named_tuple
 
 Packed = tuple[str, Any]
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring
 from typing import Any
 
-from . import _code_digest
-from ._forms import Forms
+from .._forms.forms import Forms
+from . import code_digest
 
 #: Objects nested deeper than this have no form: they probably contain themselves.
 DEPTH = 100
@@ -63,12 +63,12 @@ def function_name(function: Any) -> str:
     Functions of the program itself go by its file, so that two programs differ; those of one without a file by their
     code too.
     """
-    return _told_apart(function, _code_digest.of_function)
+    return _told_apart(function, code_digest.of_function)
 
 
 def type_name(kind: type) -> str:
     """Module and qualified name of a class, by the same rules."""
-    return _told_apart(kind, _code_digest.of_class)
+    return _told_apart(kind, code_digest.of_class)
 
 
 def _told_apart(it: Any, digest_of: Callable[[Any], str]) -> str:

@@ -17,9 +17,9 @@ from pickle import loads
 from types import TracebackType
 from typing import Any
 
-from ._outcomes import Outcome, shown
-from ._worker import STOP, Job, Reply, serve
-from .errors import InvalidOptionError, ParallelError, WorkerDiedError
+from ..errors import InvalidOptionError, ParallelError, WorkerDiedError
+from .outcomes import Outcome, shown
+from .worker import STOP, Job, Reply, serve
 
 _log = logging.getLogger("cachemere")
 

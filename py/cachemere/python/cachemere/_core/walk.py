@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ._engine import Store, Version
+from .._engine import Store, Version
 
 Entry = tuple[Any, Any, Version, tuple[str, ...]]
 

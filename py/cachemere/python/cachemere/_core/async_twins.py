@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterab
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from ._info import EntryInfo, Stats, StoreInfo, VerifyReport
-from ._load import MEMORY_BUDGET, Format, Kind, LoadSummary
-from ._task_making import get_or_make
-from .errors import CacheError
+from .._leads.task_making import get_or_make
+from ..errors import CacheError
+from .info import EntryInfo, Stats, StoreInfo, VerifyReport
+from .load import MEMORY_BUDGET, Format, Kind, LoadSummary
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -24,7 +24,7 @@ else:
     from typing_extensions import Self
 
 if TYPE_CHECKING:
-    from .cache import Cache
+    from ..cache import Cache
 
 T = TypeVar("T")
 

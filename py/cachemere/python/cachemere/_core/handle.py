@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ._info import Stats, StoreInfo, VerifyReport, describe, stats, verify
-from ._options import Options, Secret, change_secret, resolve
+from .info import Stats, StoreInfo, VerifyReport, describe, stats, verify
+from .options import Options, Secret, change_secret, resolve
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -16,7 +16,7 @@ else:
     from typing_extensions import Self
 
 if TYPE_CHECKING:
-    from ._engine import Store
+    from .._engine import Store
 
 Path = str | os.PathLike[str]
 

@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from ._version import __version__
+from .._version import __version__
 
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ WHY_NO_ROCKSDB = _choose(__version__)
 def require_rocksdb(what: str) -> None:
     """Raises with the line to type if `what` cannot be had."""
     if WHY_NO_ROCKSDB is not None:
-        from .errors import NotInstalledError
+        from ..errors import NotInstalledError
 
         raise NotInstalledError(
             f"{what} needs the distribution cachemere-rocksdb ({WHY_NO_ROCKSDB}): "

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ._signals import is_of_handler
-from .errors import InvalidOptionError
+from ..errors import InvalidOptionError
+from .signals import is_of_handler
 
 #: In seconds: times are kept in microseconds, and the engine counts whole seconds in 64 bits.
 _SHORTEST, _LONGEST = 1e-6, 2.0**64

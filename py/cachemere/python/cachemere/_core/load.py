@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _checks
-from ._load_bar import Bar
-from ._options import resolve
-from .errors import InvalidOptionError
+from ..errors import InvalidOptionError
+from . import checks
+from .load_bar import Bar
+from .options import resolve
 
 if TYPE_CHECKING:
-    from ._engine import Store
+    from .._engine import Store
 
 Path = str | os.PathLike[str]
 Format = Literal["tabsep", "ndjson", "tuple2", "bin_kv", "csv"]
@@ -83,24 +83,24 @@ class LoadOptions:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        _checks.choice("format", self.format, ("tabsep", "ndjson", "tuple2", "bin_kv", "csv"))
-        _checks.choice("keys", self.keys, ("text", "bytes"))
-        _checks.choice("values", self.values, ("text", "bytes", "json"))
-        _checks.choice("duplicates", self.duplicates, ("last", "first", "error"))
-        _checks.choice("existing", self.existing, ("replace", "keep", "error"))
-        _checks.choice("on_error", self.on_error, ("raise", "skip"))
-        _checks.count("memory_budget", self.memory_budget, _LEAST_BUDGET)
+        checks.choice("format", self.format, ("tabsep", "ndjson", "tuple2", "bin_kv", "csv"))
+        checks.choice("keys", self.keys, ("text", "bytes"))
+        checks.choice("values", self.values, ("text", "bytes", "json"))
+        checks.choice("duplicates", self.duplicates, ("last", "first", "error"))
+        checks.choice("existing", self.existing, ("replace", "keep", "error"))
+        checks.choice("on_error", self.on_error, ("raise", "skip"))
+        checks.count("memory_budget", self.memory_budget, _LEAST_BUDGET)
         if self.threads is not None:
-            _checks.count("threads", self.threads)
+            checks.count("threads", self.threads)
             if self.threads > 1024:
                 raise InvalidOptionError(f"threads must be 1024 at most, not {self.threads}")
         if self.number_type is not None:
-            _checks.choice("number_type", self.number_type, ("f32", "f64", "i32", "i64", "u32", "u64"))
+            checks.choice("number_type", self.number_type, ("f32", "f64", "i32", "i64", "u32", "u64"))
         for name in ("header", "verbose", "is_sorted"):
-            _checks.flag(name, getattr(self, name))
+            checks.flag(name, getattr(self, name))
         self._check_places()
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1 or self.delimiter in '"\n\r':
-            raise InvalidOptionError(f"delimiter must be one character, not {_checks.shown(self.delimiter)}")
+            raise InvalidOptionError(f"delimiter must be one character, not {checks.shown(self.delimiter)}")
         if not self.delimiter.isascii():
             raise InvalidOptionError(f"delimiter must be an ASCII character, not {self.delimiter!r}")
 
@@ -114,12 +114,12 @@ class LoadOptions:
                 is_number = type(place) is int and place >= 0
                 if place is not None and not is_number and not isinstance(place, str):
                     raise InvalidOptionError(
-                        f"{name} must be the name or number of a column, not {_checks.shown(place)}"
+                        f"{name} must be the name or number of a column, not {checks.shown(place)}"
                     )
                 if isinstance(place, str) and not self.header:
                     raise InvalidOptionError(f"{name} must be the number of a column where there is no header")
             elif place is not None and not isinstance(place, str):
-                raise InvalidOptionError(f"{name} must be the path of a member, a str, not {_checks.shown(place)}")
+                raise InvalidOptionError(f"{name} must be the path of a member, a str, not {checks.shown(place)}")
         if self.format == "ndjson" and self.key is None:
             raise InvalidOptionError("key must be given for ndjson: the path of the member that is the key")
 
@@ -127,7 +127,7 @@ class LoadOptions:
         """For the native half."""
         if isinstance(files, (str, os.PathLike)):
             files = (files,)
-        paths = [resolve(file) for file in _checks.items("files", files, "paths")]
+        paths = [resolve(file) for file in checks.items("files", files, "paths")]
         return {
             "files": paths,
             "format": self.format,

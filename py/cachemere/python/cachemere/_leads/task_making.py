@@ -8,13 +8,13 @@ from collections.abc import Callable, Hashable, Iterable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from . import _checks
-from ._options import check_tags
-from ._task_flights import Flight, Found, leading, take_off
-from .errors import CacheError
+from .._core import checks
+from .._core.options import check_tags
+from ..errors import CacheError
+from .task_flights import Flight, Found, leading, take_off
 
 if TYPE_CHECKING:
-    from .cache import Cache
+    from ..cache import Cache
 
 _MISSING: Any = object()
 
@@ -38,7 +38,7 @@ async def get_or_make(
         return turn.value
     try:
         # Before the value is made, which can cost much.
-        lifetime, marks = _checks.seconds("ttl", ttl), check_tags(tags) or ()
+        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
         found = await cache.aget(key, _MISSING)
         if found is _MISSING:
             with leading(turn):

@@ -13,11 +13,11 @@ from copy import deepcopy
 from time import perf_counter
 from typing import Any
 
-from ._call_key import CallKey, Names, Values
-from ._results import Bypassed, Results
-from ._stream_leads import StreamLead
-from ._task_flights import Found, leading
-from .errors import ValueFormError
+from .._leads.stream_leads import StreamLead
+from .._leads.task_flights import Found, leading
+from ..errors import ValueFormError
+from .call_key import CallKey, Names, Values
+from .results import Bypassed, Results
 
 _FROZEN = (str, int, float, bytes, bool, type(None))
 

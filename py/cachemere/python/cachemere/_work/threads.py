@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any
 
-from ._outcomes import Outcome
-from ._worker import call
+from .outcomes import Outcome
+from .worker import call
 
 
 class Threads:

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from . import _checks
-from ._cache_argument import check_cache
-from ._call_key import PLAIN, STREAM, CallKeys
-from ._engine import BoundMemo
-from ._forms import Forms
-from ._memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
-from ._options import check_tags
-from ._results import Results
-from ._stream_leads import PATIENCE
-from .errors import InvalidOptionError
+from .._core import checks
+from .._core.cache_argument import check_cache
+from .._core.options import check_tags
+from .._engine import BoundMemo
+from .._forms.forms import Forms
+from .._leads.stream_leads import PATIENCE
+from ..errors import InvalidOptionError
+from .call_key import PLAIN, STREAM, CallKeys
+from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
+from .results import Results
 
 if TYPE_CHECKING:
-    from .cache import Cache
+    from ..cache import Cache
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,19 +129,19 @@ def memoize(
         1
         >>> cache.close()
     """
-    lifetime, made_tags = _checks.seconds("memoize: ttl", ttl), check_tags(tags)
-    ignored = _checks.items("memoize: ignore", ignore, "str, ('client',) for example")
+    lifetime, made_tags = checks.seconds("memoize: ttl", ttl), check_tags(tags)
+    ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
     if not all(isinstance(parameter, str) for parameter in ignored):
-        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {_checks.shown(ignore)}")
+        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
     if not isinstance(version, (str, int)):
-        raise InvalidOptionError(f"memoize: version must be a str or int, not {_checks.shown(version)}")
-    _checks.function("memoize: key", key)
-    _checks.function("memoize: cache_if", cache_if)
-    _checks.flag("memoize: typed", typed)
-    patience = _checks.seconds("memoize: stream_patience", stream_patience)
+        raise InvalidOptionError(f"memoize: version must be a str or int, not {checks.shown(version)}")
+    checks.function("memoize: key", key)
+    checks.function("memoize: cache_if", cache_if)
+    checks.flag("memoize: typed", typed)
+    patience = checks.seconds("memoize: stream_patience", stream_patience)
     if cache is not None:
         check_cache("memoize: cache", cache)
-    kinds = _checks.items("memoize: types", types, "classes")
+    kinds = checks.items("memoize: types", types, "classes")
     # At once, if one of them cannot be registered.
     Forms(kinds)
     if cache is not None and kinds:
@@ -212,7 +212,7 @@ _defaults: dict[tuple[pathlib.Path, tuple[type, ...]], Cache] = {}
 
 
 def _default_cache(types: tuple[type, ...]) -> Cache:
-    from .cache import default_path, open
+    from ..cache import default_path, open
 
     which = default_path(), types
     made = _defaults.get(which)

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ._call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
-from ._engine import Calls, Lead
-from ._task_flights import Flight, Found, take_off
-from ._unsafe import advise
-from .errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
+from .._engine import Calls, Lead
+from .._forms.advice import advise
+from .._leads.task_flights import Flight, Found, take_off
+from ..errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
+from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 
 if TYPE_CHECKING:
-    from .cache import Cache
+    from ..cache import Cache
 
 
 class Hit(NamedTuple):

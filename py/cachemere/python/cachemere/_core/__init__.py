@@ -1,0 +1,1 @@
+"""What every face stands on: options, handles, what is told of stores, loading."""

@@ -1,0 +1,1 @@
+"""From objects to plain data, and back."""

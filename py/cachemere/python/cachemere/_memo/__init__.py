@@ -1,0 +1,1 @@
+"""Memoizing: the keys of calls, and the results they have."""

@@ -1,0 +1,1 @@
+"""Working in many threads and processes."""
