@@ -21,7 +21,7 @@ from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, check_ta
 from ._core.walk import Entry, met, pairs_of
 from ._engine import Store, Version
 from ._leads.stream_leads import PATIENCE
-from ._memo.memoize import Decorator, memoize
+from ._memo.memoize import Decorator, OnChange, memoize
 from ._memo.memoized import Memoized
 from .errors import (
     BusyError,
@@ -357,9 +357,13 @@ class Cache(AsyncTwins, Handle):
         /,
         *,
         ttl: float | None = None,
-        version: str | int = "",
+        name: str | None = None,
+        version: str | int | None = None,
+        on_change: OnChange | None = None,
+        depends_on: Iterable[Any] = (),
         ignore: Iterable[str] = (),
         key: Callable[..., Any] | None = None,
+        key_types: Mapping[type, Callable[[Any], Any]] | None = None,
         cache_if: Callable[[Any], bool] | None = None,
         typed: bool = False,
         tags: Iterable[str] = (),
@@ -371,9 +375,13 @@ class Cache(AsyncTwins, Handle):
         /,
         *,
         ttl: float | None = None,
-        version: str | int = "",
+        name: str | None = None,
+        version: str | int | None = None,
+        on_change: OnChange | None = None,
+        depends_on: Iterable[Any] = (),
         ignore: Iterable[str] = (),
         key: Callable[..., Any] | None = None,
+        key_types: Mapping[type, Callable[[Any], Any]] | None = None,
         cache_if: Callable[[Any], bool] | None = None,
         typed: bool = False,
         tags: Iterable[str] = (),
@@ -382,9 +390,13 @@ class Cache(AsyncTwins, Handle):
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = memoize(
             ttl=ttl,
+            name=name,
             version=version,
+            on_change=on_change,
+            depends_on=depends_on,
             ignore=ignore,
             key=key,
+            key_types=key_types,
             cache_if=cache_if,
             typed=typed,
             tags=tags,

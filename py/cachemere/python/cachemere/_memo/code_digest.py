@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from . import _source, _syntax
+from . import source, syntax
 
 #: Of hexadecimal digits: 128 bits.
 _LENGTH = 32
@@ -33,10 +33,11 @@ class Code(NamedTuple):
 
     digest: str
     #: How it uses the variables of enclosing functions; `None`: it is not known.
-    uses: _syntax.Uses | None
+    uses: syntax.Uses | None
 
 
-_of_codes: weakref.WeakKeyDictionary[CodeType, Code] = weakref.WeakKeyDictionary()
+# By identity: codes that are equal can have other sources, `1 + 2` and `3`.
+_of_codes: dict[int, tuple[weakref.ref[CodeType], Code]] = {}
 
 # Not by each object's own: a dataclass can be an argument some thousand times.
 _of_classes: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -44,19 +45,29 @@ _of_classes: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 
 def of_code(code: CodeType, names: dict[str, Any]) -> Code:
     """What is known of a code, whose globals are these. Some 50 µs for a small function, once."""
-    known = _of_codes.get(code)
-    if known is None:
-        # Threads that come here at once find the same.
-        known = _of_codes[code] = _read(code, names)
-    return known
+    known = _of_codes.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    made = _read(code, names)
+    # Threads that come here at once find the same.
+    _of_codes[id(code)] = weakref.ref(code), made
+    if len(_of_codes) % 256 == 0:
+        _forget_the_dead()
+    return made
+
+
+def _forget_the_dead() -> None:
+    for name, (code, _) in list(_of_codes.items()):
+        if code() is None:
+            _of_codes.pop(name, None)
 
 
 def _read(code: CodeType, names: dict[str, Any]) -> Code:
-    tree = _source.find(code, names)
+    tree = source.find(code, names)
     if tree is None:
         return Code(_COMPILED + _digest(_code(code)), None)
-    uses = _syntax.uses(tree, code.co_freevars) if code.co_freevars else None
-    return Code(_digest(_syntax.dump(tree)), uses)
+    uses = syntax.uses(tree, code.co_freevars) if code.co_freevars else None
+    return Code(_digest(syntax.dump(tree)), uses)
 
 
 def of_function(function: Any) -> str:
@@ -115,8 +126,9 @@ def _member(name: str, it: Any) -> str:
 def _is_generated(function: Any) -> bool:
     """Whether it is a method that a library has written, from the fields that are told by themselves."""
     code = getattr(function, "__code__", None)
-    is_without_file = isinstance(code, CodeType) and code.co_filename == "<string>"
-    return is_without_file and function.__name__.startswith("__") and _source.find(code, {}) is None
+    if not isinstance(code, CodeType) or code.co_filename != "<string>":
+        return False
+    return function.__name__.startswith("__") and source.find(code, {}) is None
 
 
 def _code(code: CodeType) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import pathlib
-from collections.abc import Callable, Iterable
-from types import MethodType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .._core import checks
 from .._core.cache_argument import check_cache
@@ -17,11 +15,15 @@ from .._forms.forms import Forms
 from .._leads.stream_leads import PATIENCE
 from ..errors import InvalidOptionError
 from .call_key import PLAIN, STREAM, CallKeys
+from .carried import inner
 from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from .results import Results
 
 if TYPE_CHECKING:
     from ..cache import Cache
+
+#: What to do with results of other code than the function has now.
+OnChange = Literal["recompute", "warn", "ignore"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,9 +41,13 @@ def memoize(function: Callable[P, R], /) -> Memoized[P, R]: ...
 def memoize(
     *,
     ttl: float | None = None,
-    version: str | int = "",
+    name: str | None = None,
+    version: str | int | None = None,
+    on_change: OnChange | None = None,
+    depends_on: Iterable[Any] = (),
     ignore: Iterable[str] = (),
     key: Callable[..., Any] | None = None,
+    key_types: Mapping[type, Callable[[Any], Any]] | None = None,
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
@@ -54,9 +60,13 @@ def memoize(
     /,
     *,
     ttl: float | None = None,
-    version: str | int = "",
+    name: str | None = None,
+    version: str | int | None = None,
+    on_change: OnChange | None = None,
+    depends_on: Iterable[Any] = (),
     ignore: Iterable[str] = (),
     key: Callable[..., Any] | None = None,
+    key_types: Mapping[type, Callable[[Any], Any]] | None = None,
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
@@ -133,9 +143,21 @@ def memoize(
     ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
     if not all(isinstance(parameter, str) for parameter in ignored):
         raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
-    if not isinstance(version, (str, int)):
+    if name is not None and not (isinstance(name, str) and name):
+        raise InvalidOptionError(f"memoize: name must be a str that is not empty, not {checks.shown(name)}")
+    if version is not None and not isinstance(version, (str, int)):
         raise InvalidOptionError(f"memoize: version must be a str or int, not {checks.shown(version)}")
     checks.function("memoize: key", key)
+    if on_change is not None:
+        checks.choice("memoize: on_change", on_change, ("recompute", "warn", "ignore"))
+    needed = checks.items("memoize: depends_on", depends_on, "functions, classes or plain data")
+    makers = dict(key_types or {})
+    for kind, maker in makers.items():
+        if not isinstance(kind, type) or not callable(maker):
+            raise InvalidOptionError(
+                f"memoize: key_types takes functions by classes, {{Client: lambda it: it.url}} for example, not "
+                f"{checks.shown(kind)}: {checks.shown(maker)}"
+            )
     checks.function("memoize: cache_if", cache_if)
     checks.flag("memoize: typed", typed)
     patience = checks.seconds("memoize: stream_patience", stream_patience)
@@ -158,9 +180,13 @@ def memoize(
         keys = CallKeys(
             function,
             kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
-            version=str(version),
+            name=name,
+            version=None if version is None or version == "" else str(version),
+            has_code=on_change != "ignore" if on_change is not None else version is None or version == "",
+            depends_on=needed,
             ignore=ignored,
             key=key,
+            key_types=makers,
             typed=typed,
         )
 
@@ -185,14 +211,12 @@ def memoize(
 def _kind(function: Any) -> Any:
     if not callable(function):
         raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
-    if isinstance(function, (functools.partial, MethodType, BoundMemo)) or not isinstance(
-        getattr(function, "__qualname__", None), str
-    ):
+    if isinstance(function, type):
+        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
+    if isinstance(inner(function), BoundMemo) or not isinstance(getattr(inner(function), "__qualname__", None), str):
         raise InvalidOptionError(
             f"memoize cannot tell {function!r} from others of its kind: memoize the function where it is defined"
         )
-    if isinstance(function, type):
-        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
     if inspect.iscoroutinefunction(function):
         return MemoCoroutine
     if inspect.isasyncgenfunction(function):

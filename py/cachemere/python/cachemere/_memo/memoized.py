@@ -36,6 +36,9 @@ class Memoized(Generic[P, R]):
     As a method of an object, `obj.f.refresh(x)` and the like take the object as the function does.
     """
 
+    #: Of the class: an object of it is its function to whoever takes functions as arguments.
+    is_memoized = True
+
     __wrapped__: Callable[P, R]
     __name__: str
     __qualname__: str
@@ -54,6 +57,11 @@ class Memoized(Generic[P, R]):
         @overload
         def __get__(self: Memoized[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Memoized[Q, R]: ...
         def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
+
+    @property
+    def ignored_names(self) -> frozenset[str]:
+        """The parameters and carried variables that results do not depend on."""
+        return self._results.keys.ignore
 
     # --- one call -----------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ class Results:
         way: str,
     ) -> None:
         self.keys = keys
-        self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore)
+        self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore, keys.carried.cells, keys.carried.held)
+        keys.carried.on_change = self.calls.forget
         self._find_cache = find_cache
         self._found_cache: Cache | None = None
         self._ttl = ttl
@@ -92,7 +93,9 @@ class Results:
         if known is not None:
             return known
         made = self.keys.of(args, options)
-        self.calls.remember(args, options, made)
+        # Unless what the function carries has become something else meanwhile.
+        if made[1] == self.keys.name:
+            self.calls.remember(args, options, made)
         return made
 
     # --- in a thread --------------------------------------------------------------------------------------------------

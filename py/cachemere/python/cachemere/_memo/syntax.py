@@ -193,7 +193,7 @@ def _joined(node: ast.JoinedStr, parts: list[str]) -> None:
     text = ""
     for it in node.values:
         if isinstance(it, ast.Constant):
-            text += it.value
+            text += str(it.value)
             continue
         if text:
             _constant(text, parts)

@@ -6,7 +6,6 @@ notebook's cells, of zip files, of `python -c`) is looked up where it keeps it.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
-from ._syntax import Function
+from .syntax import Function
 
 #: A file that was changed this long before the process began, in seconds, was not changed while it ran: the clocks of
 #: file systems and of processes tick some milliseconds apart.
