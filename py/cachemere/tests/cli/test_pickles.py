@@ -165,7 +165,7 @@ def test_an_entry_whose_key_needs_its_class_is_shown_with_its_times(path: Path) 
     assert line["key"] == {"$object": ["enum", {"$tuple": ["plain_data", "Number", "ONE"]}]}
     times = (line["created"], line["modified"], line["accessed"], line["expires"], line["idle"], line["size"])
     assert line["value"] == "found as 1"
-    assert times == (info.ctime, info.mtime, info.atime, info.expires_at, 3600, info.size)
+    assert times == (info.created, info.mtime, info.atime, info.expires_at, 3600, info.size)
     assert ok("get", path, "1", "--literal").json() == "found as 1"
     assert ok("ls", path).table()[1][3] == "in 59 min (idle 60 min)"
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cachemere import Cache
 from cachemere._memo import code_digest, source
+from cachemere.errors import InvalidOptionError
 
 BASE = """
 def f(x, y=2):
@@ -270,3 +271,70 @@ def test_the_digest_is_made_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) 
     f(1)
     monkeypatch.setattr(code_digest, "_read", lambda *_: pytest.fail("made again"))
     assert f(2) == 2 and isinstance(f.__wrapped__, types.FunctionType)
+
+
+def test_one_line_tells_how_many_results_a_change_left(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def memo(text: str) -> Any:
+        return cache.memoize(made(tmp_path, text, "edited").f)
+
+    before, after = BASE, BASE.replace("+", "*")
+    for n in range(5):
+        memo(before)(n)
+    assert not caplog.records
+    for n in range(3):
+        memo(after)(n)
+    assert [it.levelname for it in caplog.records] == ["WARNING"]
+    assert "the code of edited.f has changed: 5 results of its earlier code are kept" in caplog.text
+    assert memo(before)(0) and len(caplog.records) == 1, "what is found again is no news"
+    assert len(cache) == 8 and memo(after).cache_info().currsize == 8
+
+
+def test_results_of_earlier_code_are_used_if_that_is_asked_for(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def memo(text: str, **options: Any) -> Any:
+        return cache.memoize(**options)(made(tmp_path, text, "edited").f)
+
+    old, new = BASE, BASE.replace("+", "*")
+    assert memo(old)(3)[0] == "5" and memo(new)(4)[0] == "8"
+    caplog.clear()
+    newest = BASE.replace("+", "-")
+    ignoring = memo(newest, on_change="ignore")
+    assert [ignoring(3)[0], ignoring(4)[0], ignoring(5)[0]] == ["5", "8", "3"] and not caplog.records
+    warned = memo(BASE.replace("+", "%"), on_change="warn")
+    assert [warned(3)[0], warned(4)[0]] * 2 == ["5", "8"] * 2
+    assert len(caplog.records) == 1 and "earlier code are used, as on_change='warn' says" in caplog.text
+    assert memo(newest)(3)[0] == "1", "computed anew by default"
+
+
+async def test_coroutines_and_streams_use_results_of_earlier_code(cache: Cache, tmp_path: Path) -> None:
+    text = "async def f(x):\n    return x + 1\ndef g(x):\n    yield x + 1\n"
+    for given in (text, text.replace("+", "-")):
+        module = made(tmp_path, given, "edited")
+        f, g = (cache.memoize(on_change="ignore")(it) for it in (module.f, module.g))
+        assert await f(1) == 2 and list(g(1)) == [2]
+
+
+def test_two_functions_that_share_results_by_name_are_noticed(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = (
+        cache.memoize(name="ask", version=1)(made(tmp_path, text, name).f)
+        for text, name in ((BASE, "one"), (BASE.replace("+", "*"), "other"))
+    )
+    one(1)
+    assert not caplog.records
+    other(1)
+    assert "two functions with different code are memoized as ask" in caplog.text
+    caplog.clear()
+    del one
+    cache.memoize(name="ask", version=1)(made(tmp_path, BASE.replace("+", "*"), "again").f)(1)
+    assert not caplog.records, "the same code"
+
+
+def test_options_about_code_are_checked(cache: Cache) -> None:
+    for options in ({"on_change": "redo"}, {"name": ""}, {"name": 3}, {"depends_on": "f"}, {"version": 1.5}):
+        with pytest.raises(InvalidOptionError):
+            cache.memoize(**options)  # type: ignore[call-overload]

@@ -48,10 +48,11 @@ class Place:
         """Whether it computed."""
         environment = {**os.environ, "CACHEMERE_DIR": str(self.store), "PYTHONPATH": ""}
         where = self.folder if folder is None else folder
-        out = subprocess.check_output(
-            [sys.executable, *words], cwd=where, env=environment, text=True, input=given, stderr=subprocess.STDOUT
+        done = subprocess.run(
+            [sys.executable, *words], cwd=where, env=environment, text=True, input=given, capture_output=True
         )
-        assert out.strip().removeprefix("computed ").startswith("q"), out
+        out = done.stdout
+        assert out.strip().removeprefix("computed ").startswith("q"), done
         return out.startswith("computed")
 
 

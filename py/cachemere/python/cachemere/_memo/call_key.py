@@ -48,8 +48,8 @@ class CallKeys:
         *,
         kind: str,
         name: str | None = None,
-        version: str | None,
-        has_code: bool = True,
+        version: str,
+        on_change: str | None = None,
         depends_on: tuple[Any, ...] = (),
         ignore: tuple[str, ...],
         key: Callable[..., Any] | None,
@@ -63,7 +63,8 @@ class CallKeys:
         self.ignore = frozenset(ignore)
         self._given_name = name
         self._given_version = version
-        self._has_code = has_code
+        #: What becomes of results of other code; `None`: as is usual.
+        self.on_change = on_change
         self._depends_on = depends_on
         self._key_types = key_types
         parameters = self.ignore - carried_names(function)
@@ -117,11 +118,19 @@ class CallKeys:
                 ) from None
         return digests[0] if len(digests) == 1 else digest(repr(digests)).removeprefix("sha256:")[:32]
 
+    @property
+    def has_code(self) -> bool:
+        """Whether the code tells results apart, or the programmer does by a version."""
+        return self.on_change is not None or not self._given_version
+
     @functools.cached_property
     def version(self) -> str:
         """What the programmer gave, and the code if that tells results apart."""
-        given = self._given_version or ""
-        return f"{given}#{self.code}" if self._has_code else given
+        return self.version_of(self.code) if self.has_code else self._given_version
+
+    def version_of(self, code: str) -> str:
+        """The version of results that other code has made."""
+        return f"{self._given_version}#{code}"
 
     @property
     def head(self) -> tuple[str, str]:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
+from .._cache.cache_argument import check_cache
 from .._core import checks
-from .._core.cache_argument import check_cache
-from .._core.options import check_tags
-from .._engine import BoundMemo
+from .._core.guarded import GuardedStore, default_path
+from .._core.options import Options
 from .._forms.forms import Forms
 from .._leads.stream_leads import PATIENCE
+from ..cache import Cache
 from ..errors import InvalidOptionError
-from .call_key import PLAIN, STREAM, CallKeys
-from .carried import inner
-from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
-from .results import Results
-
-if TYPE_CHECKING:
-    from ..cache import Cache
-
-#: What to do with results of other code than the function has now.
-OnChange = Literal["recompute", "warn", "ignore"]
+from .decorator import Decorator, OnChange, decorator
+from .memoized import Memoized
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Decorator(Protocol):
-    """Makes a memoized function of a function."""
-
-    def __call__(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
 
 
 @overload
@@ -139,28 +125,20 @@ def memoize(
         1
         >>> cache.close()
     """
-    lifetime, made_tags = checks.seconds("memoize: ttl", ttl), check_tags(tags)
-    ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
-    if not all(isinstance(parameter, str) for parameter in ignored):
-        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
-    if name is not None and not (isinstance(name, str) and name):
-        raise InvalidOptionError(f"memoize: name must be a str that is not empty, not {checks.shown(name)}")
-    if version is not None and not isinstance(version, (str, int)):
-        raise InvalidOptionError(f"memoize: version must be a str or int, not {checks.shown(version)}")
-    checks.function("memoize: key", key)
-    if on_change is not None:
-        checks.choice("memoize: on_change", on_change, ("recompute", "warn", "ignore"))
-    needed = checks.items("memoize: depends_on", depends_on, "functions, classes or plain data")
-    makers = dict(key_types or {})
-    for kind, maker in makers.items():
-        if not isinstance(kind, type) or not callable(maker):
-            raise InvalidOptionError(
-                f"memoize: key_types takes functions by classes, {{Client: lambda it: it.url}} for example, not "
-                f"{checks.shown(kind)}: {checks.shown(maker)}"
-            )
-    checks.function("memoize: cache_if", cache_if)
-    checks.flag("memoize: typed", typed)
-    patience = checks.seconds("memoize: stream_patience", stream_patience)
+    options: dict[str, Any] = {
+        "ttl": ttl,
+        "name": name,
+        "version": version,
+        "on_change": on_change,
+        "depends_on": depends_on,
+        "ignore": ignore,
+        "key": key,
+        "key_types": key_types,
+        "cache_if": cache_if,
+        "typed": typed,
+        "tags": tags,
+        "stream_patience": stream_patience,
+    }
     if cache is not None:
         check_cache("memoize: cache", cache)
     kinds = checks.items("memoize: types", types, "classes")
@@ -170,79 +148,23 @@ def memoize(
         raise InvalidOptionError(
             "memoize: types= is for the default store; give it to the cache: Cache(path, types=...)"
         )
-
-    def decorate(function: Any) -> Any:
-        if isinstance(function, staticmethod):
-            return staticmethod(decorate(function.__func__))
-        if isinstance(function, classmethod):
-            return _MemoClassMethod(decorate(function.__func__))
-        kind = _kind(function)
-        keys = CallKeys(
-            function,
-            kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
-            name=name,
-            version=None if version is None or version == "" else str(version),
-            has_code=on_change != "ignore" if on_change is not None else version is None or version == "",
-            depends_on=needed,
-            ignore=ignored,
-            key=key,
-            key_types=makers,
-            typed=typed,
-        )
-
-        def find_cache() -> Cache:
-            return _default_cache(kinds) if cache is None else cache
-
-        way = "memoize(types=[{}])" if cache is None else "Cache(path, types=[{}])"
-        results = Results(
-            keys,
-            find_cache,
-            ttl=lifetime,
-            tags=made_tags,
-            cache_if=cache_if,
-            stream_patience=patience,
-            way=way,
-        )
-        return kind(results, function)
-
+    decorate: Any
+    if cache is not None:
+        decorate = cache.memoize(**options)
+    else:
+        decorate = decorator(**options, find_store=lambda: _default_store(kinds), way="memoize(types=[{}])")
     return decorate if function is None else decorate(function)
 
 
-def _kind(function: Any) -> Any:
-    if not callable(function):
-        raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
-    if isinstance(function, type):
-        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
-    if isinstance(inner(function), BoundMemo) or not isinstance(getattr(inner(function), "__qualname__", None), str):
-        raise InvalidOptionError(
-            f"memoize cannot tell {function!r} from others of its kind: memoize the function where it is defined"
-        )
-    if inspect.iscoroutinefunction(function):
-        return MemoCoroutine
-    if inspect.isasyncgenfunction(function):
-        return MemoAsyncGenerator
-    return MemoGenerator if inspect.isgeneratorfunction(function) else MemoFunction
+_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], GuardedStore] = {}
 
 
-class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
-    """A class method whose `C.f.refresh(x)` takes the class, in all versions of Python."""
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        function: Any = self.__func__
-        return function.__get__(type(instance) if owner is None else owner)
-
-
-_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], Cache] = {}
-
-
-def _default_cache(types: tuple[type, ...]) -> Cache:
-    from ..cache import default_path, open
-
+def _default_store(types: tuple[type, ...]) -> GuardedStore:
     which = default_path(), types
     made = _defaults.get(which)
-    if made is not None and made._store.is_gone:
+    if made is not None and made.native.is_gone:
         # The directory was removed: nobody has a handle to open it again.
         _defaults.pop(which, None)
         made = None
     # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
-    return made or _defaults.setdefault(which, open(which[0], types=types))
+    return made or _defaults.setdefault(which, GuardedStore(Options(which[0], types=types), "raise"))

@@ -11,7 +11,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .._engine import BoundMemo, MemoBase
-from .._leads.task_flights import Found, leading, present_task
+from .._leads.task_flights import Found, make_and_keep_in_task, present_task
+from .._leads.thread_turns import make_and_keep
 from .call_key import CallKey, Names, Values
 from .results import Bypassed, CacheInfo, Hit, Results
 from .streams import astream, stream
@@ -182,14 +183,12 @@ class MemoFunction(MemoBase, Memoized[P, R]):
             return self._function(*args, **kwargs)
         if isinstance(turn, Found):
             return turn.value
-        try:
-            began = perf_counter()
-            value = self._function(*args, **kwargs)
-            results.keep(key, value, perf_counter() - began)
-            return value
-        finally:
-            if turn is not None:
-                turn.release()
+        began = perf_counter()
+        return make_and_keep(
+            turn,
+            lambda: self._function(*args, **kwargs),
+            lambda value: results.keep(key, value, perf_counter() - began),
+        )
 
 
 class _Functionlike(Memoized[P, R]):
@@ -222,15 +221,12 @@ class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
             return await self._function(*args, **kwargs)
         if isinstance(turn, Found):
             return turn.value
-        try:
-            began = perf_counter()
-            with leading(turn):
-                value = await self._function(*args, **kwargs)
-            await results.akeep(turn, key, value, perf_counter() - began)
-            return value
-        finally:
-            if not turn.is_landing:
-                turn.land()
+        began = perf_counter()
+        return await make_and_keep_in_task(
+            turn,
+            lambda: self._function(*args, **kwargs),
+            lambda value: results.akeep(turn, key, value, perf_counter() - began),
+        )
 
 
 class MemoGenerator(_Functionlike[P, Generator[Any, Any, Any]]):
