@@ -120,7 +120,7 @@ def test_for_a_dict_without_functions(tmp_path: Path, path: Path) -> None:
     file = tmp_path / "file"
     file.write_text('{"id": 10, "v": [1, {"a": null}]}\n{"id": -3, "v": "x"}\n{"id": "b", "v": 0.5}\n')
     record = {"type": "ndjson", "key": "id", "value": "v"}
-    rocksdb_load(path, NEW, file, {"record_type": record}, key_encoding="ordered", values="json")
+    rocksdb_load(path, NEW, file, {"record_type": record}, key_encoding="ordered", value_type="json")
     with RocksDBDict(path) as d:
         assert list(d.items()) == [(-3, "x"), (10, [1, {"a": None}]), ("b", 0.5)]
     with pytest.raises(CacheError, match="ordered"):

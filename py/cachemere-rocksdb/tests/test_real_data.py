@@ -134,7 +134,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     row = {"record_type": {"type": "csv", "key": "icao", "value": "name"}}
     told = {
         "tabsep": rocksdb_load(path, options, tables, "tabsep", key_encoding="ordered", memory_budget=BUDGET),
-        "ndjson": rocksdb_load(path, options, lines, line, key_encoding="ordered", values="json"),
+        "ndjson": rocksdb_load(path, options, lines, line, key_encoding="ordered", value_type="json"),
         "csv": rocksdb_load(path, options, airports, row, key_encoding="ordered"),
     }
     return Loaded(path, expected, sorted(expected), told)

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 
 const PICKLE: u8 = b'P';
 
-/// Forms of ints of more bytes are left to `cachemere._forms.forms`: they can be equal to decimals that are too large to be
+/// Forms of ints of more bytes are left to `cachemere._forms.equal_keys`: they can be equal to decimals that are too large to be
 /// written as ints.
 const LONG_INT: usize = 40_000;
 const USER: u8 = b'U';

@@ -1,7 +1,7 @@
 //! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
 //!
 //! `keys` and `values` define the bytes, `residents` keeps decoded objects by their `weights`, `store` joins them to the engine (opened as
-//! `settings` say, walked through by `scanner`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
+//! `options` and `settings` say, walked through by `scanner`, described by `told`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
 //! Python calls most often. Everything else is written in Python.
 
 mod collisions;
@@ -14,6 +14,7 @@ mod load;
 mod logging;
 mod memo;
 mod names;
+mod options;
 mod plain_json;
 mod policy;
 mod residents;
@@ -24,6 +25,7 @@ mod seen;
 mod settings;
 mod store;
 mod times;
+mod told;
 mod turns;
 mod values;
 mod weights;

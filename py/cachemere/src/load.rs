@@ -20,12 +20,12 @@ use crate::plain_json;
 pub(crate) struct Description {
     files: Vec<PathBuf>,
     format: String,
-    key: Option<Place>,
-    value: Option<Place>,
+    key_field: Option<Place>,
+    value_field: Option<Place>,
     delimiter: u8,
     header: bool,
-    keys: String,
-    values: String,
+    key_type: String,
+    value_type: String,
     duplicates: String,
     existing: String,
     skips: bool,
@@ -89,16 +89,17 @@ impl Description {
     pub(crate) fn job(self) -> Job {
         let records = match self.format.as_str() {
             "ndjson" => Records::NdJson {
-                key: self.key.map(Place::name).unwrap_or_default(),
-                value: self.value.map(Place::name),
+                key: self.key_field.map(Place::name).unwrap_or_default(),
+                value: self.value_field.map(Place::name),
             },
-            "tuple2" => {
-                Records::Tuple2 { key: self.key.map(Place::name), value: self.value.map(Place::name) }
-            }
+            "tuple2" => Records::Tuple2 {
+                key: self.key_field.map(Place::name),
+                value: self.value_field.map(Place::name),
+            },
             "bin_kv" => Records::BinKv,
             "csv" => Records::Csv {
-                key: self.key.map_or(Column::Number(0), Place::column),
-                value: self.value.map_or(Column::Number(1), Place::column),
+                key: self.key_field.map_or(Column::Number(0), Place::column),
+                value: self.value_field.map_or(Column::Number(1), Place::column),
                 delimiter: self.delimiter,
                 header: self.header,
             },
@@ -128,7 +129,7 @@ impl Description {
             "error" => Existing::Error,
             _ => Existing::Replace,
         };
-        Job { load, existing, keys: Kind::named(&self.keys), values: Kind::named(&self.values) }
+        Job { load, existing, keys: Kind::named(&self.key_type), values: Kind::named(&self.value_type) }
     }
 }
 
@@ -163,7 +164,7 @@ pub(crate) fn put_value(kind: Kind, value: Field<'_>, out: &mut Vec<u8>) -> Resu
         (Kind::Text, value) => {
             let text = value.text().map_err(|refusal| match refusal {
                 Refusal::Record(reason) => {
-                    Refusal::record(format!("{reason}: say values=\"json\" to keep what it is"))
+                    Refusal::record(format!("{reason}: say value_type=\"json\" to keep what it is"))
                 }
                 other => other,
             })?;
@@ -214,13 +215,34 @@ impl Watch for Watcher {
     }
 }
 
-pub(crate) type Told = (u64, u64, u64, u64, u64, Vec<String>, u64, u64, f64, f64);
+/// What a load came to: the fields of `LoadSummary`.
+#[derive(IntoPyObject)]
+pub(crate) struct Told {
+    records: u64,
+    written: u64,
+    duplicates: u64,
+    kept: u64,
+    skipped: u64,
+    bad: Vec<String>,
+    bytes_read: u64,
+    bytes_spilled: u64,
+    reading: f64,
+    writing: f64,
+}
 
-/// The fields of `LoadSummary`, in their order.
 pub(crate) fn told(summary: Summary) -> Told {
-    let Summary { records, written, duplicates, kept, skipped, bad, bytes_read, bytes_spilled, .. } = summary;
-    let seconds = (summary.reading.as_secs_f64(), summary.writing.as_secs_f64());
-    (records, written, duplicates, kept, skipped, bad, bytes_read, bytes_spilled, seconds.0, seconds.1)
+    Told {
+        records: summary.records,
+        written: summary.written,
+        duplicates: summary.duplicates,
+        kept: summary.kept,
+        skipped: summary.skipped,
+        bad: summary.bad,
+        bytes_read: summary.bytes_read,
+        bytes_spilled: summary.bytes_spilled,
+        reading: summary.reading.as_secs_f64(),
+        writing: summary.writing.as_secs_f64(),
+    }
 }
 
 /// Values and keys that the user serializes himself cannot be made without the interpreter.

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::is_ours;
 use crate::store::Store;
@@ -28,6 +29,9 @@ pub(crate) struct Calls {
     /// Of ignored parameters: the places, and the names, a frozenset.
     ignored_places: Vec<usize>,
     ignored_names: Py<PyFrozenSet>,
+    /// Variables of enclosing functions, and what they held when the keys were made: lists that Python keeps.
+    cells: Py<PyList>,
+    held: Py<PyList>,
     /// What stands between positional and named arguments.
     mark: Py<PyAny>,
     store: OnceLock<Py<Store>>,
@@ -73,11 +77,15 @@ impl Calls {
         typed: bool,
         ignored_places: Vec<usize>,
         ignored_names: Py<PyFrozenSet>,
+        cells: Py<PyList>,
+        held: Py<PyList>,
     ) -> PyResult<Calls> {
         Ok(Calls {
             typed,
             ignored_places,
             ignored_names,
+            cells,
+            held,
             mark: py.get_type::<PyAny>().call0()?.unbind(),
             store: OnceLock::new(),
             positional: PyDict::new(py).unbind(),
@@ -94,6 +102,8 @@ impl Calls {
         if let Some(store) = self.store.get() {
             visit.call(store)?;
         }
+        visit.call(&self.cells)?;
+        visit.call(&self.held)?;
         visit.call(&self.positional)?;
         visit.call(&self.named)
     }
@@ -151,11 +161,17 @@ impl Calls {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed), nanos as f64 / 1e9)
     }
 
-    /// Forgets all calls, and begins to count anew.
-    fn clear(&self, py: Python<'_>) {
+    /// Forgets all calls.
+    fn forget(&self, py: Python<'_>) {
         self.positional.bind(py).clear();
         self.named.bind(py).clear();
-        for counter in [&self.bytes, &self.hits, &self.misses, &self.saved_nanos] {
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Forgets all calls, and begins to count anew.
+    fn clear(&self, py: Python<'_>) {
+        self.forget(py);
+        for counter in [&self.hits, &self.misses, &self.saved_nanos] {
             counter.store(0, Ordering::Relaxed);
         }
     }
@@ -192,6 +208,20 @@ impl Calls {
         }
     }
 
+    /// Whether the function carries what it carried when the keys were made.
+    fn holds(&self, py: Python<'_>) -> PyResult<bool> {
+        let (cells, held) = (self.cells.bind(py), self.held.bind(py));
+        if cells.len() != held.len() {
+            return Ok(false);
+        }
+        for (cell, it) in cells.iter().zip(held.iter()) {
+            if !cell.getattr(intern!(py, "cell_contents")).is_ok_and(|content| content.is(&it)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What stands for a call whose arguments are all plain, and roughly how many bytes it has.
     fn call<'py>(
         &self,
@@ -199,6 +229,9 @@ impl Calls {
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Option<(Bound<'py, PyTuple>, u64)>> {
         let py = args.py();
+        if !self.holds(py)? {
+            return Ok(None);
+        }
         let depth = if self.typed { 0 } else { DEPTH };
         let options = options.filter(|options| !options.is_empty());
         if options.is_none() && !self.typed && self.ignored_places.is_empty() {

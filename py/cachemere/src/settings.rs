@@ -21,9 +21,7 @@ pub(crate) struct Settings {
     pub(crate) secret: Option<Secret>,
     pub(crate) admission: Admission,
     pub(crate) sync: bool,
-    pub(crate) checkpoint_interval: Option<Duration>,
     pub(crate) maintenance: Option<Maintenance>,
-    pub(crate) map_size: Option<usize>,
     pub(crate) read_only: bool,
     pub(crate) serializer: String,
 }
@@ -93,14 +91,8 @@ impl Settings {
         if self.sync {
             builder = builder.durability(Durability::Sync);
         }
-        if let Some(interval) = self.checkpoint_interval {
-            builder = builder.checkpoint_interval(interval);
-        }
         if let Some(maintenance) = self.maintenance {
             builder = builder.maintenance(maintenance);
-        }
-        if let Some(bytes) = self.map_size {
-            builder = builder.map_size(bytes);
         }
         builder.open()
     }

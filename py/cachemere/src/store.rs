@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cachemere::{
-    BackendKind, ByteBatch, ByteCache, Condition, Error, Known, LoadGuard, Maintenance, Payload, ScanPosition,
-};
+use cachemere::{ByteBatch, ByteCache, Condition, Error, Known, LoadGuard, Payload, ScanPosition};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -17,12 +15,13 @@ use crate::errors::{from_engine, is_interrupted, missing, opening, raised_meanwh
 use crate::keys::{self, Exact};
 use crate::load::{self, Description};
 use crate::logging;
-use crate::names::Names;
+use crate::options::StoreOptions;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
 use crate::scanner::Scanner;
 use crate::settings::{self, Settings};
-use crate::times::{GivenTimes, Times, given, seconds, stamp, times};
+use crate::times::{GivenTimes, Times, given, seconds, times};
+use crate::told;
 use crate::values::{self, Aside, Sharing};
 use crate::weights;
 
@@ -71,70 +70,13 @@ impl Lead {
 
 #[pymethods]
 impl Store {
+    /// A store of these options, in which nothing is opened yet. While `origin`, or another that was made of it, is open,
+    /// the secret of the same path is not needed.
     #[new]
-    #[pyo3(signature = (path, *, namespace, backend, ttl, idle, max_bytes, max_entries, compression, secret, sync,
-        checkpoint_interval, maintenance, map_size, read_only, serializer, memory_bytes, pack, unpack, canonical,
-        pickle, values, keys, pickle_keys, origin=None))]
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        py: Python<'_>,
-        path: PathBuf,
-        namespace: String,
-        backend: Option<&str>,
-        ttl: Option<f64>,
-        idle: Option<f64>,
-        max_bytes: Option<u64>,
-        max_entries: Option<u64>,
-        compression: Option<bool>,
-        secret: Option<Bound<'_, PyAny>>,
-        sync: bool,
-        checkpoint_interval: Option<f64>,
-        maintenance: Option<&str>,
-        map_size: Option<usize>,
-        read_only: bool,
-        serializer: String,
-        memory_bytes: u64,
-        pack: Py<PyAny>,
-        unpack: Py<PyAny>,
-        canonical: Py<PyAny>,
-        pickle: Option<(Py<PyAny>, Py<PyAny>)>,
-        values: Option<(Py<PyAny>, Py<PyAny>)>,
-        keys: Option<(Py<PyAny>, Py<PyAny>)>,
-        pickle_keys: bool,
-        origin: Option<&Bound<'_, Store>>,
-    ) -> PyResult<Store> {
-        let origin = origin.map(|origin| &origin.get().settings).filter(|origin| origin.path == path);
-        let admission = origin.map(|origin| origin.admission.clone()).unwrap_or_default();
-        let secret = secret.as_ref().map(settings::secret).transpose()?;
-        let settings = Settings {
-            path,
-            namespace,
-            backend: match backend {
-                Some("rocksdb") => Some(BackendKind::RocksDb),
-                Some(_) => Some(BackendKind::Lmdb),
-                None => None,
-            },
-            ttl: seconds("ttl", ttl)?,
-            idle: seconds("idle", idle)?,
-            max_bytes,
-            max_entries,
-            compression,
-            secret,
-            admission,
-            sync,
-            checkpoint_interval: seconds("checkpoint_interval", checkpoint_interval)?,
-            maintenance: match maintenance {
-                Some("inline") => Some(Maintenance::Inline),
-                Some("manual") => Some(Maintenance::Manual),
-                _ => None,
-            },
-            map_size,
-            read_only,
-            serializer,
-        };
-        let policy =
-            Policy { pack, unpack, canonical, pickle, values, keys, pickle_keys, names: Names::default() };
-        let residents = Residents::new(py, memory_bytes);
+    #[pyo3(signature = (options, origin=None))]
+    fn new(py: Python<'_>, options: StoreOptions<'_>, origin: Option<&Bound<'_, Store>>) -> PyResult<Store> {
+        let residents = Residents::new(py, options.memory_bytes);
+        let (settings, policy) = options.split(origin.map(|origin| &origin.get().settings))?;
         Ok(Store { settings, cache: OnceLock::new(), is_closed: AtomicBool::new(false), policy, residents })
     }
 
@@ -502,46 +444,17 @@ impl Store {
         Ok(all.into_iter().map(|it| (it.name, it.entries)).collect())
     }
 
-    /// Backend, format version, id, creation (seconds since the epoch), cipher, limit in bytes; and of each namespace name,
-    /// entries that are not expired, serializers of keys and of values, compressor, limit of entries.
-    fn describe<'py>(&self, py: Python<'py>) -> PyResult<Described<'py>> {
+    /// What the store is, with its namespaces.
+    fn describe(&self, py: Python<'_>) -> PyResult<told::Store> {
         let cache = self.cache(py)?;
         let (store, namespaces) = detached(py, || Ok((cache.store_info()?, cache.namespaces()?)))?;
-        let backend = match store.backend {
-            BackendKind::RocksDb => "rocksdb",
-            _ => "lmdb",
-        };
-        let namespaces = namespaces
-            .into_iter()
-            .map(|it| (it.name, it.entries, it.key_serializer, it.serializer, it.compressor, it.max_entries));
-        Ok((
-            backend,
-            store.format_version,
-            PyBytes::new(py, &store.id),
-            stamp(store.created),
-            store.cipher,
-            store.max_bytes,
-            namespaces.collect(),
-        ))
+        Ok(told::store(store, namespaces))
     }
 
-    /// Hits, misses, hits in memory, entries, bytes of the files, evictions, expirations; and of the bytes those of the
-    /// records, of the log, and what is free.
-    fn counts(&self, py: Python<'_>) -> PyResult<[u64; 10]> {
+    /// Counts since it was opened, and sizes.
+    fn counts(&self, py: Python<'_>) -> PyResult<told::Counts> {
         let cache = self.cache(py)?;
-        let s = detached(py, || cache.stats())?;
-        Ok([
-            s.hits,
-            s.misses,
-            s.front_hits,
-            s.entries,
-            s.file_bytes,
-            s.evictions,
-            s.expirations,
-            s.record_bytes,
-            s.log_bytes,
-            s.free_bytes,
-        ])
+        detached(py, || cache.stats()).map(told::counts)
     }
 
     /// Bytes of the decoded objects that were kept since their elder half went, as they are counted.
@@ -594,11 +507,10 @@ impl Store {
         )
     }
 
-    /// Entries, bytes, problems, and the first problems described.
-    fn check(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, Vec<String>)> {
+    /// What a walk over everything found.
+    fn check(&self, py: Python<'_>) -> PyResult<told::Report> {
         let cache = self.cache(py)?;
-        let report = detached(py, || cache.verify())?;
-        Ok((report.entries, report.bytes, report.problems, report.described))
+        detached(py, || cache.verify()).map(told::report)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -611,9 +523,6 @@ impl Store {
     }
 }
 
-type DescribedNamespace = (String, u64, String, String, Option<String>, Option<u64>);
-type Described<'py> =
-    (&'static str, u32, Bound<'py, PyBytes>, f64, Option<String>, Option<u64>, Vec<DescribedNamespace>);
 /// A write of a batch: key, value, time to live, tags, and its times if they are given.
 type Write<'py> =
     (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<f64>, Option<Bound<'py, PyTuple>>, Option<GivenTimes>);

@@ -69,7 +69,7 @@ pub(crate) fn encode(
         if let Err(Refused::Type(_)) = written {
             // It is of a subclass, or has something in it that is.
             out.clear();
-            let known = py.import("cachemere._forms.forms")?.call_method1("as_known", (key,))?;
+            let known = py.import("cachemere._forms.equal_keys")?.call_method1("as_known", (key,))?;
             written = form::encode(policy, &preface(known)?, &mut out);
         }
         if let Err(refused) = written {

@@ -157,9 +157,9 @@ def test_times_of_the_future_and_expired_entries(cache: Cache) -> None:
     assert list(cache) == ["future", "read before"]
     future, before = cache.info("future"), cache.info("read before")
     assert future is not None and before is not None
-    assert now - 1e-6 <= future.ctime <= time.time() + 1e-6 and future.atime == future.ctime
+    assert now - 1e-6 <= future.created <= time.time() + 1e-6 and future.atime == future.created
     assert future.expires_at == pytest.approx(now + 3 * DAY, abs=1e-6)
-    assert before.atime == before.ctime == pytest.approx(now - 1, abs=1e-6)
+    assert before.atime == before.created == pytest.approx(now - 1, abs=1e-6)
 
 
 def test_the_oldest_go_first_over_a_limit(path: Path) -> None:

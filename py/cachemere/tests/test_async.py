@@ -27,7 +27,7 @@ def test_every_method_has_a_twin_with_the_same_parameters() -> None:
     for name, method in inspect.getmembers(Cache, inspect.isfunction):
         if name.startswith("_") or name in WITHOUT_TWIN or _is_twin(name):
             continue
-        twin = getattr(Cache, "async_" if name == "sync" else "a" + name)
+        twin = getattr(Cache, "a" + name)
         if name in ("keys", "values", "items"):
             assert inspect.isasyncgenfunction(twin)
         else:
@@ -37,7 +37,7 @@ def test_every_method_has_a_twin_with_the_same_parameters() -> None:
 
 
 def _is_twin(name: str) -> bool:
-    return name == "async_" or (name.startswith("a") and name[1:] in dir(Cache)) or name in ("acontains", "alen")
+    return (name.startswith("a") and name[1:] in dir(Cache)) or name in ("acontains", "alen")
 
 
 async def test_tasks_share_a_cache(cache: Cache) -> None:

@@ -111,7 +111,7 @@ class AgainstADict(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.handles["first"].sync()
+        self.handles["first"].flush()
         assert self.handles["first"].sweep() == 0
 
     @invariant()

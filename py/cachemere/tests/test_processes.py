@@ -196,7 +196,7 @@ def test_handles_work_with_joblib(path: Path) -> None:
 def test_options_go_with_a_pickled_handle(path: Path) -> None:
     cache = Cache(path, namespace="n", ttl=500, types=[Made], read_only=False, on_error="bypass", memory_bytes=1000)
     again = pickle.loads(pickle.dumps(cache))
-    assert again._options == cache._options and again._on_error == "bypass"
+    assert again._options == cache._options and again._guarded.on_error == "bypass"
     again["k"] = Made((1,))
     assert cache["k"] == Made((1,)) and type(cache["k"]) is Made
     d = PersistDict[Any, Any](path, expiration_days=1, verbose=True, name="mine")

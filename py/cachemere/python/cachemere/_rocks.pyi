@@ -11,8 +11,6 @@ __all__ = ["MappingBase", "Scanner", "build_sst_file", "ingest_sst_files", "load
 _Function = Callable[[Any], Any]
 _Bound = tuple[()] | tuple[Any]
 
-_Told = tuple[int, int, int, int, int, list[str], int, int, float, float]
-
 def load_files(
     path: Path,
     given: Any,
@@ -21,7 +19,7 @@ def load_files(
     described: dict[str, Any],
     compact: bool,
     show: Callable[[bool, int, int, int, int], None] | None = None,
-) -> _Told: ...
+) -> dict[str, Any]: ...
 def build_sst_file(given: Any, prefix_length: int | None, path: Path, next: Callable[[], Any]) -> bool: ...
 def ingest_sst_files(
     path: Path, given: Any, prefix_length: int | None, key_encoding: str, files: list[Path], compact: bool

@@ -10,12 +10,12 @@ from contextvars import ContextVar
 from typing import Any, TypeVar, overload
 
 from ._core import checks
-from ._core.dict_views import DictItems, DictKeys, DictValues
+from ._core.dict_views import DictItems, DictKeys, DictValues, Viewed
 from ._core.handle import Handle
 from ._core.info import EntryInfo, entry_info
 from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
 from ._core.walk import entries, met, pairs_of
-from ._engine import DictBase, Store
+from ._engine import Store
 from .errors import CacheError, InvalidOptionError, MissingKeyError
 
 if sys.version_info >= (3, 11):
@@ -37,7 +37,7 @@ _being_shown: ContextVar[frozenset[Any]] = ContextVar("_being_shown", default=fr
 SHOWN = 1000
 
 
-class PersistDict(Handle, DictBase[K, V]):
+class PersistDict(Handle, Viewed[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
@@ -364,16 +364,9 @@ class PersistDict(Handle, DictBase[K, V]):
         """The store's directory."""
         return str(self._options.path)
 
-    def info(self, key: Hashable) -> EntryInfo:
-        """When the entry was made, read, written, when it expires, and its size.
-
-        Raises:
-            MissingKeyError: There is none.
-        """
-        found = entry_info(self._store, key)
-        if found is None:
-            raise MissingKeyError(key)
-        return found
+    def info(self, key: Hashable) -> EntryInfo | None:
+        """When the entry was made, read, written, when it expires, and its size; `None` if there is none."""
+        return entry_info(self._store, key)
 
     def sweep(self) -> int:
         """Removes all expired entries now; how many."""

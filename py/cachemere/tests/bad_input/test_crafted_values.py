@@ -19,7 +19,7 @@ import numpy
 import pydantic
 import pytest
 from cachemere import Cache
-from cachemere._forms.forms import _DTYPE, _UNPACK
+from cachemere._forms.known_types import _DTYPE, UNPACK
 from cachemere.errors import CacheError, DecodeError, ValueFormError
 from how_long import TORTURE
 
@@ -184,7 +184,7 @@ def test_nested_lengths_make_no_more_room_than_there_are_bytes(cache: Cache) -> 
 ENDLESS = Named("range", (0, 1 << 62, 1))
 
 
-@pytest.mark.parametrize("name", [*_UNPACK, f"of:{__name__}.Place", f"of:{__name__}.Model"])
+@pytest.mark.parametrize("name", [*UNPACK, f"of:{__name__}.Place", f"of:{__name__}.Model"])
 def test_what_could_be_iterated_without_end_is_not(cache: Cache, name: str) -> None:
     shapes = [ENDLESS, (ENDLESS, None), (ENDLESS, None, ENDLESS, None), ({}, None, ENDLESS, None), 1 << 40]
     shapes += [("|u1", ENDLESS, False, bytearray(8)), ("|u1", (8,), False, ENDLESS)]

@@ -110,7 +110,7 @@ def test_a_store_of_another_pipeline_is_refused_with_both_names(
 ) -> None:
     with PersistDict[str, int](path, **made) as d:
         d["k"] = 1
-        d.sync()  # Or the store's own checkpoint would be a change.
+        d.flush()  # Or the store's own checkpoint would be a change.
         said = refused(PersistDict, IncompatibleError, path, **asked)
         assert re.search(f'has "?{re.escape(names[0])}"?, this open asked for "?{re.escape(names[1])}"?;', said), said
         assert str(path) in said

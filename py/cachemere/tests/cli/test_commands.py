@@ -121,7 +121,7 @@ def test_ls_lists_all_that_is_there(store: Path) -> None:
         "key": "answer",
         "tags": ["llm", "two words"],
         "size": info.size,
-        "created": info.ctime,
+        "created": info.created,
         "modified": info.mtime,
         "accessed": info.atime,
         "expires": info.expires_at,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict
-from cachemere._forms.forms import _UNPACK
+from cachemere._forms.known_types import UNPACK
 from cachemere.cli.stored import Looking, Named, StoredForms
 from command_line import here, ok, run
 
@@ -165,7 +165,7 @@ def test_an_entry_whose_key_needs_its_class_is_shown_with_its_times(path: Path) 
     assert line["key"] == {"$object": ["enum", {"$tuple": ["plain_data", "Number", "ONE"]}]}
     times = (line["created"], line["modified"], line["accessed"], line["expires"], line["idle"], line["size"])
     assert line["value"] == "found as 1"
-    assert times == (info.ctime, info.mtime, info.atime, info.expires_at, 3600, info.size)
+    assert times == (info.created, info.mtime, info.atime, info.expires_at, 3600, info.size)
     assert ok("get", path, "1", "--literal").json() == "found as 1"
     assert ok("ls", path).table()[1][3] == "in 59 min (idle 60 min)"
 
@@ -236,7 +236,7 @@ class Crafting(Looking):
 
 def test_objects_that_cannot_be_are_shown_as_they_are_stored(path: Path) -> None:
     store = Crafting(path=path, memory_bytes=0).open(None)
-    names = [*_UNPACK, "of:os.system", "of:\x1b[31m", "unknown", ""]
+    names = [*UNPACK, "of:os.system", "of:\x1b[31m", "unknown", ""]
     misfits = [Named(name, misfit) for name in names for misfit in MISFITS]
     for it in misfits:
         store.put(it, [{"in": it}])

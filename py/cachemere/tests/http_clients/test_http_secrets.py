@@ -41,7 +41,7 @@ def test_no_credential_is_on_the_disk(endpoint: ChatEndpoint, path: Path) -> Non
     assert all(secret in told for secret in (API_KEY, "org-secret", "of-the-query", "of-the-browser"))
 
     keys = repr(list(cache.namespace("http")))
-    cache.sync()
+    cache.flush()
     stored = all_bytes(path)
     # What the models said can be read in it, so the credentials could be.
     assert b"of first-model" in stored and b"of second-model" in stored and b"of third-model" in stored
@@ -57,7 +57,7 @@ def test_no_credential_is_on_the_disk(endpoint: ChatEndpoint, path: Path) -> Non
 def test_in_an_encrypted_store_the_answers_cannot_be_read_either(endpoint: ChatEndpoint, path: Path) -> None:
     cache = Cache(path, encryption_key=b"k" * 32)
     ask_openai(openai_client(endpoint.url, cache), "first-model")
-    cache.sync()
+    cache.flush()
     stored = all_bytes(path)
     assert b"first-model" not in stored and b"completions" not in stored and b"127.0.0.1" not in stored
     cache.close()

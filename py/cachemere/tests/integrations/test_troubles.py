@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cachemere import Cache
 from cachemere.errors import StoreIOError, UnsafeValueError
-from cachemere.integrations._part import Troubles, own_part
+from cachemere.integrations._part import Part, Troubles
 
 
 @dataclasses.dataclass
@@ -49,7 +49,7 @@ def test_two_values_that_cannot_be_stored_are_both_told_with_what_works(
 ) -> None:
     troubles = Troubles("a host", "bypass")
     # Pickle is no way out, though the cache allows it.
-    part = own_part(Cache(path, allow_pickle=True), "part")
+    part = Part.of(Cache(path, allow_pickle=True), "part")
     for it in (value, {1j, Cache}, value):
         with pytest.raises(UnsafeValueError) as caught:
             part.set("k", it)
@@ -65,7 +65,7 @@ def test_a_pickled_entry_is_told_without_advice_to_load_it(path: Path, caplog: p
     with Cache(path, namespace="part", allow_pickle=True) as cache:
         cache["k"] = Plain()
     with pytest.raises(UnsafeValueError) as caught:
-        own_part(Cache(path, allow_pickle=True), "part").get("k")
+        Part.of(Cache(path, allow_pickle=True), "part").get("k")
     Troubles("a host", "bypass").meet(caught.value)
     assert warnings(caplog) == [
         "a host goes on without this entry: the value is pickled, and loading a pickle can run any code: adapters "
@@ -74,7 +74,7 @@ def test_a_pickled_entry_is_told_without_advice_to_load_it(path: Path, caplog: p
 
 
 def test_what_is_followed_works(path: Path) -> None:
-    part = own_part(Cache(path, types=[Answer]), "part")
+    part = Part.of(Cache(path, types=[Answer]), "part")
     part.set("k", Answer("a"))
     assert part.get("k") == Answer("a")
 

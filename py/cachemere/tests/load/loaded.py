@@ -20,10 +20,10 @@ PAIRS: Pairs = [(f"key {n * 7919 % 5003}", f'value {n}, "quoted" é') for n in r
 #: Options of `Cache.load` that read what `write` has written.
 OPTIONS: dict[str, dict[str, Any]] = {
     "tabsep": {},
-    "ndjson": {"key": "of.key", "value": "value"},
+    "ndjson": {"key_field": "of.key", "value_field": "value"},
     "tuple2": {},
     "bin_kv": {},
-    "csv": {"key": "key", "value": "value"},
+    "csv": {"key_field": "key", "value_field": "value"},
 }
 
 COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {

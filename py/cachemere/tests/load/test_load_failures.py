@@ -45,15 +45,15 @@ def cache(path: Path) -> Any:
     ("name", "options"),
     [
         ("format", {"format": "parquet"}),
-        ("key", {"format": "ndjson"}),
-        ("key", {"format": "tabsep", "key": "id"}),
-        ("value", {"format": "ndjson", "key": "id", "value": 1}),
-        ("value", {"format": "csv", "value": -1}),
-        ("key", {"format": "csv", "key": "name", "header": False}),
+        ("key_field", {"format": "ndjson"}),
+        ("key_field", {"format": "tabsep", "key_field": "id"}),
+        ("value_field", {"format": "ndjson", "key_field": "id", "value_field": 1}),
+        ("value_field", {"format": "csv", "value_field": -1}),
+        ("key_field", {"format": "csv", "key_field": "name", "header": False}),
         ("delimiter", {"format": "csv", "delimiter": ";;"}),
         ("delimiter", {"format": "csv", "delimiter": '"'}),
-        ("keys", {"keys": "json"}),
-        ("values", {"values": "pickle"}),
+        ("key_type", {"key_type": "json"}),
+        ("value_type", {"value_type": "pickle"}),
         ("duplicates", {"duplicates": "any"}),
         ("existing", {"existing": "remove"}),
         ("on_error", {"on_error": "ignore"}),
@@ -77,14 +77,19 @@ def test_options_that_make_no_sense_are_named(cache: Cache, tmp_path: Path, name
     [
         ("tabsep", "a\t1\nno tab\n", {}, "line 2"),
         ("tabsep", b"a\t1\n\xff\t1\n", {}, "line 2"),
-        ("tabsep", "a\t1\n\tempty key\n", {"keys": "bytes", "values": "bytes"}, ""),
-        ("ndjson", '{"id": 1}\n{"id": \n', {"key": "id"}, "line 2"),
-        ("ndjson", '{"id": 1}\n{"no": 1}\n', {"key": "id"}, "line 2"),
-        ("ndjson", '{"id": 1}\n{"id": 1.5}\n', {"key": "id"}, "line 2"),
-        ("ndjson", '{"id": "x", "v": "text"}\n{"id": "y", "v": 1}\n', {"key": "id", "value": "v"}, "line 2"),
+        ("tabsep", "a\t1\n\tempty key\n", {"key_type": "bytes", "value_type": "bytes"}, ""),
+        ("ndjson", '{"id": 1}\n{"id": \n', {"key_field": "id"}, "line 2"),
+        ("ndjson", '{"id": 1}\n{"no": 1}\n', {"key_field": "id"}, "line 2"),
+        ("ndjson", '{"id": 1}\n{"id": 1.5}\n', {"key_field": "id"}, "line 2"),
+        (
+            "ndjson",
+            '{"id": "x", "v": "text"}\n{"id": "y", "v": 1}\n',
+            {"key_field": "id", "value_field": "v"},
+            "line 2",
+        ),
         ("tuple2", '["a", "b"]\n["a"]\n', {}, "line 2"),
         ("csv", 'k,v\na,"1\n2"\nb\n', {}, "line 4"),
-        ("csv", 'k,v\na,"1"\n', {"value": "w"}, "'w'|\"w\""),
+        ("csv", 'k,v\na,"1"\n', {"value_field": "w"}, "'w'|\"w\""),
         ("bin_kv", b"\x01" + b"\0" * 7 + b"a" + b"\x05" + b"\0" * 7 + b"b", {}, "record 1, byte 0"),
     ],
 )
@@ -92,7 +97,7 @@ def test_bad_records_have_a_file_and_line(
     cache: Cache, tmp_path: Path, format: Any, text: str | bytes, options: dict[str, Any], place: str
 ) -> None:
     file = write(tmp_path / "some file", text)
-    if options.get("keys") == "bytes":
+    if options.get("key_type") == "bytes":
         # An empty key is a key as any in Python.
         assert cache.load(file, format, **options).written == 2
         return

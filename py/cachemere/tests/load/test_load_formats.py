@@ -43,7 +43,7 @@ def test_loaded_entries_are_found_read_and_changed_as_any(path: Path, tmp_path: 
 
 def test_keys_and_values_as_bytes(path: Path, tmp_path: Path) -> None:
     with Cache(path) as cache:
-        cache.load(write(tmp_path / "file", b"\xff\t\xfe\xfd\n"), "tabsep", keys="bytes", values="bytes")
+        cache.load(write(tmp_path / "file", b"\xff\t\xfe\xfd\n"), "tabsep", key_type="bytes", value_type="bytes")
         assert dict(cache.items()) == {b"\xff": b"\xfe\xfd"}
 
 
@@ -66,15 +66,15 @@ def test_json_becomes_what_the_json_module_makes_of_it(
     text = json.dumps({"id": "k", "v": value}, separators=None if spaced else (",", ":"), ensure_ascii=ascii)
     with Cache(directory / "store") as cache:
         file = write(directory / "file", text)
-        cache.load(file, "ndjson", key="id", value="v", values="json")
+        cache.load(file, "ndjson", key_field="id", value_field="v", value_type="json")
         found = cache["k"]
         assert repr(found) == repr(json.loads(text)["v"])
         # The very same bytes as an entry that was set.
         assert cache._store.encode_value(found) == cache._store.encode_value(value)
         assert cache._store.key_bytes("k") == cache._store.key_bytes(next(iter(cache)))
-        cache.load(file, "ndjson", key="id", values="json")
+        cache.load(file, "ndjson", key_field="id", value_type="json")
         assert cache["k"] == json.loads(text)
-        cache.load(file, "ndjson", key="id")
+        cache.load(file, "ndjson", key_field="id")
         assert cache["k"] == text
 
 
@@ -83,7 +83,7 @@ def test_json_becomes_what_the_json_module_makes_of_it(
 )
 def test_integers_of_any_size(path: Path, tmp_path: Path, number: int) -> None:
     with Cache(path) as cache:
-        cache.load(write(tmp_path / "file", f'[{number}, {number}]\n["k", [{number}]]'), "tuple2", values="json")
+        cache.load(write(tmp_path / "file", f'[{number}, {number}]\n["k", [{number}]]'), "tuple2", value_type="json")
         assert cache[number] == number and cache["k"] == [number]
         assert type(next(iter(cache))) is int
 
@@ -92,7 +92,7 @@ def test_json_that_python_reads_and_the_safe_form_does_not_hold_is_a_bad_record(
     deep = "[" * 200 + "]" * 200
     text = f'["a", {deep}]\n["b", "\\ud800"]\n["c", {"1" * 5000}]\n["d", 1]\n'
     with Cache(path) as cache:
-        summary = cache.load(write(tmp_path / "file", text), "tuple2", values="json", on_error="skip")
+        summary = cache.load(write(tmp_path / "file", text), "tuple2", value_type="json", on_error="skip")
         assert (summary.skipped, dict(cache.items())) == (3, {"d": 1})
 
 
@@ -127,7 +127,7 @@ def test_entries_expire_as_told(path: Path, tmp_path: Path) -> None:
         cache.load(file, "tabsep", ttl=3600)
         info = cache.info("a")
         assert info is not None and info.expires_at is not None
-        assert 3500 < info.expires_at - info.ctime <= 3600
+        assert 3500 < info.expires_at - info.created <= 3600
 
 
 async def test_the_asynchronous_twin(path: Path, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
+import inspect
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -105,7 +108,7 @@ SAME: list[tuple[Any, Any]] = [
 
 #: Objects that have no canonical form.
 FORMLESS: list[Any] = [
-    object(), lambda: 1, len, threading.Lock(), Tagged("a"), collections.defaultdict(list), iter([]), re.compile("a"),
+    object(), threading.Lock(), Tagged("a"), collections.defaultdict(list), iter([]), [].__iter__(),
     numpy.array([object()]), numpy.zeros(1, dtype=[("a", "i4")]), sys, Exception("a"),
 ]  # fmt: skip
 
@@ -201,7 +204,7 @@ def test_keys_are_readable_and_never_huge(cache: Cache) -> None:
         return prompt
 
     kind, name, version, arguments, salt = f.cache_key("héllo", a=1)
-    assert (kind, version, arguments, salt) == ("memoize", "v2", 'prompt="héllo", **options(a=1)', "")
+    assert (kind, version, arguments, salt) == ("memoize/2", "v2", 'prompt="héllo", **options(a=1)', "")
     assert name.endswith("test_keys_are_readable_and_never_huge.<locals>.f")
     long = f.cache_key("x" * 100_000, a=1)[3]
     assert len(long) < 100 and long != f.cache_key("x" * 99_999 + "y", a=1)[3] and "a=1" in long
@@ -323,10 +326,170 @@ def test_keys_are_the_same_in_every_process(cache: Cache) -> None:
     assert len(keys) == 1 and b"other.f" in keys.pop()
 
 
-def test_a_program_s_functions_go_by_its_file(tmp_path: pathlib.Path) -> None:
+def test_a_program_s_functions_go_by_what_it_would_be_imported_as(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
     keys = []
-    for name in ("one.py", "two.py"):
+    for name in ("one.py", "two", "package/three.py"):
         file = tmp_path / name
         file.write_text("import cachemere\n@cachemere.memoize\ndef f(x): ...\nprint(f.cache_key(1)[1])")
         keys.append(subprocess.check_output([sys.executable, str(file)], text=True).strip())
-    assert keys == [f"{tmp_path}/one.py.f", f"{tmp_path}/two.py.f"]
+    assert keys == ["one.f", "two.f", "package.three.f"]
+
+
+class Client:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+class Special(Client):
+    pass
+
+
+class Known:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lock = threading.Lock()
+
+    def __cachemere_key__(self) -> str:
+        return self.name
+
+    def ask(self, x: int) -> str:
+        return self.name + str(x)
+
+
+class Familiar(Known):
+    pass
+
+
+class Secretive(pydantic.BaseModel):
+    model: str
+    _style: str = pydantic.PrivateAttr(default="plain")
+
+
+def of_style(style: str) -> Secretive:
+    made = Secretive(model="m")
+    made._style = style
+    return made
+
+
+Odd = enum.Enum("Odd", {"a, b": 1, "a": 2, "B.C": 3})
+Looks = type("Point(1), test_call_key:Point", (Point,), {})
+
+
+#: More objects of which no two are the same argument, of kinds that hostile or odd objects could be taken for.
+ODD: list[Any] = [
+    len, str.upper, "a".upper, "b".upper, {}.get, {"x": 1}.get, re.compile("a").findall, re.compile("b").findall,
+    re.compile("a"), re.compile(b"a"), re.compile("a", re.I), functools.partial(len, [1]), functools.partial(len, [2]),
+    of_style("plain"), of_style("odd"), Client, Special, Known("a"), Known("b"), Familiar("a"), Known("a").ask,
+    Known("b").ask, int | str, str | int, list[int] | None, typing.List[int], list[int],  # noqa: UP006
+    dict[str, list[int]], typing.Literal["a"], typing.Literal[1], typing.Literal[True], typing.Any, typing.Union,
+    typing.Callable[[int], str], typing.Callable[..., str], typing.Annotated[int, 1], typing.Annotated[int, 2],
+    Odd["a, b"], Odd["a"], Odd["B.C"], Looks(1), Point(1), Settings(model="m", **{"a=1, b": 2}),
+    Settings(model="m", a=1, b=2), Settings(model="m", **{"": 1}), of_style, test_what_contains_itself_has_no_form,
+    datetime.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")), zoneinfo.ZoneInfo("Europe/Paris"), "Europe/Paris",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_odd_objects_have_forms_of_their_own(typed: bool) -> None:
+    forms = [form(it, typed) for it in ODD]
+    doubles = {made for made in forms if forms.count(made) > 1}
+    assert not doubles
+    assert forms == [form(it, typed) for it in ODD]
+    both = set(forms) & {form(it, typed) for it in DIFFERENT}
+    assert both == {form(Point(1), typed), form(list[int], typed)}
+
+
+def test_functions_are_their_name_their_code_and_what_they_carry() -> None:
+    def maker(n: Any) -> Any:
+        return lambda x, m=2: x + n + m
+
+    one, other = (lambda: 1), (lambda: 2)
+    assert form(maker(1), False) == form(maker(1), False) != form(maker(2), False)
+    assert form(one, False) != form(other, False)
+    with pytest.raises(Formless, match="lock"):
+        form(maker(threading.Lock()), False)
+
+
+def test_modules_are_refused_with_what_to_give() -> None:
+    with pytest.raises(Formless, match="the module sys, .* give its name"):
+        form([sys], False)
+
+
+def test_odd_names_of_keywords_are_no_other_keywords(cache: Cache) -> None:
+    @cache.memoize
+    def f(**options: Any) -> str:
+        return repr(options)
+
+    calls: list[dict[str, Any]] = [
+        {"a": 1, "b": 2}, {"a=1, b": 2}, {"a": "1, b=2"}, {"": 1}, {"a b": 1}, {'"a"': 1}, {"a": 1, "b=2)": 3},
+    ]  # fmt: skip
+    assert len({f.cache_key(**call) for call in calls}) == len(calls)
+    assert [f(**call) for call in calls * 2] == [repr(call) for call in calls * 2]
+
+
+def test_the_program_can_say_what_an_object_is(cache: Cache) -> None:
+    @cache.memoize(key_types={Client: lambda it: it.url})
+    def f(client: Client, x: int) -> str:
+        return client.url
+
+    assert [f(Client(url), 1) for url in "aba"] == ["a", "b", "a"] and f.cache_info()[:2] == (1, 2)
+    f(Special("a"), 1)
+    assert f.cache_info().misses == 3, "a subclass is another class"
+    with pytest.raises(InvalidOptionError, match="key_types takes functions by classes"):
+        cache.memoize(key_types={"Client": len})  # type: ignore[dict-item]
+
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def test_of_a_million_pairs_of_calls_those_share_a_key_that_bind_equal_arguments(cache: Cache) -> None:
+    def f(a: Any, b: Any = 0, *c: Any, d: Any = "", **e: Any) -> None: ...
+
+    atoms = [
+        0,
+        1,
+        True,
+        1.0,
+        "",
+        "a",
+        "a=1",
+        "a, b",
+        "1",
+        None,
+        (),
+        (1,),
+        ("1",),
+        b"a",
+        [1],
+        {"a": 1},
+        {"a=1": 1},
+        -0.0,
+    ]
+    names = ["d", "a=1, b", "x", "x=1", "", "e", "*c"]
+    chance = random.Random(5)
+    calls: list[Call] = [
+        (
+            tuple(chance.choices(atoms, k=chance.choice([1, 1, 2, 2, 3]))),
+            {name: chance.choice(atoms) for name in chance.sample(names, chance.choice([0, 0, 1, 1, 2]))},
+        )
+        for _ in range(1500)
+    ]
+    memo = cache.memoize(f)
+    signature = inspect.signature(f)
+
+    def bound(call: Call) -> Any:
+        made = signature.bind(*call[0], **call[1])
+        made.apply_defaults()
+        return made.arguments
+
+    keys, arguments = [memo.cache_key(*args, **options) for args, options in calls], [bound(call) for call in calls]
+    equal = 0
+    for one in range(len(calls)):
+        for other in range(one):
+            is_one = keys[one] == keys[other]
+            equal += is_one
+            if is_one != (arguments[one] == arguments[other]):
+                raise AssertionError((calls[one], calls[other]))
+    assert equal > 100

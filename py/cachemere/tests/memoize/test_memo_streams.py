@@ -153,7 +153,7 @@ async def test_a_cancelled_stream_gives_the_lead_back(cache: Cache) -> None:
         await asyncio.sleep(3600 if len(calls) == 1 else 0)
         yield 2
 
-    cache.sync()
+    cache.flush()
     first = asyncio.create_task(adrain(memo()))
     await asyncio.sleep(0.05)
     second = asyncio.create_task(adrain(memo()))

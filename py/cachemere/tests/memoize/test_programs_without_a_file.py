@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from cachemere._memo import code_digest
-from cachemere._memo.canonical import form, function_name
+from cachemere._memo.canonical import form
+from cachemere._memo.names import function_name, shown_name
 
 
 def run(tmp_path: Path, program: str, seed: str = "0") -> str:
@@ -75,7 +76,7 @@ def test_classes_are_told_apart_by_their_code(tmp_path: Path, source: str) -> No
     )
     ones = {run(tmp_path, program % source.replace("RATE", "10"), seed) for seed in "12"}
     other = run(tmp_path, program % source.replace("RATE", "20"))
-    assert len(ones) == 1 and "__main__.A#" in other
+    assert len(ones) == 1 and "__main__:A#" in other
     assert other not in ones
 
 
@@ -103,11 +104,11 @@ def test_a_decorated_function_is_told_by_what_it_wraps(monkeypatch: pytest.Monke
     assert function_name(one.f).startswith("__main__.f#")
 
 
-def test_a_program_with_a_file_goes_by_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_with_a_file_goes_by_what_it_would_be_imported_as(monkeypatch: pytest.MonkeyPatch) -> None:
     program = cell("def f(x): return x\nclass A: ...", "1", monkeypatch)
     program.__file__ = "/programs/one.py"
-    assert function_name(program.f) == "/programs/one.py.f"
-    assert form(program.A, False) == "<class /programs/one.py.A>"
+    assert shown_name(program.f) == "one.f"
+    assert form(program.A, False) == "<class one:A>"
 
 
 def test_messages_name_classes_without_a_digest(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_ages_and_tags_are_kept(theirs: Path, path: Path) -> None:
         for key, stored, accessed, expires in rows:
             info = ours.info(key)
             assert info is not None
-            assert info.ctime == pytest.approx(stored, abs=1e-3)
+            assert info.created == pytest.approx(stored, abs=1e-3)
             assert info.atime == pytest.approx(accessed, abs=1e-3)
             assert info.expires_at == (None if expires is None else pytest.approx(expires, abs=1e-3))
         assert ours.evict("red") == 1 and ours.evict("\0i7") == 1 and list(ours) == ["b"]

@@ -50,7 +50,7 @@ def test_it_is_imported_in_the_order_of_creation_with_its_ages(theirs: Path, pat
         for key in VALUES:
             created = datetime.datetime.fromisoformat(TIMES[key]).timestamp()
             info = ours.info(key)
-            assert info is not None and info.ctime == pytest.approx(created, abs=1e-3) and info.expires_at is None
+            assert info is not None and info.created == pytest.approx(created, abs=1e-3) and info.expires_at is None
             assert info.atime == pytest.approx(created, abs=0.05)
 
 
@@ -60,7 +60,7 @@ def test_its_times_are_of_the_zone_of_this_machine(theirs: Path, path: Path) -> 
     with Cache(path) as ours:
         info = ours.info("a")
         there = naive.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=9))).timestamp()
-        assert info is not None and info.ctime == pytest.approx(there, abs=1e-3)
+        assert info is not None and info.created == pytest.approx(there, abs=1e-3)
 
 
 def test_what_has_no_safe_form_is_pickled_on_request(theirs: Path, path: Path) -> None:

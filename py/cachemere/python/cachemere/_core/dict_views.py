@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ..persist_dict import PersistDict
+from .._engine import DictBase
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
+class Viewed(DictBase[K, V]):
+    """A dict that there are views of: base of :class:`~cachemere.PersistDict`."""
+
+    def walk(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        """Pairs of key and value in the order of insertion."""
+        raise NotImplementedError
+
+    def shown(self, form: Callable[[Any, Any], str], before: str, after: str) -> str:
+        """The first entries in words, and how many there are besides."""
+        raise NotImplementedError
+
+
 class DictKeys(KeysView[K]):
     """The keys, in the order of insertion."""
 
-    _mapping: PersistDict[K, Any]
+    _mapping: Viewed[K, Any]
 
-    def __init__(self, owner: PersistDict[K, Any]) -> None:
+    def __init__(self, owner: Viewed[K, Any]) -> None:
         self._mapping = owner
 
     @property
@@ -38,9 +49,9 @@ class DictKeys(KeysView[K]):
 class DictValues(ValuesView[V]):
     """The values, in the order of insertion of their keys."""
 
-    _mapping: PersistDict[Any, V]
+    _mapping: Viewed[Any, V]
 
-    def __init__(self, owner: PersistDict[Any, V]) -> None:
+    def __init__(self, owner: Viewed[Any, V]) -> None:
         self._mapping = owner
 
     @property
@@ -64,9 +75,9 @@ class DictValues(ValuesView[V]):
 class DictItems(ItemsView[K, V]):
     """The pairs of key and value, in the order of insertion."""
 
-    _mapping: PersistDict[K, V]
+    _mapping: Viewed[K, V]
 
-    def __init__(self, owner: PersistDict[K, V]) -> None:
+    def __init__(self, owner: Viewed[K, V]) -> None:
         self._mapping = owner
 
     @property

@@ -27,8 +27,9 @@ class Handle:
     __slots__ = ()
 
     if TYPE_CHECKING:
-        _options: Options
 
+        @property
+        def _options(self) -> Options: ...
         @property
         def _store(self) -> Store: ...
 
@@ -55,7 +56,7 @@ class Handle:
         """Removes all expired entries now; how many."""
         return self._store.sweep()
 
-    def sync(self) -> None:
+    def flush(self) -> None:
         """Makes everything written so far safe from a power loss."""
         self._store.sync()
 

@@ -15,7 +15,7 @@ class EntryInfo:
     """The times of an entry, in seconds since the epoch, and its size. Asking for it is not an access."""
 
     #: When the key was inserted. Overwriting keeps it.
-    ctime: float
+    created: float
     #: When the entry was last read or written. What other processes read counts once they wrote it down (within 10 s).
     atime: float
     #: When the value was last written.
@@ -26,6 +26,11 @@ class EntryInfo:
     size: int
     #: Seconds without access after which it expires; `None`: however idle.
     idle: float | None
+
+    @property
+    def ctime(self) -> float:
+        """As `created`: the name beside `atime` and `mtime`."""
+        return self.created
 
 
 @dataclass(frozen=True)
@@ -114,17 +119,17 @@ def entry_info(store: Store, key: Hashable) -> EntryInfo | None:
 
 def describe(store: Store) -> StoreInfo:
     """What the store of a handle is."""
-    backend, version, identity, created, cipher, max_bytes, namespaces = store.describe()
-    found = tuple(NamespaceInfo(*namespace) for namespace in namespaces)
-    return StoreInfo(backend, version, identity.hex(), created, cipher, max_bytes, found)
+    told = store.describe()
+    namespaces = tuple(NamespaceInfo(**namespace) for namespace in told.pop("namespaces"))
+    return StoreInfo(**told, namespaces=namespaces)
 
 
 def stats(store: Store) -> Stats:
     """Counts and sizes of a handle."""
-    return Stats(*store.counts())
+    return Stats(**store.counts())
 
 
 def verify(store: Store) -> VerifyReport:
     """Walks over everything in the store."""
-    entries, size, problems, described = store.check()
-    return VerifyReport(entries, size, problems, tuple(described))
+    told = store.check()
+    return VerifyReport(**told | {"described": tuple(told["described"])})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import InvalidOptionError
 from . import checks
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str]
 Format = Literal["tabsep", "ndjson", "tuple2", "bin_kv", "csv"]
 Kind = Literal["text", "bytes", "json"]
-Told = tuple[int, int, int, int, int, list[str], int, int, float, float]
 
 #: Bytes of memory for records unless told otherwise.
 MEMORY_BUDGET = 512 << 20
@@ -51,9 +50,9 @@ class LoadSummary:
     writing: float
 
     @classmethod
-    def told(cls, told: Told) -> LoadSummary:
+    def told(cls, told: dict[str, Any]) -> LoadSummary:
         """As the native half tells it."""
-        return cls(*told[:5], tuple(told[5]), *told[6:])
+        return cls(**told | {"bad": tuple(told["bad"])})
 
     @classmethod
     def nothing(cls) -> LoadSummary:
@@ -65,13 +64,16 @@ class LoadSummary:
 class LoadOptions:
     """All that describes a load but for its files. Checked when it is made."""
 
+    #: What a face calls where key and value are.
+    PLACES: ClassVar[Mapping[str, str]] = {"key_field": "key_field", "value_field": "value_field"}
+
     format: str
-    key: str | int | None = None
-    value: str | int | None = None
+    key_field: str | int | None = None
+    value_field: str | int | None = None
     delimiter: str = ","
     header: bool = True
-    keys: str = "text"
-    values: str = "text"
+    key_type: str = "text"
+    value_type: str = "text"
     duplicates: str = "last"
     existing: str = "replace"
     on_error: str = "raise"
@@ -84,8 +86,8 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         checks.choice("format", self.format, ("tabsep", "ndjson", "tuple2", "bin_kv", "csv"))
-        checks.choice("keys", self.keys, ("text", "bytes"))
-        checks.choice("values", self.values, ("text", "bytes", "json"))
+        checks.choice("key_type", self.key_type, ("text", "bytes"))
+        checks.choice("value_type", self.value_type, ("text", "bytes", "json"))
         checks.choice("duplicates", self.duplicates, ("last", "first", "error"))
         checks.choice("existing", self.existing, ("replace", "keep", "error"))
         checks.choice("on_error", self.on_error, ("raise", "skip"))
@@ -105,8 +107,8 @@ class LoadOptions:
             raise InvalidOptionError(f"delimiter must be an ASCII character, not {self.delimiter!r}")
 
     def _check_places(self) -> None:
-        for name in ("key", "value"):
-            place = getattr(self, name)
+        for field, name in self.PLACES.items():
+            place = getattr(self, field)
             if self.format in ("tabsep", "bin_kv"):
                 if place is not None:
                     raise InvalidOptionError(f"{name} is for ndjson, tuple2 and csv; {self.format} has it in one place")
@@ -120,8 +122,9 @@ class LoadOptions:
                     raise InvalidOptionError(f"{name} must be the number of a column where there is no header")
             elif place is not None and not isinstance(place, str):
                 raise InvalidOptionError(f"{name} must be the path of a member, a str, not {checks.shown(place)}")
-        if self.format == "ndjson" and self.key is None:
-            raise InvalidOptionError("key must be given for ndjson: the path of the member that is the key")
+        if self.format == "ndjson" and self.key_field is None:
+            name = self.PLACES["key_field"]
+            raise InvalidOptionError(f"{name} must be given for ndjson: the path of the member that is the key")
 
     def describe(self, files: Path | Iterable[Path], store: Path) -> dict[str, Any]:
         """For the native half."""
@@ -131,12 +134,12 @@ class LoadOptions:
         return {
             "files": paths,
             "format": self.format,
-            "key": self.key,
-            "value": self.value,
+            "key_field": self.key_field,
+            "value_field": self.value_field,
             "delimiter": ord(self.delimiter),
             "header": self.header,
-            "keys": self.keys,
-            "values": self.values,
+            "key_type": self.key_type,
+            "value_type": self.value_type,
             "duplicates": self.duplicates,
             "existing": self.existing,
             "skips": self.on_error == "skip",

@@ -7,7 +7,7 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,7 @@ class Options:
     max_entries: int | None = None
     compression: bool | None = None
     durability: str = "checkpoint"
-    checkpoint_interval: float | None = None
     maintenance: str | None = None
-    map_size: int | None = None
     read_only: bool = False
     memory_bytes: int = MEMORY_BYTES
     allow_pickle: bool = False
@@ -66,9 +64,9 @@ class Options:
             if self.backend == "rocksdb":
                 require_rocksdb("backend='rocksdb'")
         checks.choice("durability", self.durability, ("checkpoint", "sync"))
-        for name in ("ttl", "idle", "checkpoint_interval"):
+        for name in ("ttl", "idle"):
             checks.seconds(name, getattr(self, name))
-        for name, least in (("max_bytes", LEAST_MAX_BYTES), ("max_entries", 1), ("map_size", 1)):
+        for name, least in (("max_bytes", LEAST_MAX_BYTES), ("max_entries", 1)):
             if getattr(self, name) is not None:
                 checks.count(name, getattr(self, name), least)
         checks.count("memory_bytes", self.memory_bytes, 0)
@@ -105,32 +103,16 @@ class Options:
         if secret is None and self.encrypted:
             secret = known_secret(self.path)
         forms = self._forms()
-        store = Store(
-            self.path,
-            namespace=self.namespace,
-            backend=self.backend,
-            ttl=self.ttl,
-            idle=self.idle,
-            max_bytes=self.max_bytes,
-            max_entries=self.max_entries,
-            compression=self.compression,
-            secret=secret,
-            sync=self.durability == "sync",
-            checkpoint_interval=self.checkpoint_interval,
-            maintenance=self.maintenance,
-            map_size=self.map_size,
-            read_only=self.read_only,
-            serializer=self.serializer,
-            memory_bytes=self.memory_bytes,
-            pack=forms.pack,
-            unpack=forms.unpack,
-            canonical=forms.canonical,
-            pickle=self._pickle(),
-            values=self.value_serializers,
-            keys=self.key_serializers,
-            pickle_keys=self.pickle_keys,
-            origin=origin,
-        )
+        # By name, as `src/options.rs` takes them: those of this class, and what is made of them.
+        described = {each.name: getattr(self, each.name) for each in fields(self)} | {
+            "secret": secret,
+            "serializer": self.serializer,
+            "pack": forms.pack,
+            "unpack": forms.unpack,
+            "canonical": forms.canonical,
+            "pickle": self._pickle(),
+        }
+        store = Store(described, origin)
         _opened.add(store)
         return store
 

@@ -17,18 +17,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Hashable, Iterable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
 from .._engine import Lead, Store
+from ..errors import CacheError
 from .stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
 
 K = TypeVar("K", bound=Hashable)
+F = TypeVar("F")
+T = TypeVar("T")
 
 #: Seconds.
 PATIENCE = 30.0
@@ -105,6 +108,20 @@ class Flight:
         """Lands when a thread has ended its work, whose task was cancelled: it will not be begun again beside it."""
         self.is_landing = True
         work.add_done_callback(self._land_late)
+
+    def end(self) -> None:
+        """Lands, unless a write is still under way, which lands it."""
+        if not self.is_landing:
+            self.land()
+
+    async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended."""
+        doing = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work, *arguments)
+        try:
+            return await asyncio.shield(doing)
+        finally:
+            if not doing.done():
+                self.land_after(doing)
 
     def _land_late(self, work: asyncio.Future[Any]) -> None:
         if not work.cancelled() and work.exception() is not None:
@@ -185,8 +202,54 @@ def _held() -> list[Flight]:
     return held
 
 
-async def take_off(store: Store, key: K, recall: Callable[[K], Found | None]) -> Found | Flight:
-    """Waits for the result of a key, or for the turn to compute it."""
+async def opened(store: Store) -> None:
+    """Opens a store, in a thread, if it is not open."""
+    if not store.is_open:
+        await asyncio.get_running_loop().run_in_executor(None, store.open_now)
+
+
+async def take_off(
+    store: Store,
+    key: K,
+    look: Callable[[K], F | None],
+    look_longer: Callable[[K], Awaitable[F | None]] | None = None,
+) -> F | Flight:
+    """What is found of a key, waited for if another computes it, or the flight in which to compute it.
+
+    `look` may not block the loop. What takes longer is `look_longer`, which whoever has the flight does once.
+    """
+    found = look(key)
+    turn = await _turn(store, key, look) if found is None else found
+    if look_longer is not None and isinstance(turn, Flight):
+        try:
+            found = await look_longer(key)
+        except BaseException:
+            turn.land()
+            raise
+        if found is not None:
+            turn.land()
+            return found
+    return turn
+
+
+async def make_and_keep_in_task(
+    flight: Flight, make: Callable[[], Awaitable[T]], keep: Callable[[T], Awaitable[object]]
+) -> T:
+    """Makes a value, keeps it, and ends the flight. What cannot be kept is the `result` of the error."""
+    try:
+        with leading(flight):
+            value = await make()
+        try:
+            await keep(value)
+        except CacheError as error:
+            error.result = value
+            raise
+        return value
+    finally:
+        flight.end()
+
+
+async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight:
     slot = (asyncio.get_running_loop(), store, key)
     began, pause = monotonic(), FIRST_PAUSE
     while True:

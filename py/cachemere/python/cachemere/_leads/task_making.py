@@ -5,75 +5,71 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Hashable, Iterable
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._core import checks
+from .._core.guarded import GuardedStore
 from .._core.options import check_tags
 from ..errors import CacheError
-from .task_flights import Flight, Found, leading, take_off
-
-if TYPE_CHECKING:
-    from ..cache import Cache
+from .task_flights import Flight, Found, leading, opened, take_off
 
 _MISSING: Any = object()
 
 
 async def get_or_make(
-    cache: Cache, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str]
+    store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str]
 ) -> Any:
     """See :meth:`Cache.aget_or_set`."""
-    found = await cache.aget(key, _MISSING)
+    found = await store.aget(key, _MISSING, _MISSING)
     if found is not _MISSING:
         return found
-    if cache.disabled:
+    if store.disabled:
         return await _called(make)
+    native = store.native
+
+    def peek(key: Hashable) -> Found | None:
+        try:
+            found = native.peek(key, _MISSING)
+        except CacheError:
+            # An entry that cannot be read, of which whoever has the turn will hear.
+            return None
+        return None if found is _MISSING else Found(found, 0.0)
+
+    async def find(key: Hashable) -> Found | None:
+        found = await store.aget(key, _MISSING, _MISSING)
+        return None if found is _MISSING else Found(found, 0.0)
+
     try:
-        turn = await _turn(cache, key)
+        await opened(native)
+        turn = await take_off(native, key, peek, find)
     except CacheError as error:
-        if cache._bypass(error):
+        if store.bypasses(error):
             return await _called(make)
         raise
     if isinstance(turn, Found):
         return turn.value
     try:
         # Before the value is made, which can cost much.
-        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
-        found = await cache.aget(key, _MISSING)
-        if found is _MISSING:
-            with leading(turn):
-                found = await _make(cache, turn, key, make, lifetime, marks)
-        return found
+        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
+        with leading(turn):
+            return await _make(store, turn, key, make, lifetime, marks)
     finally:
-        if not turn.is_landing:
-            turn.land()
-
-
-async def _turn(cache: Cache, key: Hashable) -> Found | Flight:
-    """What has come to memory meanwhile, or the turn to look on the disk and to make it."""
-    store = cache._store
-    if not store.is_open:
-        await asyncio.to_thread(store.open_now)
-
-    def peeked(key: Hashable) -> Found | None:
-        try:
-            found = store.peek(key, _MISSING)
-        except CacheError:
-            # An entry that cannot be read, of which whoever has the turn will hear.
-            return None
-        return None if found is _MISSING else Found(found, 0.0)
-
-    return await take_off(store, key, peeked)
+        turn.end()
 
 
 async def _make(
-    cache: Cache, flight: Flight, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: tuple[str, ...]
+    store: GuardedStore,
+    flight: Flight,
+    key: Hashable,
+    make: Callable[[], Any],
+    ttl: float | None,
+    tags: tuple[str, ...] | None,
 ) -> Any:
     """Makes and stores the value. What is done in a thread is done to its end if the task is cancelled meanwhile."""
 
     def keep(value: Any) -> Any:
         try:
-            cache.set(key, value, ttl, tags)
+            store.ask(True, lambda store: store.put(key, value, ttl=ttl, tags=tags))
         except CacheError as error:
             error.result = value
             raise
@@ -83,18 +79,8 @@ async def _make(
         made = _plainly(make)
         return made if inspect.isawaitable(made) else keep(made)
 
-    made = make() if _is_coroutine(make) else await _whole(flight, make_and_keep)
-    return await _whole(flight, keep, await made) if inspect.isawaitable(made) else made
-
-
-async def _whole(flight: Flight, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs something in a thread. If the task is cancelled, the flight lands when it has ended."""
-    doing = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work, *arguments)
-    try:
-        return await asyncio.shield(doing)
-    finally:
-        if not doing.done():
-            flight.land_after(doing)
+    made = make() if _is_coroutine(make) else await flight.in_thread(make_and_keep)
+    return await flight.in_thread(keep, await made) if inspect.isawaitable(made) else made
 
 
 async def _called(make: Callable[[], Any]) -> Any:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from inspect import Parameter
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidOptionError, KeyFormError
-from .canonical import Formless, digest, form, function_name, shown_name
+from . import code_digest
+from .canonical import Formless, KeyTypes, digest, form, form_of_carried, shortened
+from .carried import carried_names, inner
+from .carried_forms import CarriedForms
+from .names import quoted, shown_function
 
-#: A kind of result, the function's name, its version, the arguments, the salt. Plain text, so that it can be read.
+#: A kind of result, the function's name with what it carries, its version or code, the arguments, the salt. Plain text,
+#: so that it can be read.
 CallKey = tuple[str, str, str, str, str]
 
-#: Kinds of results. A stream is stored as its items and what it returned.
-PLAIN = "memoize"
-STREAM = "memoize stream"
+#: Kinds of results, with the version of the rules that keys are made by. A stream is stored as its items and what it
+#: returned.
+PLAIN = "memoize/2"
+STREAM = "memoize/2 stream"
 
 #: The length of a `CallKey`.
 KEY_LENGTH = 5
 
-#: Forms longer than this, in characters, are replaced by their digest: that of an argument, and that of all arguments.
-ARGUMENT_LIMIT = 256
+#: The arguments together are replaced by their digest if they are longer than this, in characters.
 ARGUMENTS_LIMIT = 1024
 
 Values = tuple[Any, ...]
@@ -40,23 +47,33 @@ class CallKeys:
         function: Callable[..., Any],
         *,
         kind: str,
+        name: str | None = None,
         version: str,
+        on_change: str | None = None,
+        depends_on: tuple[Any, ...] = (),
         ignore: tuple[str, ...],
         key: Callable[..., Any] | None,
+        key_types: KeyTypes = MappingProxyType({}),
         typed: bool,
     ) -> None:
         self.function = function
         self.kind = kind
-        self.name = function_name(function)
-        self.version = version
         self.key = key
         self.typed = typed
         self.ignore = frozenset(ignore)
-        self._signature = None if key is not None else _signature(function, self.shown_name, self.ignore)
-        if key is not None and ignore:
+        self._given_name = name
+        self._given_version = version
+        #: What becomes of results of other code; `None`: as is usual.
+        self.on_change = on_change
+        self._depends_on = depends_on
+        self._key_types = key_types
+        parameters = self.ignore - carried_names(function)
+        self._signature = None if key is not None else _signature(function, self.shown_name, parameters)
+        if key is not None and parameters:
             raise InvalidOptionError(
                 f"memoize: with key=, which decides alone, ignore= has no use in {self.shown_name}"
             )
+        self.carried = CarriedForms(function, typed, key_types, self.ignore, self.shown_name)
 
     @property
     def ignored_places(self) -> list[int]:
@@ -69,8 +86,51 @@ class CallKeys:
 
     @property
     def shown_name(self) -> str:
-        """The function's name in messages, without a digest."""
-        return shown_name(self.function)
+        """The function's name in messages."""
+        return shown_function(self.function)
+
+    @functools.cached_property
+    def own_name(self) -> str:
+        """The function's name, without what it carries."""
+        return self.shown_name if self._given_name is None else self._given_name
+
+    @property
+    def name(self) -> str:
+        """The function's name with what it carries."""
+        return self.own_name + self.carried.now()
+
+    @functools.cached_property
+    def code(self) -> str:
+        """The digest of the function's code, and of what it depends on.
+
+        Raises:
+            KeyFormError: Something of that has no canonical form.
+        """
+        plain = inner(self.function)
+        digests = [code_digest.of_function(plain)]
+        for it in self._depends_on:
+            try:
+                digests.append(form_of_carried(it, True, self._key_types, self.function))
+            except Formless as formless:
+                raise KeyFormError(
+                    f"what {self.shown_name} depends on has no canonical form: it is {formless}. depends_on= takes "
+                    f"functions, classes and plain data"
+                ) from None
+        return digests[0] if len(digests) == 1 else digest(repr(digests)).removeprefix("sha256:")[:32]
+
+    @property
+    def has_code(self) -> bool:
+        """Whether the code tells results apart, or the programmer does by a version."""
+        return self.on_change is not None or not self._given_version
+
+    @functools.cached_property
+    def version(self) -> str:
+        """What the programmer gave, and the code if that tells results apart."""
+        return self.version_of(self.code) if self.has_code else self._given_version
+
+    def version_of(self, code: str) -> str:
+        """The version of results that other code has made."""
+        return f"{self._given_version}#{code}"
 
     @property
     def head(self) -> tuple[str, str]:
@@ -81,7 +141,7 @@ class CallKeys:
         """The key of a call.
 
         Raises:
-            KeyFormError: An argument has no canonical form.
+            KeyFormError: An argument, or what the function carries, has no canonical form.
             TypeError: The arguments are not those of the function.
         """
         return self.kind, self.name, self.version, self.arguments(args, options), salt
@@ -114,17 +174,18 @@ class CallKeys:
             return f"*{name}={self._part(name, value)}"
         if parameter.kind is Parameter.VAR_KEYWORD:
             pairs = [
-                f"{given}={self._part(given, value[given])}" for given in sorted(value) if given not in self.ignore
+                f"{quoted(given)}={self._part(given, value[given])}"
+                for given in sorted(value)
+                if given not in self.ignore
             ]
             return f"**{name}({', '.join(pairs)})"
         return f"{name}={self._part(name, value)}"
 
     def _part(self, name: str, value: Any) -> str:
         try:
-            made = form(value, self.typed)
+            return shortened(form(value, self.typed, self._key_types))
         except Formless as formless:
             raise self._refusal(name, formless) from None
-        return made if len(made) <= ARGUMENT_LIMIT else digest(made)
 
     def _refusal(self, name: str, formless: Formless) -> KeyFormError:
         if name == "salt":
@@ -137,8 +198,9 @@ class CallKeys:
             )
         return KeyFormError(
             f"the argument '{name}' of {self.shown_name} has no canonical form: it holds {formless}. If the result "
-            f"does not depend on it, memoize with ignore=({name!r},); else with key=, a function of the same arguments "
-            f"that makes plain data of them"
+            f"does not depend on it, memoize with ignore=({name!r},); else say what it is with key_types={{...}} or a "
+            f"method __cachemere_key__ of its class; or with key=, a function of the same arguments that makes plain "
+            f"data of them"
         )
 
 

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import pathlib
-from collections.abc import Callable, Iterable
-from types import MethodType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, overload
 
+from .._cache.cache_argument import check_cache
 from .._core import checks
-from .._core.cache_argument import check_cache
-from .._core.options import check_tags
-from .._engine import BoundMemo
+from .._core.guarded import GuardedStore, default_path
+from .._core.options import Options
 from .._forms.forms import Forms
 from .._leads.stream_leads import PATIENCE
+from ..cache import Cache
 from ..errors import InvalidOptionError
-from .call_key import PLAIN, STREAM, CallKeys
-from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
-from .results import Results
-
-if TYPE_CHECKING:
-    from ..cache import Cache
+from .decorator import Decorator, OnChange, decorator
+from .memoized import Memoized
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Decorator(Protocol):
-    """Makes a memoized function of a function."""
-
-    def __call__(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
 
 
 @overload
@@ -39,9 +27,13 @@ def memoize(function: Callable[P, R], /) -> Memoized[P, R]: ...
 def memoize(
     *,
     ttl: float | None = None,
-    version: str | int = "",
+    name: str | None = None,
+    version: str | int | None = None,
+    on_change: OnChange | None = None,
+    depends_on: Iterable[Any] = (),
     ignore: Iterable[str] = (),
     key: Callable[..., Any] | None = None,
+    key_types: Mapping[type, Callable[[Any], Any]] | None = None,
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
@@ -54,9 +46,13 @@ def memoize(
     /,
     *,
     ttl: float | None = None,
-    version: str | int = "",
+    name: str | None = None,
+    version: str | int | None = None,
+    on_change: OnChange | None = None,
+    depends_on: Iterable[Any] = (),
     ignore: Iterable[str] = (),
     key: Callable[..., Any] | None = None,
+    key_types: Mapping[type, Callable[[Any], Any]] | None = None,
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
@@ -129,16 +125,20 @@ def memoize(
         1
         >>> cache.close()
     """
-    lifetime, made_tags = checks.seconds("memoize: ttl", ttl), check_tags(tags)
-    ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
-    if not all(isinstance(parameter, str) for parameter in ignored):
-        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
-    if not isinstance(version, (str, int)):
-        raise InvalidOptionError(f"memoize: version must be a str or int, not {checks.shown(version)}")
-    checks.function("memoize: key", key)
-    checks.function("memoize: cache_if", cache_if)
-    checks.flag("memoize: typed", typed)
-    patience = checks.seconds("memoize: stream_patience", stream_patience)
+    options: dict[str, Any] = {
+        "ttl": ttl,
+        "name": name,
+        "version": version,
+        "on_change": on_change,
+        "depends_on": depends_on,
+        "ignore": ignore,
+        "key": key,
+        "key_types": key_types,
+        "cache_if": cache_if,
+        "typed": typed,
+        "tags": tags,
+        "stream_patience": stream_patience,
+    }
     if cache is not None:
         check_cache("memoize: cache", cache)
     kinds = checks.items("memoize: types", types, "classes")
@@ -148,77 +148,23 @@ def memoize(
         raise InvalidOptionError(
             "memoize: types= is for the default store; give it to the cache: Cache(path, types=...)"
         )
-
-    def decorate(function: Any) -> Any:
-        if isinstance(function, staticmethod):
-            return staticmethod(decorate(function.__func__))
-        if isinstance(function, classmethod):
-            return _MemoClassMethod(decorate(function.__func__))
-        kind = _kind(function)
-        keys = CallKeys(
-            function,
-            kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
-            version=str(version),
-            ignore=ignored,
-            key=key,
-            typed=typed,
-        )
-
-        def find_cache() -> Cache:
-            return _default_cache(kinds) if cache is None else cache
-
-        way = "memoize(types=[{}])" if cache is None else "Cache(path, types=[{}])"
-        results = Results(
-            keys,
-            find_cache,
-            ttl=lifetime,
-            tags=made_tags,
-            cache_if=cache_if,
-            stream_patience=patience,
-            way=way,
-        )
-        return kind(results, function)
-
+    decorate: Any
+    if cache is not None:
+        decorate = cache.memoize(**options)
+    else:
+        decorate = decorator(**options, find_store=lambda: _default_store(kinds), way="memoize(types=[{}])")
     return decorate if function is None else decorate(function)
 
 
-def _kind(function: Any) -> Any:
-    if not callable(function):
-        raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
-    if isinstance(function, (functools.partial, MethodType, BoundMemo)) or not isinstance(
-        getattr(function, "__qualname__", None), str
-    ):
-        raise InvalidOptionError(
-            f"memoize cannot tell {function!r} from others of its kind: memoize the function where it is defined"
-        )
-    if isinstance(function, type):
-        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
-    if inspect.iscoroutinefunction(function):
-        return MemoCoroutine
-    if inspect.isasyncgenfunction(function):
-        return MemoAsyncGenerator
-    return MemoGenerator if inspect.isgeneratorfunction(function) else MemoFunction
+_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], GuardedStore] = {}
 
 
-class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
-    """A class method whose `C.f.refresh(x)` takes the class, in all versions of Python."""
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        function: Any = self.__func__
-        return function.__get__(type(instance) if owner is None else owner)
-
-
-_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], Cache] = {}
-
-
-def _default_cache(types: tuple[type, ...]) -> Cache:
-    from ..cache import default_path, open
-
+def _default_store(types: tuple[type, ...]) -> GuardedStore:
     which = default_path(), types
     made = _defaults.get(which)
-    if made is not None and made._store.is_gone:
+    if made is not None and made.native.is_gone:
         # The directory was removed: nobody has a handle to open it again.
         _defaults.pop(which, None)
         made = None
     # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
-    return made or _defaults.setdefault(which, open(which[0], types=types))
+    return made or _defaults.setdefault(which, GuardedStore(Options(which[0], types=types), "raise"))

@@ -11,7 +11,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from .._engine import BoundMemo, MemoBase
-from .._leads.task_flights import Found, leading, present_task
+from .._leads.task_flights import Found, make_and_keep_in_task, present_task
+from .._leads.thread_turns import make_and_keep
 from .call_key import CallKey, Names, Values
 from .results import Bypassed, CacheInfo, Hit, Results
 from .streams import astream, stream
@@ -36,6 +37,9 @@ class Memoized(Generic[P, R]):
     As a method of an object, `obj.f.refresh(x)` and the like take the object as the function does.
     """
 
+    #: Of the class: an object of it is its function to whoever takes functions as arguments.
+    is_memoized = True
+
     __wrapped__: Callable[P, R]
     __name__: str
     __qualname__: str
@@ -54,6 +58,11 @@ class Memoized(Generic[P, R]):
         @overload
         def __get__(self: Memoized[Concatenate[S, Q], R], instance: S, owner: type | None = None) -> Memoized[Q, R]: ...
         def __get__(self, instance: Any, owner: type | None = None) -> Any: ...
+
+    @property
+    def ignored_names(self) -> frozenset[str]:
+        """The parameters and carried variables that results do not depend on."""
+        return self._results.keys.ignore
 
     # --- one call -----------------------------------------------------------------------------------------------------
 
@@ -174,14 +183,12 @@ class MemoFunction(MemoBase, Memoized[P, R]):
             return self._function(*args, **kwargs)
         if isinstance(turn, Found):
             return turn.value
-        try:
-            began = perf_counter()
-            value = self._function(*args, **kwargs)
-            results.keep(key, value, perf_counter() - began)
-            return value
-        finally:
-            if turn is not None:
-                turn.release()
+        began = perf_counter()
+        return make_and_keep(
+            turn,
+            lambda: self._function(*args, **kwargs),
+            lambda value: results.keep(key, value, perf_counter() - began),
+        )
 
 
 class _Functionlike(Memoized[P, R]):
@@ -214,15 +221,12 @@ class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
             return await self._function(*args, **kwargs)
         if isinstance(turn, Found):
             return turn.value
-        try:
-            began = perf_counter()
-            with leading(turn):
-                value = await self._function(*args, **kwargs)
-            await results.akeep(turn, key, value, perf_counter() - began)
-            return value
-        finally:
-            if not turn.is_landing:
-                turn.land()
+        began = perf_counter()
+        return await make_and_keep_in_task(
+            turn,
+            lambda: self._function(*args, **kwargs),
+            lambda value: results.akeep(turn, key, value, perf_counter() - began),
+        )
 
 
 class MemoGenerator(_Functionlike[P, Generator[Any, Any, Any]]):

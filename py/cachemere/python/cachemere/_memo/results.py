@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from .._core.guarded import GuardedStore
 from .._engine import Calls, Lead
 from .._forms.advice import advise
-from .._leads.task_flights import Flight, Found, take_off
+from .._leads.task_flights import Flight, Found, opened, take_off
+from .._leads.thread_turns import take_turn
 from ..errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
-
-if TYPE_CHECKING:
-    from ..cache import Cache
+from .changes import Changes, notice
 
 
 class Hit(NamedTuple):
@@ -51,7 +50,7 @@ class Results:
     def __init__(
         self,
         keys: CallKeys,
-        find_cache: Callable[[], Cache],
+        find_store: Callable[[], GuardedStore],
         *,
         ttl: float | None,
         tags: tuple[str, ...] | None,
@@ -60,9 +59,12 @@ class Results:
         way: str,
     ) -> None:
         self.keys = keys
-        self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore)
-        self._find_cache = find_cache
-        self._found_cache: Cache | None = None
+        self.calls = Calls(keys.typed, keys.ignored_places, keys.ignore, keys.carried.cells, keys.carried.held)
+        keys.carried.on_change = self.calls.forget
+        self._changes = Changes(keys, KEY_LENGTH)
+        self._is_named = keys.has_code
+        self._find_store = find_store
+        self._found_store: GuardedStore | None = None
         self._ttl = ttl
         self._tags = tags
         self._cache_if = cache_if
@@ -73,16 +75,16 @@ class Results:
         self._is_attached = False
 
     @property
-    def cache(self) -> Cache:
+    def store(self) -> GuardedStore:
         """Where the results are."""
-        if self._found_cache is None:
-            self._found_cache = self._find_cache()
-        return self._found_cache
+        if self._found_store is None:
+            self._found_store = self._find_store()
+        return self._found_store
 
     @property
     def is_disabled(self) -> bool:
         """Whether the environment says to call the function and nothing else."""
-        return self.cache.disabled
+        return self.store.disabled
 
     def key(self, args: Values, options: Names, salt: str = "") -> CallKey:
         """The key of a call."""
@@ -92,7 +94,12 @@ class Results:
         if known is not None:
             return known
         made = self.keys.of(args, options)
-        self.calls.remember(args, options, made)
+        if not self._is_named:
+            self._is_named = True
+            notice(self.keys)
+        # Unless what the function carries has become something else meanwhile.
+        if made[1] == self.keys.name:
+            self.calls.remember(args, options, made)
         return made
 
     # --- in a thread --------------------------------------------------------------------------------------------------
@@ -106,43 +113,37 @@ class Results:
         """
         try:
             mode = self._prepare()
-            store = self.cache._store
+            store = self.store.native
             if mode == "refresh" or (is_fresh and mode != "replay"):
                 store.check_place()
                 return None
-            while True:
-                found = self.recall(key)
-                if found is not None:
-                    return found
-                if mode == "replay":
-                    self._refuse(key)
-                lead = store.lead(key)
-                if lead is not None:
-                    break
-            try:
-                found = self.recall(key)
-            except BaseException:
-                lead.release()
-                raise
-            if found is None:
-                return lead
-            lead.release()
-            return found
+            if mode == "replay":
+                return self._replayed(key)
+            return take_turn(store, key, self.recall)
         except CacheError as error:
             self._failed(error, key)
 
     def recall(self, key: CallKey) -> Found | None:
         """What is stored. Counts a hit. A damaged entry is an error, or if that is bypassed nothing: it is replaced."""
         try:
-            found = self.cache._store.recall(key)
+            found = self.store.native.recall(key) or self._recall_earlier(key)
         except (DamagedError, TamperedError) as error:
-            if not self.cache._bypass(error):
+            if not self.store.bypasses(error):
                 raise
             return None
         if found is None:
             return None
         self.calls.hit(found[1])
         return Found(*found)
+
+    def _recall_earlier(self, key: CallKey) -> tuple[Any, float] | None:
+        """What earlier code has stored, if that is to be used."""
+        for earlier in self._changes.earlier(key, self.store):
+            found = self.store.native.recall(earlier)
+            if found is not None:
+                self._changes.used()
+                return found
+        return None
 
     def keep(self, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """Stores a result, if `cache_if` agrees; it judges `judged` if that is given."""
@@ -155,10 +156,10 @@ class Results:
 
     def _put(self, key: CallKey, value: Any, cost: float) -> None:
         try:
-            self.cache._store.put(key, value, ttl=self._ttl, tags=self._tags, cost=cost)
+            self.store.native.put(key, value, ttl=self._ttl, tags=self._tags, cost=cost)
+            self._changes.stored(self.store)
         except CacheError as error:
-            if not self.cache._bypass(error):
-                error.result = value
+            if not self.store.bypasses(error):
                 advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
                 if advised is not None:
                     error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
@@ -166,24 +167,30 @@ class Results:
 
     def _prepare(self) -> str:
         """Makes the short way to what is in memory known. What the environment says is to be done."""
-        mode = self.cache.mode
+        mode = self.store.mode
         if not self._is_attached:
-            self.calls.attach(self.cache._store)
+            self.calls.attach(self.store.native)
             self._is_attached = True
         return mode
 
     def _failed(self, error: CacheError, key: CallKey) -> NoReturn:
-        if isinstance(error, ReplayMissError) or not self.cache._bypass(error):
+        if isinstance(error, ReplayMissError) or not self.store.bypasses(error):
             raise error
-        if self.cache.mode == "replay":
+        if self.store.mode == "replay":
             self._refuse(key)
         self.calls.miss()
         raise Bypassed from error
 
+    def _replayed(self, key: CallKey) -> Found:
+        found = self.recall(key)
+        if found is None:
+            self._refuse(key)
+        return found
+
     def _refuse(self, key: CallKey) -> NoReturn:
         self.calls.miss()
         raise ReplayMissError(
-            f"the result of {key[1]}({key[3]}), version {key[2]!r}, is not in the cache at {self.cache.path}, and in "
+            f"the result of {key[1]}({key[3]}), version {key[2]!r}, is not in the cache at {self.store.path}, and in "
             f"replay mode nothing is computed: unset CACHEMERE_MODE, or record it first"
         )
 
@@ -193,18 +200,14 @@ class Results:
         """As :meth:`begin`, without blocking the loop. Reading what is stored takes microseconds; opening the store and
         writing are done in a thread."""
         try:
-            store = self.cache._store
-            if not store.is_open:
-                await asyncio.get_running_loop().run_in_executor(None, store.open_now)
+            store = self.store.native
+            await opened(store)
             mode = self._prepare()
             if mode == "refresh" or (is_fresh and mode != "replay"):
                 store.check_place()
                 return Flight(None, None)
-            found = self.recall(key)
-            if found is not None:
-                return found
             if mode == "replay":
-                self._refuse(key)
+                return self._replayed(key)
             turn = await take_off(store, key, self.recall)
             if is_stream and isinstance(turn, Flight):
                 turn.becomes_stream(self.stream_patience)
@@ -213,32 +216,17 @@ class Results:
             self._failed(error, key)
 
     async def akeep(self, flight: Flight, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
-        """As :meth:`keep`, and lands the flight. Cancelled, it lets the write end before somebody else computes."""
-        writing: asyncio.Future[None] | None = None
-        try:
-            self.calls.miss()
-            if self._is_wanted(value if judged is None else judged):
-                writing = asyncio.get_running_loop().run_in_executor(None, self._put, key, value, cost)
-                await asyncio.shield(writing)
-        finally:
-            if writing is None or writing.done():
-                flight.land()
-            else:
-                flight.land_after(writing)
+        """As :meth:`keep`. Cancelled, it lets the write end before somebody else computes."""
+        self.calls.miss()
+        if self._is_wanted(value if judged is None else judged):
+            await flight.in_thread(self._put, key, value, cost)
 
     # --- about the results --------------------------------------------------------------------------------------------
 
     def look(self, key: CallKey) -> Hit | None:
         """The stored result with its age and cost. Not counted."""
-        if self.is_disabled:
-            return None
-        try:
-            store = self.cache._store
-            found, times = store.fetch(key), store.times(key)
-        except CacheError as error:
-            if self.cache._bypass(error):
-                return None
-            raise
+        stored = self.store.ask(None, lambda store: (store.fetch(key), store.times(key)))
+        found, times = (None, None) if stored is None else stored
         if found is None or times is None:
             return None
         value = found[0][0] if self.keys.kind == STREAM else found[0]
@@ -246,14 +234,7 @@ class Results:
 
     def count(self, *, remove: bool) -> int:
         """How many entries the function has, of all versions; with `remove` they are gone."""
-        if self.is_disabled:
-            return 0
-        try:
-            return self.cache._store.matching(self.keys.head, KEY_LENGTH, remove)
-        except CacheError as error:
-            if self.cache._bypass(error):
-                return 0
-            raise
+        return self.store.ask(0, lambda store: store.matching(self.keys.head, KEY_LENGTH, remove))
 
     def info(self) -> CacheInfo:
         """Counts."""

@@ -215,6 +215,5 @@ async def astream(
         try:
             await source.aclose()
         finally:
-            # Unless a write is still under way, which lands it.
-            if turn is not None and not turn.is_landing:
-                turn.land()
+            if turn is not None:
+                turn.end()

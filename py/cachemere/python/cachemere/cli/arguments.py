@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..cache import default_path
+from .._core.guarded import default_path
 from .shown import one_line
 
 

@@ -34,7 +34,7 @@ class Entry:
             "key": json_form.form(self.key),
             "tags": list(self.tags),
             "size": info.size,
-            "created": info.ctime,
+            "created": info.created,
             "modified": info.mtime,
             "accessed": info.atime,
             "expires": info.expires_at,

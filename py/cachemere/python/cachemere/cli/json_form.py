@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from .._forms.forms import type_name
+from .._forms.known_types import type_name
 from ..errors import ValueFormError
 from .stored import Named, Own, Pickled, StoredForms
 

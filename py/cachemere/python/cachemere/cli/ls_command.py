@@ -29,7 +29,7 @@ def _of_info(name: str, missing: float) -> Callable[[Entry], Any]:
 _SORTED: dict[str, Callable[[Entry], Any]] = {
     "key": lambda entry: shown.key(entry.key),
     "size": _of_info("size", 0),
-    "created": _of_info("ctime", 0),
+    "created": _of_info("created", 0),
     "modified": _of_info("mtime", 0),
     "accessed": _of_info("atime", 0),
     "expires": _of_info("expires_at", float("inf")),
@@ -117,7 +117,7 @@ def _row(entry: Entry, now: float, with_namespace: bool) -> list[str]:
     info = entry.info
     cells = [
         units.size(info.size),
-        units.span(max(0.0, now - info.ctime)),
+        units.span(max(0.0, now - info.created)),
         units.ago(info.atime, now),
         units.ahead(info.expires_at, now) + ("" if info.idle is None else f" (idle {units.length(info.idle)})"),
         shown.one_line(shown.kind(entry.value)),

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
+from .._core.guarded import default_path
 from .._core.info import NamespaceInfo, StoreInfo, describe
 from .._core.options import Secret, resolve
 from .._core.which_engine import require_rocksdb
 from .._engine import Store
-from ..cache import default_path
 from ..errors import CacheError, IncompatibleError, StoreIOError, WrongSecretError
 from . import secret
 from .shown import one_line, quoted
@@ -147,7 +147,7 @@ def _backend(path: Path) -> str:
 def _other_kind(path: Path) -> str:
     """What another package made there, if it is known, and how that is imported."""
     # Loaded only where there is no store.
-    from ..migration._kinds import recognize
+    from ..migration._recognize import recognize
 
     kind = recognize(path)
     if kind in (None, "cachemere"):

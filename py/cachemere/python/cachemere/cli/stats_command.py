@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .._core.info import NamespaceInfo, Stats, describe, stats
+from .._core.info import NamespaceInfo, Stats, describe, stats, verify
 from .._engine import Store
 from . import arguments as common
 from . import json_form, table, units
@@ -83,13 +83,13 @@ def _look(at: StoreAt, made: NamespaceInfo, full: bool, troubles: Troubles) -> _
 def _first_created(store: Store, name: str, reverse: bool = False) -> float | None:
     """Of the first entry that can be read."""
     met = entries(store, name, reverse, keys_only=True)
-    return next((entry.info.ctime for entry in met if not isinstance(entry, Exception)), None)
+    return next((entry.info.created for entry in met if not isinstance(entry, Exception)), None)
 
 
 def _unswept(at: StoreAt) -> int:
     """How many expired entries take room."""
     store = at.whole()
-    return max(0, store.check()[0] - sum(namespace.entries for namespace in describe(store).namespaces))
+    return max(0, verify(store).entries - sum(namespace.entries for namespace in describe(store).namespaces))
 
 
 def _described(

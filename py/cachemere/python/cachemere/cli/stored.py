@@ -13,7 +13,8 @@ from typing import Any
 
 from .._core.info import NamespaceInfo
 from .._core.options import Options, Serializers
-from .._forms.forms import Forms, Packed
+from .._forms.forms import Forms
+from .._forms.known_types import Packed
 from ..errors import DecodeError, KeyFormError, UnsafeValueError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .._memo.call_key import ARGUMENT_LIMIT
-from .._memo.canonical import Formless, digest, form, function_name, type_name
+from .._memo.canonical import Formless, form, shortened
+from .._memo.names import function_name, type_name
 from ..errors import KeyFormError
 
 #: Begins what stands for an argument that is not text, bytes or a number. No argument of such a form stays as it is.
@@ -18,7 +18,8 @@ _AS_THEY_ARE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def full_name(function: Any) -> str:
-    """Module and qualified name of a function. One of the program itself goes by its file, so that programs differ."""
+    """Module and qualified name of a function. One of the program itself has a digest of its code, so that
+    programs differ."""
     return function_name(function)
 
 
@@ -48,10 +49,9 @@ def _part(base: tuple[Any, ...], where: int | str, value: Any, typed: bool) -> A
     if type(value) in _AS_THEY_ARE:
         return value
     try:
-        made = form(value, typed)
+        return _FORM, shortened(form(value, typed))
     except Formless as formless:
         raise KeyFormError(
             f"the argument {where!r} of {base[0]} has no canonical form: it holds {formless}. If the result does not "
             f"depend on it, memoize with ignore=({where!r},)"
         ) from None
-    return _FORM, made if len(made) <= ARGUMENT_LIMIT else digest(made)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._core import checks
+from .._core.info import verify
 from .._core.walk import met
 from .._engine import Store
 from ..errors import InvalidOptionError, NotCarriedOverError
@@ -96,15 +97,15 @@ class Upkeep(Queues):
         Raises:
             NotCarriedOverError: With `fix`, if there are problems: nothing here mends a damaged file.
         """
-        entries, _, problems, described = self._unless_closed(lambda store: store.check())
-        if problems and fix:
+        report = self._unless_closed(verify)
+        if fix and not report.is_clean:
             raise NotCarriedOverError(
-                f"{problems} of {entries} entries are damaged ({described[0]}), which check(fix=True) cannot mend: "
-                f"restore a backup, or copy what can be read into another directory"
+                f"{report.problems} of {report.entries} entries are damaged ({report.described[0]}), which "
+                f"check(fix=True) cannot mend: restore a backup, or copy what can be read into another directory"
             )
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
-            for problem in described:
+            for problem in report.described:
                 warnings.warn(problem, stacklevel=1)
         return list(found)
 

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterable
 
+from .._cache.cache_argument import check_cache
 from .._core import checks
-from .._core.cache_argument import check_cache
 from .._core.signals import is_of_handler
+from .._engine import Store
 from .._forms.advice import advise
-from ..cache import Cache, _reopen
+from ..cache import Cache, over
 from ..errors import ValueFormError
 
 _log = logging.getLogger("cachemere")
 
 
-def own_part(cache: Cache, namespace: str, types: Iterable[type] = ()) -> Cache:
-    """A handle of a namespace in a cache's store that knows these types too, and never pickles whatever `cache` does.
+class Part(Cache):
+    """A handle of a namespace in a cache's store that knows the types of an adapter, and never pickles.
 
     Its errors are all raised, so that the adapter alone says what becomes of them.
     """
-    check_cache("cache", cache)
-    options = dataclasses.replace(
-        cache._options,
-        namespace=namespace,
+
+    @classmethod
+    def of(cls, cache: Cache, namespace: str, types: Iterable[type] = ()) -> Part:
+        """The part of an adapter in what it was given.
+
+        Raises:
+            InvalidOptionError: That is no cache.
+        """
+        check_cache("cache", cache)
         # What an adapter restores is the list in its source, and not what those classes name.
-        exact_types=tuple(types),
-        allow_pickle=False,
-        pickle_keys=False,
-    )
-    return _reopen(Cache, options, "raise", cache._made)
+        exact_types = tuple(types)
+        return over(
+            cls,
+            cache._guarded.beside(
+                "raise", namespace=namespace, exact_types=exact_types, allow_pickle=False, pickle_keys=False
+            ),
+        )
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds an entry lives, if nothing else is said of it."""
+        return self._options.ttl
+
+    @property
+    def native(self) -> Store:
+        """The native store."""
+        return self._store
+
+    def again(self) -> Part:
+        """Another handle of the same, for when this one is closed."""
+        return over(type(self), self._guarded.beside())
 
 
 #: How many different troubles an adapter warns of: messages can name keys, of which there is no end.

@@ -15,7 +15,7 @@ from .._core import checks
 from ..cache import Cache
 from ..errors import DecodeError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="key_value", extra="key-value", distribution="py-key-value-aio", supported=">=0.3,<1")
 
@@ -84,7 +84,7 @@ class CachemereStore(
         on_error: str = "bypass",
     ) -> None:
         self._troubles = Troubles("py-key-value", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
         super().__init__(default_collection=default_collection, stable_api=True)
 
     async def _setup(self) -> None:
@@ -132,9 +132,9 @@ class CachemereStore(
 
     def _entry(self, managed: ManagedEntry) -> _Entry:
         created, expires = _epoch(managed.created_at), _epoch(managed.expires_at)
-        if expires is None and self._part._options.ttl is not None:
+        if expires is None and self._part.ttl is not None:
             # So that the library can be told how long it lives.
-            expires = _now() + self._part._options.ttl
+            expires = _now() + self._part.ttl
         return managed.value_as_json, created, expires
 
     async def _delete_managed_entry(self, *, key: str, collection: str) -> bool:

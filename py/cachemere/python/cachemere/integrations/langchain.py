@@ -15,7 +15,7 @@ from .._core.checks import seconds, shown
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="langchain", extra="langchain", distribution="langchain-core", supported=">=1,<2")
 
@@ -109,7 +109,7 @@ class CachemereCache(BaseCache):
     ) -> None:
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LangChain", on_error)
-        self._part = own_part(cache, namespace, RESTORED)
+        self._part = Part.of(cache, namespace, RESTORED)
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """The answer to a prompt, `None` if there is none."""
@@ -222,7 +222,7 @@ class CachemereByteStore(ByteStore):
     ) -> None:
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LangChain", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of keys, each `None` if there is none, all from one snapshot."""

@@ -16,7 +16,7 @@ from .._core import checks
 from ..cache import Cache
 from ..errors import DecodeError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="langgraph", extra="langgraph", distribution="langgraph", supported=">=1.0.2,<2")
 
@@ -73,7 +73,7 @@ class CachemereCache(BaseCache[Any]):
     def __init__(self, cache: Cache, *, namespace: str = "langgraph", on_error: str = "bypass") -> None:
         super().__init__()
         self._troubles = Troubles("LangGraph", on_error)
-        self._part = own_part(cache, namespace, (*MESSAGES, Document, Overwrite, _Sent))
+        self._part = Part.of(cache, namespace, (*MESSAGES, Document, Overwrite, _Sent))
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """Those of the keys that have values, with their values."""

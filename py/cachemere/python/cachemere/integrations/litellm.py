@@ -21,7 +21,7 @@ from .._core.installing import install_extra
 from ..cache import Cache
 from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="litellm", extra="litellm", distribution="litellm", supported=">=1.85,<2")
 
@@ -78,7 +78,7 @@ class CachemereCache(BaseCache):
         super().__init__()
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LiteLLM", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -198,7 +198,7 @@ class CachemereCache(BaseCache):
         Raises:
             CacheError: It cannot be opened.
         """
-        await asyncio.to_thread(self._part._store.open_now)
+        await asyncio.to_thread(self._part.native.open_now)
         return True
 
     async def test_connection(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .._core.checks import seconds, shown
 from ..cache import Cache
 from ..errors import DecodeError, ValueFormError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="llama_index", extra="llama-index", distribution="llama-index-core", supported=">=0.12,<0.15")
 
@@ -63,7 +63,7 @@ class CachemereKVStore(BaseKVStore):
     ) -> None:
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LlamaIndex", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
         """Writes a dict. A write that failed changes nothing."""

@@ -15,7 +15,7 @@ from .._core.signals import is_of_handler
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, MissingKeyError, ValueFormError
 from ._host import Host
-from ._part import Troubles, own_part
+from ._part import Part, Troubles
 
 _HOST = Host(module="requests", extra="requests", distribution="requests-cache", supported=">=1.2,<2")
 
@@ -63,7 +63,7 @@ class CachemereStorage(BaseStorage[str, Any]):
         self._kinds = kinds
         self._keep_stale = _not_negative(keep_stale)
         self._troubles = Troubles("requests-cache", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
 
     def __getitem__(self, key: str) -> Any:
         try:
@@ -122,7 +122,7 @@ class CachemereStorage(BaseStorage[str, Any]):
 
     def close(self) -> None:
         """Closes this handle of the store; that of the cache stays open. The next use opens it again."""
-        closed, self._part = self._part, own_part(self._part, self._part._options.namespace)
+        closed, self._part = self._part, self._part.again()
         closed.close()
 
     def _stored(self, value: Any) -> tuple[Any, float | None]:

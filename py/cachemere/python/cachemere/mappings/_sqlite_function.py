@@ -7,14 +7,11 @@ import inspect
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any, TypeVar
 
 from .._core import checks
 from ..errors import InvalidOptionError, KeyFormError
-
-if TYPE_CHECKING:
-    from .sqlite_dict import SqliteDict
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -24,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 def cached_function(
     function: F,
-    results: SqliteDict[bytes, Any],
+    results: MutableMapping[bytes, Any],
     cache_args: Sequence[str] | None,
     cache_key: Callable[..., bytes] | None,
 ) -> F:

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import BusyError, DamagedError, InputFileError
-from ._source import check_not_open_here, check_present, copying
+from ._files import check_not_open_here, check_readable, copying
 
 #: Seconds to wait for locks of others.
 PATIENCE = 30.0
@@ -69,7 +69,7 @@ class SqliteFile:
     """
 
     def __init__(self, path: Path) -> None:
-        check_present(path, "SQLite")
+        check_readable(path)
         # Where its log is, if it is named by a link.
         path = Path(os.path.realpath(path))
         check_not_open_here(path, _beside(path, "-wal"), _beside(path, "-shm"))

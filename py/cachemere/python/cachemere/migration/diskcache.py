@@ -14,6 +14,7 @@ from ..diskcache.tags import stored
 from ..errors import CacheError, DecodeError, InvalidOptionError
 from ._decoding import key_of
 from ._entry import Entry, Form, Stored, Tags, broken
+from ._recognize import shards_of
 from ._source import Reading, check_present, wrong_kind
 from ._sqlite_file import Garbled, SqliteFile
 
@@ -149,17 +150,6 @@ class DiskcacheSource:
     def close(self) -> None:
         for file in self._files.values():
             file.close()
-
-
-def shards_of(path: Path) -> list[Path]:
-    """The directories with a database: this one, or those of a FanoutCache."""
-    if (path / "cache.db").is_file():
-        return [path]
-    try:
-        names = sorted(name for name in os.listdir(path) if re.fullmatch(r"\d{3,}", name))
-    except OSError:
-        return []
-    return [path / name for name in names if (path / name / "cache.db").is_file()]
 
 
 def _content(shard: Path, filename: str) -> bytes:

@@ -10,7 +10,8 @@ from typing import Any
 from .._core.which_engine import require_rocksdb
 from ..errors import DamagedError, StoreIOError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Reading, Source, check_present, is_rocksdb, is_sqlite, wrong_kind
+from ._files import is_rocksdb, is_sqlite
+from ._source import Reading, Source, check_present, wrong_kind
 from .sqlitedict import SqlitedictSource
 
 

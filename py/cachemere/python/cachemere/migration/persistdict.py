@@ -21,7 +21,8 @@ from .._core.signals import is_of_handler
 from ..errors import BusyError, DamagedError, InputFileError, NotInstalledError
 from ._decoding import unpacked
 from ._entry import Entry, Form, Stored, broken
-from ._source import Reading, check_not_open_here, check_present, copying, is_lmdb, wrong_kind
+from ._files import check_not_open_here, copying, is_lmdb
+from ._source import Reading, check_present, wrong_kind
 
 _VALUES, _METADATA = b"PersistDict_values", b"PersistDict_metadata"
 

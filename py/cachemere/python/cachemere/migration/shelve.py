@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dbm
 import errno
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,7 +11,8 @@ from typing import Any
 from .._core.signals import is_of_handler
 from ..errors import BusyError, CacheError, DamagedError, InvalidOptionError, NotInstalledError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Reading, Source, check_present, is_sqlite, wrong_kind
+from ._recognize import backend_of
+from ._source import Reading, Source, check_present, wrong_kind
 from ._sqlite_file import SqliteFile
 
 #: What the kinds of dbm put behind the name that a shelf is opened with.
@@ -42,17 +42,6 @@ class ShelveSource:
 
     def close(self) -> None:
         self._opened.close()
-
-
-def backend_of(path: Path) -> str | None:
-    """The module that wrote a shelf of this name; `None` if it is not one."""
-    if is_sqlite(path):
-        # Known by no Python before 3.13, and read without that module: it would write beside the file.
-        return "dbm.sqlite3"
-    try:
-        return dbm.whichdb(str(path)) or None
-    except OSError:
-        return None
 
 
 def _name_of(path: Path) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import DamagedError, InvalidOptionError
 from ._entry import Entry, Form, Stored, broken
-from ._source import Reading, check_present, is_sqlite, wrong_kind
+from ._files import is_sqlite
+from ._source import Reading, check_present, wrong_kind
 from ._sqlite_file import Garbled, SqliteFile
 
 #: The table of a shelf of `dbm.sqlite3`.

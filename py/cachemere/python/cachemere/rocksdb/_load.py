@@ -18,7 +18,14 @@ StrPath = str | os.PathLike[str]
 KeyEncoding = Literal["raw", "ordered", "hugedict"]
 
 _ENCODINGS = ("raw", "ordered", "hugedict")
-_RECORD_FIELDS = ("type", "key", "value", "delimiter", "header")
+#: The options of a load that the fields of a record type are.
+_RECORD_FIELDS = {
+    "type": "format",
+    "key": "key_field",
+    "value": "value_field",
+    "delimiter": "delimiter",
+    "header": "header",
+}
 _FORMAT_FIELDS = ("record_type", "is_sorted", "number_type")
 
 
@@ -31,8 +38,8 @@ def rocksdb_load(
     compact: bool = False,
     *,
     key_encoding: KeyEncoding = "raw",
-    keys: Literal["text", "bytes"] = "text",
-    values: Literal["text", "bytes", "json"] = "text",
+    key_type: Literal["text", "bytes"] = "text",
+    value_type: Literal["text", "bytes", "json"] = "text",
     duplicates: Literal["last", "first", "error"] = "last",
     on_error: Literal["raise", "skip"] = "raise",
     memory_budget: int = MEMORY_BUDGET,
@@ -60,8 +67,8 @@ def rocksdb_load(
         compact: Merges all that the database has afterwards. One that was empty does not need it.
         key_encoding: "raw": bytes as in the files, text in UTF-8, numbers of JSON as `number_type` says; for a
             :class:`RocksDBDict` with functions. "hugedict": the same, for one of that encoding. "ordered": for one
-            without functions; `keys` and `values` then say what they are to be.
-        keys, values: With "ordered": "text" (str), "bytes", and for values "json" (plain data).
+            without functions; `key_type` and `value_type` then say what they are to be.
+        key_type, value_type: With "ordered": "text" (str), "bytes", and for values "json" (plain data).
         duplicates: Which of several records of a key counts; "error": none.
         on_error: "skip": bad records are left out and counted.
         memory_budget: Bytes for records, 4 MiB or more. The process takes less than twice as much.
@@ -89,10 +96,10 @@ def rocksdb_load(
     _check_options(dbopts)
     checks.choice("key_encoding", key_encoding, _ENCODINGS)
     checks.flag("compact", compact)
-    options = LoadOptions(
+    options = _RecordOptions(
         **_read_format(format),
-        keys=keys,
-        values=values,
+        key_type=key_type,
+        value_type=value_type,
         duplicates=duplicates,
         on_error=on_error,
         memory_budget=memory_budget,
@@ -161,6 +168,10 @@ def rocksdb_ingest_sst_files(
     _rocks.ingest_sst_files(resolve(dbpath), dbopts, prefix, key_encoding, files, compact)
 
 
+class _RecordOptions(LoadOptions):
+    PLACES = {"key_field": "key", "value_field": "value"}
+
+
 def _check_options(dbopts: object) -> None:
     if not isinstance(dbopts, RocksDBOptions):
         raise InvalidOptionError(f"dbopts must be RocksDBOptions, not {checks.shown(dbopts)}")
@@ -179,7 +190,7 @@ def _read_format(given: str | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(record, Mapping) or "type" not in record:
         raise InvalidOptionError("format must have a record_type with a type")
     _check_names("record_type", record, _RECORD_FIELDS)
-    read = {"format" if name == "type" else name: value for name, value in record.items()}
+    read = {_RECORD_FIELDS[name]: value for name, value in record.items()}
     if read["format"] in ("tabsep", "bin_kv"):
         # Whose fields say nothing, and which has them all the same.
         read = {name: value for name, value in read.items() if value is not None}
@@ -188,7 +199,7 @@ def _read_format(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _check_names(what: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
     for name in given:
         if name not in known:
             raise InvalidOptionError(f"{what} has no field {name!r}: it has {', '.join(known)}")

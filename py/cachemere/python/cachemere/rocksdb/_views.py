@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ._rocksdb_dict import RocksDBDict
+from .._rocks import MappingBase
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,28 +30,31 @@ class KeyRange:
 class _RangeView:
     """What the three views have in common."""
 
-    _mapping: RocksDBDict[Any, Any]
+    _mapping: Any
+    # The same mapping.
+    _entries: MappingBase
     _range: KeyRange
 
-    def __init__(self, mapping: RocksDBDict[Any, Any], range: KeyRange) -> None:
-        self._mapping = mapping
+    def __init__(self, mapping: MappingBase, range: KeyRange) -> None:
+        self._mapping = self._entries = mapping
         self._range = range
 
     @property
-    def mapping(self) -> RocksDBDict[Any, Any]:
+    def mapping(self) -> Mapping[Any, Any]:
         """The mapping this is a view of."""
-        return self._mapping
+        mapping: Mapping[Any, Any] = self._mapping
+        return mapping
 
     def __len__(self) -> int:
         """Goes through the keys of the range."""
-        return self._mapping._count(self._range.start, self._range.stop)
+        return self._entries._count(self._range.start, self._range.stop)
 
     def _walk(self, wanted: str, back: bool = False) -> Iterator[Any]:
         span = self._range
-        return self._mapping._scan(wanted, span.start, span.stop, span.reverse != back)
+        return self._entries._scan(wanted, span.start, span.stop, span.reverse != back)
 
     def _has_key(self, key: object) -> bool:
-        return self._mapping._has(key, self._range.start, self._range.stop)
+        return self._entries._has(key, self._range.start, self._range.stop)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._mapping!r})"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..._core import checks
-from ..._engine import Lead, Store
-from ..._leads.task_flights import Flight, Found, take_off
+from ..._engine import Lead
+from ..._leads.task_flights import Flight, take_off
+from ..._leads.thread_turns import take_turn
 from ...cache import Cache
 from ...errors import CacheError
-from .._part import Troubles, own_part
+from .._part import Part, Troubles
 from .chosen import is_model_call
 from .exchange import Exchange, restored
 from .recording import Recording
@@ -53,7 +54,7 @@ class Answers:
         self._keys = RequestKeys(headers, ignore, account)
         self._mode = mode
         self._troubles = Troubles("the HTTP client", on_error)
-        self._part = own_part(cache, namespace)
+        self._part = Part.of(cache, namespace)
 
     # --- a request ----------------------------------------------------------------------------------------------------
 
@@ -141,48 +142,22 @@ class Answers:
     def turn(self, key: Key) -> Exchange | Lead | None:
         """Waits for an answer, or for the turn to ask. `None`: the store has failed, ask as if there were none."""
         try:
-            while True:
-                lead = self._part._store.lead(key)
-                try:
-                    found = self.find(key)
-                except BaseException:
-                    if lead is not None:
-                        lead.release()
-                    raise
-                if found is not None:
-                    if lead is not None:
-                        lead.release()
-                    return found
-                if lead is not None:
-                    return lead
+            return take_turn(self._part.native, key, self.find)
         except CacheError as error:
             self._troubles.meet(error)
             return None
 
     async def aturn(self, key: Key) -> Exchange | Flight | None:
         """As :meth:`turn`, for a task. Only memory is looked at in the loop."""
-        store = self._part._store
+        store = self._part.native
         if not store.is_open:
             # Looking for the answer has failed to open it.
             return None
         try:
-            turn = await take_off(store, key, lambda key: _peeked(store, key))
-            if isinstance(turn, Found):
-                return restored(turn.value)
-            try:
-                found = await self.afind(key)
-            except BaseException:
-                turn.land()
-                raise
-            if found is None:
-                return turn
-            turn.land()
-            return found
+            return await take_off(store, key, self._peeked, self.afind)
         except Exception as error:
             self._troubles.meet(error)
             return None
 
-
-def _peeked(store: Store, key: Key) -> Found | None:
-    found = store.peek(key, _MISSING)
-    return None if found is _MISSING else Found(found, 0.0)
+    def _peeked(self, key: Key) -> Exchange | None:
+        return self._given(self._part.native.peek(key, _MISSING))

@@ -7,81 +7,60 @@ the loop. What is in memory and current is given out at once.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
+from .._core.info import EntryInfo, Stats, StoreInfo, VerifyReport
+from .._core.load import MEMORY_BUDGET, Format, Kind, LoadSummary
 from .._leads.task_making import get_or_make
-from ..errors import CacheError
-from .info import EntryInfo, Stats, StoreInfo, VerifyReport
-from .load import MEMORY_BUDGET, Format, Kind, LoadSummary
+from .methods import CacheMethods, Path
 
 if sys.version_info >= (3, 11):
     from typing import Self
 else:
     from typing_extensions import Self
 
-if TYPE_CHECKING:
-    from ..cache import Cache
-
 T = TypeVar("T")
 
 _MISSING: Any = object()
-Path = str | os.PathLike[str]
 
 
-class AsyncTwins:
+class AsyncTwins(CacheMethods):
     """Base of :class:`~cachemere.Cache`."""
-
-    __slots__ = ()
-
-    @property
-    def _sync(self) -> Cache:
-        return cast("Cache", self)
 
     async def aget(self, key: Hashable, default: Any = None) -> Any:
         """As :meth:`Cache.get`."""
-        cache = self._sync
-        if not cache.disabled:
-            try:
-                found = cache._store.peek(key, _MISSING)
-            except CacheError as error:
-                if cache._bypass(error):
-                    return default
-                raise
-            if found is not _MISSING:
-                return found
-        return await asyncio.to_thread(cache.get, key, default)
+        return await self._guarded.aget(key, default, _MISSING)
 
     async def aset(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
         """As :meth:`Cache.set`."""
-        await asyncio.to_thread(self._sync.set, key, value, ttl, tags)
+        await asyncio.to_thread(self.set, key, value, ttl, tags)
 
     async def aadd(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> bool:
         """As :meth:`Cache.add`."""
-        return await asyncio.to_thread(self._sync.add, key, value, ttl, tags)
+        return await asyncio.to_thread(self.add, key, value, ttl, tags)
 
     async def adelete(self, key: Hashable) -> bool:
         """As :meth:`Cache.delete`."""
-        return await asyncio.to_thread(self._sync.delete, key)
+        return await asyncio.to_thread(self.delete, key)
 
     async def apop(self, key: Hashable, default: Any = None) -> Any:
         """As :meth:`Cache.pop`."""
-        return await asyncio.to_thread(self._sync.pop, key, default)
+        return await asyncio.to_thread(self.pop, key, default)
 
     async def aincr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
         """As :meth:`Cache.incr`."""
-        return await asyncio.to_thread(self._sync.incr, key, delta, default, ttl)
+        return await asyncio.to_thread(self.incr, key, delta, default, ttl)
 
     async def adecr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
         """As :meth:`Cache.decr`."""
-        return await asyncio.to_thread(self._sync.decr, key, delta, default, ttl)
+        return await asyncio.to_thread(self.decr, key, delta, default, ttl)
 
     async def atouch(self, key: Hashable, ttl: float | None = None) -> bool:
         """As :meth:`Cache.touch`."""
-        return await asyncio.to_thread(self._sync.touch, key, ttl)
+        return await asyncio.to_thread(self.touch, key, ttl)
 
     @overload
     async def aget_or_set(
@@ -115,19 +94,19 @@ class AsyncTwins:
             asking
             ['42', '42', '42']
         """
-        return await get_or_make(self._sync, key, make, ttl, tags)
+        return await get_or_make(self._guarded, key, make, ttl, tags)
 
     async def ainfo(self, key: Hashable) -> EntryInfo | None:
         """As :meth:`Cache.info`."""
-        return await asyncio.to_thread(self._sync.info, key)
+        return await asyncio.to_thread(self.info, key)
 
     async def acontains(self, key: Hashable) -> bool:
         """As `key in cache`."""
-        return await asyncio.to_thread(self._sync.__contains__, key)
+        return await asyncio.to_thread(self.__contains__, key)
 
     async def aget_many(self, keys: Iterable[Hashable]) -> dict[Any, Any]:
         """As :meth:`Cache.get_many`."""
-        return await asyncio.to_thread(self._sync.get_many, keys)
+        return await asyncio.to_thread(self.get_many, keys)
 
     async def aset_many(
         self,
@@ -136,19 +115,19 @@ class AsyncTwins:
         tags: Iterable[str] = (),
     ) -> None:
         """As :meth:`Cache.set_many`."""
-        await asyncio.to_thread(self._sync.set_many, pairs, ttl, tags)
+        await asyncio.to_thread(self.set_many, pairs, ttl, tags)
 
     async def aload(
         self,
         files: Path | Iterable[Path],
         format: Format,
         *,
-        key: str | int | None = None,
-        value: str | int | None = None,
+        key_field: str | int | None = None,
+        value_field: str | int | None = None,
         delimiter: str = ",",
         header: bool = True,
-        keys: Kind = "text",
-        values: Kind = "text",
+        key_type: Kind = "text",
+        value_type: Kind = "text",
         ttl: float | None = None,
         duplicates: str = "last",
         existing: str = "replace",
@@ -160,15 +139,15 @@ class AsyncTwins:
     ) -> LoadSummary:
         """As :meth:`Cache.load`. Ctrl-C does not end it, only the wait for it."""
         return await asyncio.to_thread(
-            self._sync.load,
+            self.load,
             files,
             format,
-            key=key,
-            value=value,
+            key_field=key_field,
+            value_field=value_field,
             delimiter=delimiter,
             header=header,
-            keys=keys,
-            values=values,
+            key_type=key_type,
+            value_type=value_type,
             duplicates=duplicates,
             existing=existing,
             on_error=on_error,
@@ -181,88 +160,73 @@ class AsyncTwins:
 
     async def adelete_many(self, keys: Iterable[Hashable]) -> int:
         """As :meth:`Cache.delete_many`."""
-        return await asyncio.to_thread(self._sync.delete_many, keys)
+        return await asyncio.to_thread(self.delete_many, keys)
 
     async def aevict(self, tag: str) -> int:
         """As :meth:`Cache.evict`."""
-        return await asyncio.to_thread(self._sync.evict, tag)
+        return await asyncio.to_thread(self.evict, tag)
 
     async def aclear(self) -> None:
         """As :meth:`Cache.clear`."""
-        await asyncio.to_thread(self._sync.clear)
+        await asyncio.to_thread(self.clear)
 
     async def alen(self) -> int:
         """As `len(cache)`."""
-        return await asyncio.to_thread(len, self._sync)
+        return await asyncio.to_thread(len, self)
 
     async def akeys(self) -> AsyncIterator[Any]:
         """As :meth:`Cache.keys`."""
-        async for key, _ in self._walk(keys_only=True):
+        async for key, *_ in self._guarded.awalk(keys_only=True):
             yield key
 
     async def avalues(self) -> AsyncIterator[Any]:
         """As :meth:`Cache.values`."""
-        async for _, value in self._walk(keys_only=False):
+        async for _, value, *_ in self._guarded.awalk(keys_only=False):
             yield value
 
     async def aitems(self) -> AsyncIterator[tuple[Any, Any]]:
         """As :meth:`Cache.items`."""
-        async for pair in self._walk(keys_only=False):
-            yield pair
+        async for key, value, *_ in self._guarded.awalk(keys_only=False):
+            yield key, value
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self.akeys()
 
-    async def _walk(self, *, keys_only: bool) -> AsyncIterator[tuple[Any, Any]]:
-        if self._sync.disabled:
-            return
-        try:
-            scanner = self._sync._store.scanner(False, keys_only)
-            while chunk := await asyncio.to_thread(scanner.chunk):
-                for met in chunk:
-                    if not isinstance(met, Exception):
-                        yield met[0], met[1]
-                    elif not self._sync._bypass(met):
-                        raise met
-        except CacheError as error:
-            if not self._sync._bypass(error):
-                raise
-
     async def anamespaces(self) -> list[str]:
         """As :meth:`Cache.namespaces`."""
-        return await asyncio.to_thread(self._sync.namespaces)
+        return await asyncio.to_thread(self.namespaces)
 
     async def astats(self) -> Stats:
         """As :meth:`Cache.stats`."""
-        return await asyncio.to_thread(self._sync.stats)
+        return await asyncio.to_thread(self.stats)
 
     async def adescribe(self) -> StoreInfo:
         """As :meth:`Cache.describe`."""
-        return await asyncio.to_thread(self._sync.describe)
+        return await asyncio.to_thread(self.describe)
 
     async def asweep(self) -> int:
         """As :meth:`Cache.sweep`."""
-        return await asyncio.to_thread(self._sync.sweep)
+        return await asyncio.to_thread(self.sweep)
 
-    async def async_(self) -> None:
-        """As :meth:`Cache.sync`."""
-        await asyncio.to_thread(self._sync.sync)
+    async def aflush(self) -> None:
+        """As :meth:`Cache.flush`."""
+        await asyncio.to_thread(self.flush)
 
     async def abackup(self, path: Path) -> None:
         """As :meth:`Cache.backup`."""
-        await asyncio.to_thread(self._sync.backup, path)
+        await asyncio.to_thread(self.backup, path)
 
     async def acompact(self) -> None:
         """As :meth:`Cache.compact`."""
-        await asyncio.to_thread(self._sync.compact)
+        await asyncio.to_thread(self.compact)
 
     async def averify(self) -> VerifyReport:
         """As :meth:`Cache.verify`."""
-        return await asyncio.to_thread(self._sync.verify)
+        return await asyncio.to_thread(self.verify)
 
     async def aclose(self) -> None:
         """As :meth:`Cache.close`."""
-        await asyncio.to_thread(self._sync.close)
+        await asyncio.to_thread(self.close)
 
     async def __aenter__(self) -> Self:
         return self

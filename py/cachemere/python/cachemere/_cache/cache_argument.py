@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InvalidOptionError
+from .async_twins import AsyncTwins
 
 
 def check_cache(name: str, value: object) -> None:
@@ -13,9 +14,7 @@ def check_cache(name: str, value: object) -> None:
     Raises:
         InvalidOptionError: It is no cache.
     """
-    from ..cache import Cache
-
-    if isinstance(value, Cache):
+    if isinstance(value, AsyncTwins):
         return
     instead = f": write cachemere.Cache({os.fspath(value)!r})" if isinstance(value, (str, os.PathLike)) else ""
     raise InvalidOptionError(

@@ -1,0 +1,1 @@
+"""What a cache is made of: its methods, and their twins for tasks."""

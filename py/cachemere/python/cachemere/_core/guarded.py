@@ -1,0 +1,176 @@
+"""The store of a cache, with what its `on_error` says done to every use of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import platformdirs
+
+from .._engine import Store
+from ..errors import (
+    BusyError,
+    CacheError,
+    DamagedError,
+    DiskFullError,
+    InvalidOptionError,
+    ReadOnlyError,
+    StoreFullError,
+    StoreGoneError,
+    StoreIOError,
+    TamperedError,
+    UnsupportedFileSystemError,
+)
+from .environment import is_disabled
+from .options import Options, Secret, resolve
+from .walk import Entry, met
+
+T = TypeVar("T")
+
+_log = logging.getLogger("cachemere")
+
+#: What `on_error="bypass"` lets pass: what the machine is to blame for and not the program.
+_BYPASSED = (
+    BusyError,
+    DamagedError,
+    DiskFullError,
+    ReadOnlyError,
+    StoreFullError,
+    StoreGoneError,
+    StoreIOError,
+    TamperedError,
+    UnsupportedFileSystemError,
+)
+
+
+class GuardedStore:
+    """See the module. The files are opened at the first use.
+
+    While the environment says so (`CACHEMERE_DISABLE`), :meth:`ask` and the walks act as if there were no entries.
+    """
+
+    #: The native store. Uses of it that are to be bypassed go by :meth:`ask`, or ask :meth:`bypasses` what to do.
+    native: Store
+
+    def __init__(
+        self, options: Options, on_error: str, *, secret: Secret | None = None, origin: Store | None = None
+    ) -> None:
+        self.options = options
+        self.on_error = on_error
+        self._troubles: set[type[BaseException]] = set()
+        if options.path is not None:
+            # Made here where the path is known, so that wrong options are told at once.
+            self.native = options.open(secret, origin)
+
+    if not TYPE_CHECKING:
+        # Called for what there is not yet, so that whoever has the store looks up one attribute.
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "native":
+                raise AttributeError(name)
+            options = dataclasses.replace(self.options, path=default_path())
+            # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
+            # is held.
+            self.options, self.native = self.__dict__.setdefault("_found", (options, options.open(None)))
+            return self.native
+
+    def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:
+        """One of other options. In the same directory it needs no secret while this one is open."""
+        options = dataclasses.replace(self.options, **changed)
+        return GuardedStore(options, on_error or self.on_error, origin=self.__dict__.get("native"))
+
+    @property
+    def path(self) -> pathlib.Path:
+        """The store's directory."""
+        return self.options.path or default_path()
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the environment says to act as if the cache were empty (`CACHEMERE_DISABLE`)."""
+        return is_disabled()
+
+    @property
+    def mode(self) -> str:
+        """What memoized functions do: `"normal"`, `"replay"` or `"refresh"` (`CACHEMERE_MODE`)."""
+        mode = os.environ.get("CACHEMERE_MODE", "") or "normal"
+        if mode not in ("normal", "replay", "refresh"):
+            raise InvalidOptionError(f"CACHEMERE_MODE must be 'replay' or 'refresh', not {mode!r}")
+        return mode
+
+    def bypasses(self, error: BaseException) -> bool:
+        """Whether to go on as if the cache were empty. Logs what is passed over."""
+        if self.on_error != "bypass" or not isinstance(error, _BYPASSED):
+            return False
+        # Once for each kind of trouble, since every use of the cache comes here while it lasts.
+        level = logging.DEBUG if type(error) in self._troubles else logging.WARNING
+        self._troubles.add(type(error))
+        _log.log(level, "the cache at %s is bypassed: %s", self.options.path, error)
+        return True
+
+    def ask(self, default: T, work: Callable[[Store], T]) -> T:
+        """What `work` gives; `default` if the cache is disabled or, for a trouble of the machine, bypassed."""
+        if is_disabled():
+            return default
+        try:
+            return work(self.native)
+        except CacheError as error:
+            if self.bypasses(error):
+                return default
+            raise
+
+    def get(self, key: Hashable, default: Any) -> Any:
+        """The key's value."""
+        return self.ask(default, lambda store: store.get(key, default))
+
+    async def aget(self, key: Hashable, default: Any, missing: Any) -> Any:
+        """As :meth:`get`, in a thread unless it is in memory. `missing` is what no value is."""
+        if is_disabled():
+            return default
+        try:
+            found = self.native.peek(key, missing)
+        except CacheError as error:
+            if self.bypasses(error):
+                return default
+            raise
+        return await asyncio.to_thread(self.get, key, default) if found is missing else found
+
+    def walk(self, *, reverse: bool, keys_only: bool) -> Iterator[Entry]:
+        """All entries in the order of insertion, without those that cannot be read if that is bypassed."""
+        if is_disabled():
+            return
+        try:
+            for entry in met(self.native, reverse, keys_only):
+                if not isinstance(entry, Exception):
+                    yield entry
+                elif not self.bypasses(entry):
+                    raise entry
+        except CacheError as error:
+            if not self.bypasses(error):
+                raise
+
+    async def awalk(self, *, keys_only: bool) -> AsyncIterator[Entry]:
+        """As :meth:`walk`, reading in threads."""
+        if is_disabled():
+            return
+        try:
+            scanner = self.native.scanner(False, keys_only)
+            while chunk := await asyncio.to_thread(scanner.chunk):
+                for entry in chunk:
+                    if not isinstance(entry, Exception):
+                        yield entry
+                    elif not self.bypasses(entry):
+                        raise entry
+        except CacheError as error:
+            if not self.bypasses(error):
+                raise
+
+
+def default_path() -> pathlib.Path:
+    """`$CACHEMERE_DIR`, or a directory in the platform's place for caches."""
+    chosen = os.environ.get("CACHEMERE_DIR")
+    return resolve(chosen) if chosen else platformdirs.user_cache_path("cachemere", appauthor=False) / "default"

@@ -1,0 +1,127 @@
+"""From the options of a memoized function to what makes it of the function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
+
+from .._core import checks
+from .._core.guarded import GuardedStore
+from .._core.options import check_tags
+from .._engine import BoundMemo
+from ..errors import InvalidOptionError
+from .call_key import PLAIN, STREAM, CallKeys
+from .carried import inner
+from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
+from .results import Results
+
+#: What to do with results of other code than the function has now.
+OnChange = Literal["recompute", "warn", "ignore"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator(Protocol):
+    """Makes a memoized function of a function."""
+
+    def __call__(self, function: Callable[P, R], /) -> Memoized[P, R]: ...
+
+
+def decorator(
+    *,
+    ttl: float | None,
+    name: str | None,
+    version: str | int | None,
+    on_change: OnChange | None,
+    depends_on: Iterable[Any],
+    ignore: Iterable[str],
+    key: Callable[..., Any] | None,
+    key_types: Mapping[type, Callable[[Any], Any]] | None,
+    cache_if: Callable[[Any], bool] | None,
+    typed: bool,
+    tags: Iterable[str],
+    stream_patience: float | None,
+    find_store: Callable[[], GuardedStore],
+    way: str,
+) -> Any:
+    """See :func:`cachemere.memoize`. `find_store` is called at the first call; `way` is how a class is registered."""
+    lifetime, made_tags = checks.seconds("memoize: ttl", ttl), check_tags(tags)
+    ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
+    if not all(isinstance(parameter, str) for parameter in ignored):
+        raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
+    if name is not None and not (isinstance(name, str) and name):
+        raise InvalidOptionError(f"memoize: name must be a str that is not empty, not {checks.shown(name)}")
+    if version is not None and not isinstance(version, (str, int)):
+        raise InvalidOptionError(f"memoize: version must be a str or int, not {checks.shown(version)}")
+    checks.function("memoize: key", key)
+    if on_change is not None:
+        checks.choice("memoize: on_change", on_change, ("recompute", "warn", "ignore"))
+    needed = checks.items("memoize: depends_on", depends_on, "functions, classes or plain data")
+    makers = dict(key_types or {})
+    for kind, maker in makers.items():
+        if not isinstance(kind, type) or not callable(maker):
+            raise InvalidOptionError(
+                f"memoize: key_types takes functions by classes, {{Client: lambda it: it.url}} for example, not "
+                f"{checks.shown(kind)}: {checks.shown(maker)}"
+            )
+    checks.function("memoize: cache_if", cache_if)
+    checks.flag("memoize: typed", typed)
+    patience = checks.seconds("memoize: stream_patience", stream_patience)
+
+    def decorate(function: Any) -> Any:
+        if isinstance(function, staticmethod):
+            return staticmethod(decorate(function.__func__))
+        if isinstance(function, classmethod):
+            return _MemoClassMethod(decorate(function.__func__))
+        kind = _kind(function)
+        keys = CallKeys(
+            function,
+            kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
+            name=name,
+            version="" if version is None else str(version),
+            on_change=on_change,
+            depends_on=needed,
+            ignore=ignored,
+            key=key,
+            key_types=makers,
+            typed=typed,
+        )
+
+        results = Results(
+            keys,
+            find_store,
+            ttl=lifetime,
+            tags=made_tags,
+            cache_if=cache_if,
+            stream_patience=patience,
+            way=way,
+        )
+        return kind(results, function)
+
+    return decorate
+
+
+def _kind(function: Any) -> Any:
+    if not callable(function):
+        raise InvalidOptionError(f"memoize takes a function, not {function!r}; options are given by name")
+    if isinstance(function, type):
+        raise InvalidOptionError(f"memoize takes a function, not the class {function.__qualname__}")
+    if isinstance(inner(function), BoundMemo) or not isinstance(getattr(inner(function), "__qualname__", None), str):
+        raise InvalidOptionError(
+            f"memoize cannot tell {function!r} from others of its kind: memoize the function where it is defined"
+        )
+    if inspect.iscoroutinefunction(function):
+        return MemoCoroutine
+    if inspect.isasyncgenfunction(function):
+        return MemoAsyncGenerator
+    return MemoGenerator if inspect.isgeneratorfunction(function) else MemoFunction
+
+
+class _MemoClassMethod(classmethod):  # type: ignore[type-arg]
+    """A class method whose `C.f.refresh(x)` takes the class, in all versions of Python."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        function: Any = self.__func__
+        return function.__get__(type(instance) if owner is None else owner)
