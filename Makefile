@@ -39,7 +39,7 @@ ROCKS_FEATURES = --release --features tokio,rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
-.PHONY: docs docs-examples lint-docs wheels sdist release test-release msrv deny semver fuzz lint-workflows
+.PHONY: loom docs docs-examples lint-docs wheels sdist release test-release msrv deny semver fuzz lint-workflows
 .PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
 	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
 	torture torture-machine bench bench-rust bench-python bench-load bench-rocks bench-facade clean
@@ -96,7 +96,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
-torture: fuzz
+torture: fuzz loom
 torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
 		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
@@ -198,6 +198,10 @@ fuzz: $(SHIP_VENV)/tools
 	done
 
 docs: lint-docs docs-examples
+
+# What threads share without a lock, in every order in which they can run.
+loom:
+	cd loom && RUSTFLAGS="--cfg loom" $(CARGO) run --quiet --release
 
 # Strict: a broken link or a name that is not there is an error.
 lint-docs: $(SHIP_VENV)/docs
@@ -330,5 +334,5 @@ $(OTHER_HOSTS:%=.venv-%/host): .venv-%/host: .venv-%/pip $(PACKAGE)/tests/diskca
 
 clean:
 	$(CARGO) clean
-	cd benches/peers && $(CARGO) clean
+	for crate in benches/peers fuzz loom; do (cd $$crate && $(CARGO) clean); done
 	rm -rf $(VENV) $(SHIP_VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench
