@@ -266,7 +266,7 @@ class Cache(AsyncTwins, Handle):
             raise MissingKeyError(key)
 
     def delete(self, key: Hashable) -> bool:
-        """Removes a key; whether it was there."""
+        """Removes a key. Returns `True` if it was there."""
         return self._ask(False, lambda store: store.remove(key))
 
     def pop(self, key: Hashable, default: Any = None) -> Any:
