@@ -39,7 +39,7 @@ ROCKS_FEATURES = --release --features rocksdb
 BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
-.PHONY: docs docs-examples wheels sdist release test-release msrv deny semver fuzz lint-workflows
+.PHONY: loom docs docs-examples lint-docs wheels sdist release test-release msrv deny semver fuzz lint-workflows
 .PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
 	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
 	torture torture-machine bench bench-rust bench-python bench-load bench-rocks bench-facade clean
@@ -56,6 +56,7 @@ test-rust:
 	$(CARGO) test $(FEATURES)
 	$(WITH_QUICK_CACHE) $(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS) $(BOTH_FRONTS)
 	$(CARGO) test --no-default-features --lib
+	$(CARGO) run --quiet $(FEATURES) --example tutorial
 
 test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
@@ -75,7 +76,7 @@ test-other-hosts: $(OTHER_HOSTS:%=test-with-%)
 $(OTHER_HOSTS:%=test-with-%): test-with-%: .venv-%/package .venv-%/tools .venv-%/host
 	cd $(PACKAGE) && ../../.venv-$*/bin/python -m pytest tests/diskcache/with_$*.py
 
-lint: lint-rust lint-python
+lint: lint-rust lint-python lint-docs
 
 lint-rust:
 	$(CARGO) fmt --all -- --check
@@ -84,7 +85,7 @@ lint-rust:
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 
 lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
-	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . && ../../$(VENV)/bin/ruff check .
+	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . ../../release && ../../$(VENV)/bin/ruff check . ../../release
 	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python && ../../$(VENV)/bin/mypy --python-version 3.10 python
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
 
@@ -95,7 +96,7 @@ lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	cd $(ROCKS_PACKAGE) && ../../$(ROCKS_VENV)/bin/mypy python build_backend/libclang.py
 	cd $(PACKAGE) && ../../$(ROCKS_VENV)/bin/python -m mypy.stubtest cachemere._rocks
 
-torture: fuzz
+torture: fuzz loom
 torture: test-oldest-hosts test-other-hosts $(VENV)/package $(VENV)/tools $(VENV)/hosts target/rocksdb \
 		$(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) CACHEMERE_TORTURE=1 $(CARGO) test $(ROCKS_FEATURES) -- --nocapture
@@ -196,9 +197,15 @@ fuzz: $(SHIP_VENV)/tools
 			-max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 || exit 1; \
 	done
 
+docs: lint-docs docs-examples
+
+# What threads share without a lock, in every order in which they can run.
+loom:
+	cd loom && RUSTFLAGS="--cfg loom" $(CARGO) run --quiet --release
+
 # Strict: a broken link or a name that is not there is an error.
-docs: $(SHIP_VENV)/docs docs-examples
-	$(SHIP_VENV)/bin/python -m mkdocs build --strict --quiet --site-dir target/site
+lint-docs: $(SHIP_VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(SHIP_VENV)/bin/python -m mkdocs build --strict --quiet --site-dir target/site
 
 docs-examples: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest -q tests/integrations/test_pages.py
@@ -327,5 +334,5 @@ $(OTHER_HOSTS:%=.venv-%/host): .venv-%/host: .venv-%/pip $(PACKAGE)/tests/diskca
 
 clean:
 	$(CARGO) clean
-	cd benches/peers && $(CARGO) clean
+	for crate in benches/peers fuzz loom; do (cd $$crate && $(CARGO) clean); done
 	rm -rf $(VENV) $(SHIP_VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import versions
-
 import release
+import versions
 
 
 def test_all_copies_agree() -> None:

@@ -35,7 +35,7 @@ class EntryInfo:
 
 @dataclass(frozen=True)
 class NamespaceInfo:
-    """What a mapping in a store was made with."""
+    """Describes a namespace: what it was made with."""
 
     name: str
     #: Those that are not expired.
@@ -52,7 +52,7 @@ class NamespaceInfo:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store is, with the mappings in it."""
+    """Describes a store and the namespaces in it."""
 
     #: `"lmdb"` or `"rocksdb"`.
     backend: str
@@ -96,7 +96,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What a walk over the whole store found."""
+    """The result of :meth:`Cache.verify`: what was found wrong in the store."""
 
     entries: int
     #: Bytes of entries read.
@@ -107,7 +107,7 @@ class VerifyReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether there are no problems."""
+        """`True` if there are no problems."""
         return self.problems == 0
 
 

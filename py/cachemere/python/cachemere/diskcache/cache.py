@@ -255,7 +255,7 @@ class Cache(Upkeep):
         return with_details(entry.value, entry, expire_time, tag)
 
     def delete(self, key: Any, retry: bool = False) -> bool:
-        """Removes a key; whether it was there."""
+        """Removes a key. Returns `True` if it was there."""
         if self._transaction is not None and (mine := self._mine) is not None:
             return mine.remove(key)
         gate = self._gate

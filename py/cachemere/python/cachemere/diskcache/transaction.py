@@ -106,7 +106,7 @@ class Transaction:
         self._anything_expires = self._anything_expires or expires is not None
 
     def remove(self, key: Any) -> bool:
-        """Removes a key; whether it was there."""
+        """Removes a key. Returns `True` if it was there."""
         was_there = self.has(key)
         if was_there:
             form = self._store.key_bytes(key)

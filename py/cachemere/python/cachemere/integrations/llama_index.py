@@ -141,8 +141,9 @@ class CachemereKVStore(BaseKVStore):
             return []
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
-        """Removes a key; whether it was there. Its errors are always raised: nobody should believe it is gone who still
-        has it.
+        """Removes a key. Returns `True` if it was there.
+
+        Errors are always raised, so that nobody believes that it is gone while it is still there.
         """
         return self._part.delete((collection, key))
 
