@@ -8,11 +8,11 @@ use std::time::Duration;
 use crate::batch::ByteBatch;
 use crate::builder::ByteBuilder;
 use crate::entries::{
-    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Held, Life, NamespaceInfo, Origin,
-    Position, Raw, Scratch, Stats, StoreInfo, VerifyReport, Written, lifetime,
+    Age, Bytes, Change, Changes, Direction, Entries, EntryInfo, Expect, Held, Life, Origin, Position, Raw,
+    Scratch, Stats, Written, lifetime,
 };
 use crate::error::Result;
-use crate::secret::Secret;
+use crate::face::store_operations;
 use crate::store::{Flights, KeyBuffer, KeyHash, Lead, Stamp, Turn};
 
 /// A persistent cache from canonical key bytes to payload bytes.
@@ -521,24 +521,6 @@ impl ByteCache {
         with_key(key, |scratch| self.entries.flight(scratch))
     }
 
-    /// The number of entries that are not expired.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`](crate::Error::Damaged) if what counts the entries is.
-    pub fn len(&self) -> Result<u64> {
-        self.entries.len()
-    }
-
-    /// Whether there is no entry that is not expired.
-    ///
-    /// # Errors
-    ///
-    /// As [`len`](Self::len).
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
     /// Removes all entries of the namespace, at once for everybody.
     ///
     /// # Errors
@@ -557,24 +539,6 @@ impl ByteCache {
         self.entries.stats()
     }
 
-    /// See [`Cache::store_info`](crate::Cache::store_info).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`](crate::Error::Damaged) if what describes the store is.
-    pub fn store_info(&self) -> Result<StoreInfo> {
-        self.entries.store_info()
-    }
-
-    /// See [`Cache::namespaces`](crate::Cache::namespaces).
-    ///
-    /// # Errors
-    ///
-    /// As [`len`](Self::len).
-    pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.entries.namespaces()
-    }
-
     /// See [`Cache::sibling`](crate::Cache::sibling).
     ///
     /// # Errors
@@ -583,85 +547,11 @@ impl ByteCache {
     pub fn sibling(&self) -> Result<ByteBuilder> {
         Ok(ByteBuilder::beside(self.entries.at()?.live()))
     }
+}
 
-    /// See [`Cache::sweep`](crate::Cache::sweep).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly), [`Error::DiskFull`](crate::Error::DiskFull).
-    pub fn sweep(&self) -> Result<u64> {
-        self.entries.sweep()
-    }
-
-    /// See [`Cache::checkpoint`](crate::Cache::checkpoint).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written.
-    pub fn checkpoint(&self) -> Result<()> {
-        self.entries.checkpoint()
-    }
-
-    /// See [`Cache::compact`](crate::Cache::compact).
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::compact`](crate::Cache::compact).
-    pub fn compact(&self) -> Result<()> {
-        self.entries.store.compact()
-    }
-
-    /// See [`Cache::backup`](crate::Cache::backup).
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::backup`](crate::Cache::backup).
-    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
-        self.entries.store.backup(to.as_ref())
-    }
-
-    /// See [`Cache::verify`](crate::Cache::verify).
-    ///
-    /// # Errors
-    ///
-    /// Those of reading the files. What is damaged is told in the report.
-    pub fn verify(&self) -> Result<VerifyReport> {
-        self.entries.verify()
-    }
-
-    /// See [`Cache::change_secret`](crate::Cache::change_secret).
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::change_secret`](crate::Cache::change_secret).
-    pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.entries.store.change_secret(old, new)
-    }
-
-    /// See [`Cache::reencrypt`](crate::Cache::reencrypt).
-    ///
-    /// # Errors
-    ///
-    /// As [`Cache::reencrypt`](crate::Cache::reencrypt).
-    pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.entries.store.reencrypt(old, new)
-    }
-
-    /// Closes this handle and its clones; see [`Cache::close`](crate::Cache::close).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) if it cannot be written. The
-    /// handle is closed all the same.
-    pub fn close(&self) -> Result<()> {
-        self.entries.store.close()
-    }
-
-    /// The store's directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.entries.store.dir()
-    }
+/// Operations on the store as a whole.
+impl ByteCache {
+    store_operations!(entries);
 }
 
 fn with_key<T>(key: &[u8], work: impl FnOnce(&mut Scratch) -> Result<T>) -> Result<T> {

@@ -9,14 +9,13 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::entries::{
-    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, NamespaceInfo, Read, Scratch, Stats,
-    StoreInfo, VerifyReport, Written, lifetime,
+    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, Read, Scratch, Stats, Written, lifetime,
 };
 use crate::error::{Error, Result};
+use crate::face::store_operations;
 use crate::front::{Front, FrontOptions};
 use crate::iter::Iter;
 use crate::pipeline::Codec;
-use crate::secret::Secret;
 use crate::store::KeyBuffer;
 use crate::typed::{Inner, Looked, serialize};
 
@@ -349,24 +348,6 @@ where
         })
     }
 
-    /// The number of entries that are not expired. Constant time, but for expired entries that are not swept yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if what counts the entries is.
-    pub fn len(&self) -> Result<u64> {
-        self.inner.entries.len()
-    }
-
-    /// Whether there is no entry that is not expired.
-    ///
-    /// # Errors
-    ///
-    /// As [`len`](Self::len).
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
     /// Changes a value by a function of the present one, atomically among threads and processes; returns the new one.
     ///
     /// `change` gets `None` if there is no value, and returns `None` to remove it. It runs again when another writer was
@@ -533,54 +514,7 @@ where
 
 /// Operations on the store as a whole.
 impl<K: ?Sized + ToOwned, V> Cache<K, V> {
-    /// All namespaces of the store, this one among them, in the order of their names. Makes none. Costs a lookup for each,
-    /// and one for each expired entry that is not removed yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`len`](Self::len).
-    ///
-    /// ```
-    /// # fn main() -> cachemere::Result<()> {
-    /// # let dir = tempfile::tempdir().unwrap();
-    /// use cachemere::Cache;
-    ///
-    /// let path = dir.path().join("store");
-    /// let answers: Cache<str, String> = Cache::builder(&path).namespace("answers").open()?;
-    /// let numbers: Cache<str, u32> = Cache::builder(&path).namespace("numbers").open()?;
-    /// numbers.insert("a", &1)?;
-    /// let found = answers.namespaces()?;
-    /// let found: Vec<_> = found.iter().map(|it| (it.name.as_str(), it.entries)).collect();
-    /// assert_eq!(found, [("answers", 0), ("numbers", 1)]);
-    /// assert_eq!(answers.namespaces()?[1].serializer, "msgpack");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn namespaces(&self) -> Result<Vec<NamespaceInfo>> {
-        self.inner.entries.namespaces()
-    }
-
-    /// What the store is: its backend, format, cipher and limit, when it was made. Costs two lookups.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Damaged`] if what describes the store is.
-    ///
-    /// ```
-    /// # fn main() -> cachemere::Result<()> {
-    /// # let dir = tempfile::tempdir().unwrap();
-    /// use cachemere::{BackendKind, Cache};
-    ///
-    /// let cache: Cache<str, u32> = Cache::builder(dir.path().join("store")).max_bytes(16 << 20).open()?;
-    /// let store = cache.store_info()?;
-    /// assert_eq!((store.backend, store.format_version), (BackendKind::Lmdb, 2));
-    /// assert_eq!((store.cipher, store.max_bytes), (None, Some(16 << 20)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn store_info(&self) -> Result<StoreInfo> {
-        self.inner.entries.store_info()
-    }
+    store_operations!(inner.entries);
 
     /// Describes another handle on this store: of another namespace, or with other options. None are taken over but the
     /// path; what is left out is as the store has it.
@@ -607,90 +541,6 @@ impl<K: ?Sized + ToOwned, V> Cache<K, V> {
     /// ```
     pub fn sibling<L: ?Sized, W>(&self) -> Result<Builder<L, W>> {
         Ok(Builder::beside(self.inner.entries.at()?.live()))
-    }
-
-    /// Removes all expired entries of the store now; returns how many. The background thread does it by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::ReadOnly`], [`Error::DiskFull`].
-    pub fn sweep(&self) -> Result<u64> {
-        self.inner.entries.sweep()
-    }
-
-    /// Makes everything written so far safe from a power loss, and writes access times. Costs one or two syncs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] or [`Error::DiskFull`] if it cannot be written.
-    pub fn checkpoint(&self) -> Result<()> {
-        self.inner.entries.checkpoint()
-    }
-
-    /// Rewrites the data file without free pages and gives the space back to the file system.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Busy`] if another process has the store open. Operations of other threads wait.
-    pub fn compact(&self) -> Result<()> {
-        self.inner.entries.store.compact()
-    }
-
-    /// Copies a snapshot of the store, compacted, into a new directory, while it is in use.
-    ///
-    /// The copy is complete or absent. While it is made, space that writers free cannot be used again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if `to` exists and is not an empty directory.
-    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
-        self.inner.entries.store.backup(to.as_ref())
-    }
-
-    /// Reads the whole store in one snapshot and checks pages, checksums, indexes and counters against each other.
-    ///
-    /// # Errors
-    ///
-    /// Those of reading the files. What is damaged is told in the report.
-    pub fn verify(&self) -> Result<VerifyReport> {
-        self.inner.entries.verify()
-    }
-
-    /// Changes the key or passphrase of an encrypted store. Entries are not rewritten, so whoever had the old secret
-    /// *and* a copy of the store can still read that; [`reencrypt`](Self::reencrypt) makes new entries unreadable too.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongSecret`] if `old` is not the present secret.
-    pub fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.inner.entries.store.change_secret(old, new)
-    }
-
-    /// Encrypts all entries anew with a new data key, under a new secret.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WrongSecret`] if `old` is not the present secret, [`Error::Busy`] if another process has the store open.
-    pub fn reencrypt(&self, old: &Secret, new: &Secret) -> Result<()> {
-        self.inner.entries.store.reencrypt(old, new)
-    }
-
-    /// Closes this handle and all its clones: operations on them are [`Error::Closed`] from now on.
-    ///
-    /// Writes access times and makes everything safe from a power loss. The last handle of the process closes the
-    /// store. Dropping the last clone does the same, but cannot tell of an error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Io`] or [`Error::DiskFull`] if it cannot be written. The handle is closed all the same.
-    pub fn close(&self) -> Result<()> {
-        self.inner.entries.store.close()
-    }
-
-    /// The store's directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.inner.entries.store.dir()
     }
 }
 

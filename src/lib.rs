@@ -47,7 +47,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `builder` | types, options, documentation |
+//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `face`, `builder` | types, options, documentation |
 //! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
@@ -56,8 +56,8 @@
 //!
 //! Beside it stands `rocks` (feature `rocksdb`): ordered mappings in RocksDB.
 //!
-//! `docs/DESIGN.md` in the repository explains the decisions, `docs/FORMAT.md` the bytes, `docs/SECURITY.md` what is and
-//! what is not protected.
+//! `docs/ARCHITECTURE.md` in the repository follows a write, a hit and a miss from file to file; `docs/DESIGN.md` explains
+//! the decisions, `docs/FORMAT.md` the bytes, `docs/SECURITY.md` what is and what is not protected.
 
 // Nothing in the library may panic on what it reads or is given, nor print. Tests may.
 #![cfg_attr(
@@ -79,6 +79,7 @@ mod cache;
 mod clock;
 mod entries;
 mod error;
+mod face;
 mod front;
 mod iter;
 #[cfg(feature = "load")]
