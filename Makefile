@@ -83,6 +83,7 @@ lint-rust:
 	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
 	$(CARGO) clippy $(FAULT_FEATURES) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
+	CARGO="$(CARGO)" .ci/check-macos $(FEATURES)
 
 lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . ../../release && ../../$(VENV)/bin/ruff check . ../../release

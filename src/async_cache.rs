@@ -68,6 +68,7 @@ where
     V: Clone + Send + Sync + 'static,
 {
     /// The cache itself, with its blocking operations.
+    #[must_use]
     pub fn blocking(&self) -> &Cache<K, V> {
         &self.cache
     }
@@ -262,11 +263,40 @@ where
         E: From<Error>,
         F: Future<Output = Result<V, E>>,
     {
+        self.try_get_shared_or_insert_with(key, load).await.map(Arc::unwrap_or_clone)
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), without cloning the value: it is shared with the front.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::get_shared_or_insert_with`].
+    pub async fn get_shared_or_insert_with<F>(&self, key: &K, load: impl FnOnce() -> F) -> Result<Arc<V>>
+    where
+        F: Future<Output = V>,
+    {
+        self.try_get_shared_or_insert_with(key, || async { Ok(load().await) }).await
+    }
+
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with), without cloning the value: it is shared with the front.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::try_get_shared_or_insert_with`].
+    pub async fn try_get_shared_or_insert_with<E, F>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> F,
+    ) -> Result<Arc<V>, E>
+    where
+        E: From<Error>,
+        F: Future<Output = Result<V, E>>,
+    {
         let lead = match self.find_or_lead(key).await? {
-            FoundOrLead::Found(value) => return Ok(Arc::unwrap_or_clone(value)),
+            FoundOrLead::Found(value) => return Ok(value),
             FoundOrLead::Lead(lead) => lead,
         };
-        let value = lead.run(load).await?;
+        let value = Arc::new(lead.run(load).await?);
         if self.cache.is_read_only() {
             return Ok(value);
         }
@@ -309,7 +339,7 @@ where
 
     async fn find_or_flight(&self, key: K::Owned) -> Result<FoundOrFlight<V>> {
         let look = move |cache: &Cache<K, V>| {
-            Ok(match cache.get_shared(key.borrow())? {
+            Ok(match cache.get_or_miss(key.borrow())? {
                 Some(value) => FoundOrFlight::Found(value),
                 None => {
                     let (flights, hash) = cache.flight(key.borrow())?;

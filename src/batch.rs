@@ -114,7 +114,7 @@ where
             Ok(match change {
                 Change::Insert(value, age) => {
                     let payload = inner.encode_value(value)?.into();
-                    (buffer, Change::Insert(Bytes { payload, tag: 0 }, *age))
+                    (buffer, Change::Insert(Bytes { payload, tag: inner.tag() }, *age))
                 }
                 Change::Remove => (buffer, Change::Remove),
             })

@@ -14,11 +14,13 @@ use crate::error::{Error, Result};
 use crate::front::{FrontKind, FrontOptions};
 use crate::per_environment::PerEnvironment;
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
+use crate::schema::{Schema, Undecodable};
 use crate::secret::Secret;
 use crate::store::{
     BackendKind, Durability, Live, Maintenance, Namespace, NamespaceRequest, Request, Store,
     check_namespace_name,
 };
+use crate::typed::Reading;
 
 /// The namespace of a cache that names none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -41,6 +43,8 @@ pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
     keys: KC,
     values: VC,
     front: FrontOptions,
+    schema: Option<String>,
+    on_undecodable: Option<Undecodable>,
     types: PhantomData<fn(&K) -> V>,
 }
 
@@ -70,6 +74,8 @@ impl<K: ?Sized, V> Builder<K, V> {
             keys: MessagePack,
             values: MessagePack,
             front: FrontOptions { kind: FrontKind::default(), bytes: DEFAULT_FRONT },
+            schema: None,
+            on_undecodable: None,
             types: PhantomData,
         }
     }
@@ -99,8 +105,10 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
         KC: Codec<K>,
         VC: Codec<V>,
     {
+        let schema = Schema::new(self.schema, self.values.shape())?;
+        let reading = Reading { schema, on_undecodable: self.on_undecodable };
         let entries = self.common.open(self.keys.name(), self.values.name())?;
-        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front))
+        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front, reading))
     }
 
     /// Serializes values with a stage of your own instead of MessagePack.
@@ -108,8 +116,8 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     where
         V: Clone,
     {
-        let Builder { common, keys, front, types, .. } = self;
-        Builder { common, keys, values, front, types }
+        let Builder { common, keys, front, schema, on_undecodable, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, types }
     }
 
     /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes:
@@ -118,8 +126,44 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     where
         K: ToOwned,
     {
-        let Builder { common, values, front, types, .. } = self;
-        Builder { common, keys, values, front, types }
+        let Builder { common, values, front, schema, on_undecodable, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, types }
+    }
+
+    /// Names what the values of this handle mean, by any text of 1 to 255 bytes: another one with each change that makes old
+    /// values of no use, as `"answer/3"`.
+    ///
+    /// It is recorded with each entry that is written. One with another schema, or with none, counts as one that cannot be
+    /// [decoded](Self::on_undecodable). A handle without a schema reads all. Costs as many bytes an entry, and two.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::Cache;
+    ///
+    /// let path = dir.path().join("store");
+    /// let old: Cache<str, u32> = Cache::builder(&path).schema("price in cents/1").open()?;
+    /// old.insert("tea", &250)?;
+    ///
+    /// let new: Cache<str, u32> = Cache::builder(&path).schema("price without tax/2").open()?;
+    /// assert!(new.get("tea").is_err());
+    /// // A load replaces it.
+    /// assert_eq!(new.get_or_insert_with("tea", || 210)?, 210);
+    /// assert_eq!(new.get("tea")?, Some(210));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// What is done about an entry whose value cannot be decoded. Unless it is said, what suits the operation: see
+    /// [`Undecodable`]. Whatever it is, the entry stays until it is overwritten or removed, it counts in
+    /// [`Stats::undecodable`](crate::Stats::undecodable), and the first of a handle is logged.
+    pub fn on_undecodable(mut self, what: Undecodable) -> Self {
+        self.on_undecodable = Some(what);
+        self
     }
 
     /// Bytes of decoded values that this handle and its clones keep in memory (64 MiB unless set); 0 for no front.
@@ -406,6 +450,21 @@ fn check_stage_name(name: &str) -> Result<()> {
     match name.len() {
         1..=255 => Ok(()),
         _ => Err(Error::invalid("stage name", "it must have 1 to 255 bytes")),
+    }
+}
+
+/// Whatever the types of keys and values are.
+impl<K: ?Sized, V, KC: Clone, VC: Clone> Clone for Builder<K, V, KC, VC> {
+    fn clone(&self) -> Self {
+        Builder {
+            common: self.common.clone(),
+            keys: self.keys.clone(),
+            values: self.values.clone(),
+            front: self.front,
+            schema: self.schema.clone(),
+            on_undecodable: self.on_undecodable,
+            types: PhantomData,
+        }
     }
 }
 

@@ -460,7 +460,7 @@ impl ByteCache {
     ///
     /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays.
     pub fn pop_oldest(&self) -> Result<Option<RawEntry>> {
-        self.entries.pop(Direction::Oldest, |raw| Ok(raw_entry(raw.clone())))
+        self.entries.pop(Direction::Oldest, |raw| Ok(Some(raw_entry(raw.clone()))))
     }
 
     /// Removes the entry that was inserted last, and returns it.
@@ -469,7 +469,7 @@ impl ByteCache {
     ///
     /// As [`pop_oldest`](Self::pop_oldest).
     pub fn pop_newest(&self) -> Result<Option<RawEntry>> {
-        self.entries.pop(Direction::Newest, |raw| Ok(raw_entry(raw.clone())))
+        self.entries.pop(Direction::Newest, |raw| Ok(Some(raw_entry(raw.clone()))))
     }
 
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::iter::FusedIterator;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,17 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::entries::{
-    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, Read, Scratch, Stats, Written, lifetime,
+    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, Raw, Read, Scratch, Stats, Written,
+    lifetime,
 };
 use crate::error::{Error, Result};
 use crate::face::store_operations;
 use crate::front::{Front, FrontOptions};
-use crate::iter::Iter;
+use crate::iter::{Iter, Walk};
 use crate::pipeline::Codec;
+use crate::schema::Undecodable;
 use crate::store::KeyBuffer;
-use crate::typed::{Inner, Looked, serialize};
+use crate::typed::{Inner, Looked, Reading, serialize};
 
 /// A persistent cache from keys of type `K` to values of type `V`.
 ///
@@ -65,8 +68,9 @@ where
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
         front: FrontOptions,
+        reading: Reading,
     ) -> Cache<K, V> {
-        Cache { inner: Arc::new(Inner::new(entries, keys, values, front)) }
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, reading)) }
     }
 
     pub(crate) fn inner(&self) -> &Inner<K, V> {
@@ -93,10 +97,10 @@ where
     ///
     /// # Errors
     ///
-    /// [`Error::Serialize`] for the key, [`Error::Deserialize`] if the stored value is of another type,
-    /// [`Error::Damaged`] or [`Error::Tampered`] if the entry is not what was written. The entry stays untouched.
+    /// [`Error::Serialize`] for the key, [`Error::Deserialize`] if the stored value is of another type or schema (unless
+    /// [`on_undecodable`](Builder::on_undecodable) makes that a miss), [`Error::Damaged`] or [`Error::Tampered`] if the entry is not what was written. The entry stays untouched.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
-        self.look_up(key, Arc::unwrap_or_clone)
+        self.look_up(key, Undecodable::Error, Arc::unwrap_or_clone)
     }
 
     /// As [`get`](Self::get), without cloning the value: it is shared with the front.
@@ -105,10 +109,20 @@ where
     ///
     /// As [`get`](Self::get).
     pub fn get_shared(&self, key: &K) -> Result<Option<Arc<V>>> {
-        self.look_up(key, |value| value)
+        self.look_up(key, Undecodable::Error, |value| value)
     }
 
-    fn look_up<T>(&self, key: &K, give: impl FnOnce(Arc<V>) -> T) -> Result<Option<T>> {
+    /// As [`get_shared`](Self::get_shared), for who loads what is missing.
+    pub(crate) fn get_or_miss(&self, key: &K) -> Result<Option<Arc<V>>> {
+        self.look_up(key, Undecodable::Miss, |value| value)
+    }
+
+    fn look_up<T>(
+        &self,
+        key: &K,
+        undecodable: Undecodable,
+        give: impl FnOnce(Arc<V>) -> T,
+    ) -> Result<Option<T>> {
         let inner = &*self.inner;
         let value = Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
@@ -121,9 +135,9 @@ where
                 Looked::Store(found) => {
                     at.note_read(found.read());
                     drop(at);
-                    let value = inner.decode_found(*found, scratch)?;
-                    inner.entries.space.count(true);
-                    Some(value)
+                    let value = inner.decoded(undecodable, inner.decode_found(*found, scratch))?;
+                    inner.entries.space.count(value.is_some());
+                    value
                 }
                 Looked::Missing => {
                     inner.entries.space.count(false);
@@ -171,7 +185,7 @@ where
             // Taken out, since what is written is lent beside the other buffers.
             let mut encoded = std::mem::take(&mut scratch.encoded);
             encoded.clear();
-            inner.values.encode(value, &mut encoded).map_err(|e| serialize("value", e))?;
+            inner.encode_value_into(value, &mut encoded)?;
             let written = inner.put_payload(scratch, &encoded, life, expect);
             scratch.encoded = encoded;
             written
@@ -197,7 +211,7 @@ where
             let mut buffer = KeyBuffer::default();
             inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             let payload = inner.encode_value(value)?.into();
-            changes.push((buffer, Change::Insert(Bytes { payload, tag: 0 }, Age::New)));
+            changes.push((buffer, Change::Insert(Bytes { payload, tag: inner.tag() }, Age::New)));
         }
         inner.freeing(inner.entries.write(changes))
     }
@@ -219,7 +233,8 @@ where
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), if it is so for one of them.
+    /// As [`get`](Self::get), if it is so for one of them; but of a value that cannot be decoded only if
+    /// [`on_undecodable`](Builder::on_undecodable) says so.
     pub fn get_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Result<Vec<Option<V>>> {
         let inner = &*self.inner;
         let mut buffers = Vec::new();
@@ -230,9 +245,10 @@ where
         }
         let mut values = vec![None; buffers.len()];
         let found = inner.entries.get_many(&mut buffers)?;
-        for (place, _, payload) in found {
+        for (place, read, payload) in found {
             if let Some(value) = values.get_mut(place) {
-                *value = Some(inner.decode_value(&payload)?);
+                *value =
+                    inner.decoded(Undecodable::Miss, inner.decode_value(&payload, read.origin.header.tag))?;
             }
         }
         Ok(values)
@@ -286,7 +302,8 @@ where
         let make = |record: &crate::load::Record<'_>, entry: &mut crate::ByteEntry| {
             let (key, value) = make(record)?;
             inner.keys.encode_canonical(key.borrow(), &mut entry.key).map_err(refused)?;
-            inner.values.encode(&value, &mut entry.payload).map_err(refused)
+            entry.tag = inner.tag();
+            inner.encode_value_into(&value, &mut entry.payload).map_err(|error| refused(error.into()))
         };
         inner.freeing_all(inner.entries.load(load, (existing, life), &make, watch))
     }
@@ -315,7 +332,8 @@ where
             inner.encode_key(key, scratch)?;
             loop {
                 let Some(read) = inner.entries.find(scratch)? else { return Ok(None) };
-                let value = inner.decode_value(read.payload(scratch))?;
+                let value = inner.decode_value(read.payload(scratch), read.origin.header.tag);
+                let Some(value) = inner.decoded(Undecodable::Error, value)? else { return Ok(None) };
                 let expect = Read::expectation(Some(&read));
                 if inner.remove(scratch, expect)? {
                     return Ok(Some(value));
@@ -374,8 +392,11 @@ where
             inner.encode_key(key, scratch)?;
             loop {
                 let read = inner.entries.find(scratch)?;
-                let present =
-                    read.as_ref().map(|read| inner.decode_value(read.payload(scratch))).transpose()?;
+                let decode = |read: &Read| inner.decode_value(read.payload(scratch), read.origin.header.tag);
+                let present = match read.as_ref().map(decode) {
+                    Some(value) => inner.decoded(Undecodable::Error, value)?,
+                    None => None,
+                };
                 let expect = Read::expectation(read.as_ref());
                 let new = change(present);
                 let done = match &new {
@@ -411,7 +432,9 @@ where
             loop {
                 let read = inner.entries.find(scratch)?;
                 let is_expected = match (&read, &expected) {
-                    (Some(read), Some(expected)) => inner.is_value(read.payload(scratch), expected),
+                    (Some(read), Some(expected)) => {
+                        inner.is_value(read.payload(scratch), read.origin.header.tag, expected)
+                    }
                     (read, expected) => read.is_none() && expected.is_none(),
                 };
                 if !is_expected {
@@ -464,16 +487,61 @@ where
     /// Weakly consistent: entries are read some hundred at a time, and what is changed or removed meanwhile may or may not
     /// be seen. What is there all the time is seen exactly once, what is inserted after the first item never: inserting an
     /// entry for each that is seen comes to an end. Holds no lock and no snapshot between the items. An entry that cannot
-    /// be read is an error in its place.
+    /// be read or decoded is an error in its place.
     pub fn iter(&self) -> Iter<K, V> {
         Iter::new(self.inner.clone())
+    }
+
+    /// The keys of all entries, as [`iter`](Self::iter) gives them; also of those whose value cannot be decoded.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = Result<K::Owned>> + FusedIterator + use<K, V> {
+        Walk::new(self.inner.clone(), Undecodable::Error, Inner::decode_key)
+    }
+
+    /// The values of all entries, as [`iter`](Self::iter) gives them.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = Result<V>> + FusedIterator + use<K, V> {
+        Walk::new(self.inner.clone(), Undecodable::Error, Inner::decode_value_of)
+    }
+
+    /// Removes the entries that `keep` says `false` of; returns how many. Goes through them as [`iter`](Self::iter) does, and
+    /// removes each by itself. One that is changed while `keep` looks at it stays, and so does one that cannot be decoded,
+    /// unless [`on_undecodable`](Builder::on_undecodable) makes that an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`remove`](Self::remove). Those before it were removed then.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let pages: cachemere::Cache<str, u32> = cachemere::Cache::builder(dir.path().join("s")).open()?;
+    /// pages.insert_many([("de/start", &1), ("de/end", &2), ("fr/start", &3)])?;
+    /// assert_eq!(pages.retain(|key, _| !key.starts_with("de/"))?, 2);
+    /// assert_eq!(pages.keys().collect::<Result<Vec<_>, _>>()?, ["fr/start"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> Result<u64> {
+        let inner = &*self.inner;
+        // Refused before anything is read.
+        inner.entries.store.live_for_writing().map(drop)?;
+        let decode = |inner: &Inner<K, V>, raw: &Raw| Ok((inner.decode(raw)?, raw.key.clone(), raw.stamp));
+        let mut removed = 0;
+        for entry in Walk::new(self.inner.clone(), Undecodable::Miss, decode) {
+            let ((key, value), stored, stamp) = entry?;
+            if !keep(key.borrow(), &value) {
+                let mut scratch = Scratch { key: KeyBuffer::from_key(&stored), ..Default::default() };
+                removed += u64::from(inner.remove(&mut scratch, Expect::Value(stamp))?);
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes the entry that was inserted first, and returns it.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays.
+    /// As [`get`](Self::get) and [`remove`](Self::remove). An entry that cannot be read stays. One that cannot be decoded is
+    /// passed over and stays as well, and is an error only if [`on_undecodable`](Builder::on_undecodable) says so.
     pub fn pop_oldest(&self) -> Result<Option<(K::Owned, V)>> {
         self.pop(Direction::Oldest)
     }
@@ -489,7 +557,8 @@ where
 
     fn pop(&self, direction: Direction) -> Result<Option<(K::Owned, V)>> {
         let inner = &*self.inner;
-        inner.freeing(inner.entries.pop(direction, |raw| inner.decode(raw)))
+        let accept = |raw: &Raw| inner.decoded(Undecodable::Miss, inner.decode(raw));
+        inner.freeing(inner.entries.pop(direction, accept))
     }
 
     /// Removes all entries of the namespace: at once for everybody. The space is freed before this returns.

@@ -48,7 +48,7 @@
 //! | part | modules | does |
 //! |---|---|---|
 //! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `face`, `builder` | types, options, documentation |
-//! | cache | `typed`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
+//! | cache | `typed`, `schema`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
@@ -71,6 +71,12 @@
     )
 )]
 
+#[cfg(not(unix))]
+compile_error!(
+    "cachemere needs a Unix: its locks among processes are those of open file descriptions, its files are found by device and \
+     inode, and it takes part in fork()"
+);
+
 mod async_cache;
 mod batch;
 mod builder;
@@ -89,6 +95,7 @@ mod per_environment;
 mod pipeline;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod schema;
 mod secret;
 mod store;
 mod typed;
@@ -109,6 +116,7 @@ pub use iter::Iter;
 #[cfg(feature = "zstd")]
 pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
+pub use schema::Undecodable;
 pub use secret::{Argon2Params, Secret};
 #[cfg(fuzzing)]
 #[doc(hidden)]

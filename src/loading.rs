@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::entries::Scratch;
 use crate::error::{Error, Result};
+use crate::schema::Undecodable;
 use crate::store::{Flights, KeyHash, Turn};
 use crate::typed::Looked;
 
@@ -53,8 +54,30 @@ where
         key: &K,
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<V, E> {
+        self.try_get_shared_or_insert_with(key, load).map(Arc::unwrap_or_clone)
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), without cloning the value: it is shared with the front.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn get_shared_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<Arc<V>> {
+        self.try_get_shared_or_insert_with(key, || Ok(load()))
+    }
+
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with), without cloning the value: it is shared with the front.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_get_shared_or_insert_with<E: From<Error>>(
+        &self,
+        key: &K,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Arc<V>, E> {
         loop {
-            if let Some(value) = self.get(key)? {
+            if let Some(value) = self.get_or_miss(key)? {
                 return Ok(value);
             }
             let lead = match self.enter_flight(key)? {
@@ -65,9 +88,9 @@ where
             // Another process can have landed just before. (Looked up without being counted again.)
             if let Some(value) = self.peek(key)? {
                 lead.land();
-                return Ok(Arc::unwrap_or_clone(value));
+                return Ok(value);
             }
-            let value = load()?;
+            let value = Arc::new(load()?);
             if self.keep_loaded(key, &value)? {
                 lead.land();
             }
@@ -112,7 +135,9 @@ where
             let looked = inner.find(&inner.entries.at()?, scratch)?;
             Ok(match looked {
                 Looked::Front(item) => Some(item.value.clone()),
-                Looked::Store(found) => Some(inner.decode_found(*found, scratch)?),
+                Looked::Store(found) => {
+                    inner.decoded(Undecodable::Miss, inner.decode_found(*found, scratch))?
+                }
                 Looked::Missing => None,
             })
         })

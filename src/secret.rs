@@ -47,6 +47,7 @@ impl Secret {
     /// A key of 256 random bits, from a key store or a generator meant for keys. Unlocking takes microseconds.
     ///
     /// Not for passwords, or anything else that could be guessed: see [`passphrase`](Self::passphrase).
+    #[must_use]
     pub fn key(key: [u8; 32]) -> Secret {
         Secret(Kind::Key(Zeroizing::new(key)))
     }
@@ -70,6 +71,7 @@ impl Secret {
     ///
     /// The passphrase counts as its UTF-8 bytes, so `é` typed as one character and as two are different. An empty one
     /// is refused with [`Error::Invalid`] when the store is opened.
+    #[must_use]
     pub fn passphrase(text: impl Into<String>) -> Secret {
         Secret::passphrase_with(text, Argon2Params::default())
     }
@@ -78,6 +80,7 @@ impl Secret {
     ///
     /// The parameters are for making a store, or giving it this as its new secret, which refuse bad ones with
     /// [`Error::Invalid`]. A store remembers them, and opening it uses its own.
+    #[must_use]
     pub fn passphrase_with(text: impl Into<String>, params: Argon2Params) -> Secret {
         Secret(Kind::Passphrase { text: Zeroizing::new(text.into()), params })
     }

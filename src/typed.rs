@@ -7,6 +7,7 @@ use crate::error::{BoxError, Error, Result};
 use crate::front::{Front, FrontOptions, Item};
 use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Codec;
+use crate::schema::{Schema, Undecodable};
 use crate::store::Live;
 
 /// What the clones of one handle share.
@@ -16,6 +17,15 @@ pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
     pub(crate) values: Arc<dyn Codec<V>>,
     pub(crate) front: PerEnvironment<Front<V>>,
     front_options: FrontOptions,
+    pub(crate) reading: Reading,
+}
+
+/// How values are marked and read.
+#[derive(Default)]
+pub(crate) struct Reading {
+    pub(crate) schema: Schema,
+    /// `None`: as suits the operation.
+    pub(crate) on_undecodable: Option<Undecodable>,
 }
 
 /// What a lookup came to, before it is counted.
@@ -53,9 +63,10 @@ where
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
         front_options: FrontOptions,
+        reading: Reading,
     ) -> Inner<K, V> {
         entries.space.lists_ended = front_options.bytes != 0;
-        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options }
+        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options, reading }
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
@@ -64,10 +75,21 @@ where
 
     pub(crate) fn encode_value(&self, value: &V) -> Result<Vec<u8>> {
         let mut payload = Vec::new();
-        self.values.encode(value, &mut payload).map_err(|e| serialize("value", e))?;
+        self.encode_value_into(value, &mut payload)?;
         Ok(payload)
     }
 
+    pub(crate) fn encode_value_into(&self, value: &V, payload: &mut Vec<u8>) -> Result<()> {
+        self.reading.schema.begin(payload);
+        self.values.encode(value, payload).map_err(|e| serialize("value", e))
+    }
+
+    /// The tag of what this handle writes.
+    pub(crate) fn tag(&self) -> u8 {
+        self.reading.schema.tag()
+    }
+
+    /// The canonical form of a value alone, without what stands before it.
     pub(crate) fn encode_canonical(&self, value: &V) -> Result<Vec<u8>> {
         let mut payload = Vec::new();
         self.values.encode_canonical(value, &mut payload).map_err(|e| serialize("value", e))?;
@@ -75,21 +97,45 @@ where
     }
 
     /// Whether a stored payload is of the value whose canonical form is given.
-    pub(crate) fn is_value(&self, payload: &[u8], canonical: &[u8]) -> bool {
-        payload == canonical
-            || self
-                .decode_value(payload)
-                .and_then(|value| self.encode_canonical(&value))
-                .is_ok_and(|is| is == canonical)
+    pub(crate) fn is_value(&self, payload: &[u8], tag: u8, canonical: &[u8]) -> bool {
+        let Ok(value) = self.reading.schema.value_in(payload, tag) else { return false };
+        let canonical_of = |value| self.encode_canonical(&self.values.decode(value).ok()?).ok();
+        value == canonical || canonical_of(value).is_some_and(|is| is == canonical)
     }
 
-    pub(crate) fn decode_value(&self, payload: &[u8]) -> Result<V> {
-        self.values.decode(payload).map_err(|source| Error::Deserialize { what: "value", source })
+    pub(crate) fn decode_value(&self, payload: &[u8], tag: u8) -> Result<V> {
+        let value = self.reading.schema.value_in(payload, tag).and_then(|value| self.values.decode(value));
+        value.map_err(|source| Error::Deserialize { what: "value", source })
+    }
+
+    /// What comes of reading a value: `None` if it cannot be decoded and is to be passed over.
+    pub(crate) fn decoded<T>(&self, by_default: Undecodable, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Err(error @ Error::Deserialize { .. }) => {
+                if self.entries.space.counts.was_undecodable() {
+                    let store = self.entries.store.dir().display();
+                    tracing::warn!(%error, %store, "an entry cannot be decoded; the handle's others are only counted");
+                }
+                match self.reading.on_undecodable.unwrap_or(by_default) {
+                    Undecodable::Miss => Ok(None),
+                    Undecodable::Error => Err(error),
+                }
+            }
+            read => read.map(Some),
+        }
+    }
+
+    pub(crate) fn decode_value_of(&self, raw: &Raw) -> Result<V> {
+        self.decode_value(&raw.payload, raw.info.tag)
+    }
+
+    pub(crate) fn decode_key(&self, raw: &Raw) -> Result<K::Owned> {
+        self.keys.decode(&raw.key).map_err(|source| Error::Deserialize { what: "key", source })
     }
 
     pub(crate) fn decode(&self, raw: &Raw) -> Result<(K::Owned, V)> {
-        let key = self.keys.decode(&raw.key).map_err(|source| Error::Deserialize { what: "key", source })?;
-        Ok((key, self.decode_value(&raw.payload)?))
+        let key = self.decode_key(raw)?;
+        Ok((key, self.decode_value(&raw.payload, raw.info.tag)?))
     }
 
     pub(crate) fn put_payload(
@@ -99,7 +145,7 @@ where
         life: Life,
         expect: Expect,
     ) -> Result<Written> {
-        self.freeing(self.entries.put(scratch, payload, 0, life, expect))
+        self.freeing(self.entries.put(scratch, payload, self.tag(), life, expect))
     }
 
     pub(crate) fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
@@ -143,7 +189,7 @@ where
             Found::New(read, memory) => (read, memory),
         };
         let payload = read.payload(scratch);
-        let value = Arc::new(self.decode_value(payload)?);
+        let value = Arc::new(self.decode_value(payload, read.origin.header.tag)?);
         if let Some((front, ledger)) = memory {
             let held = ledger.hold(&read.origin);
             front.add(read.origin.hash, held, scratch.key.key(), value.clone(), payload.len());

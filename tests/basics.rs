@@ -9,6 +9,8 @@ mod batch;
 mod description;
 #[path = "support/front.rs"]
 mod front;
+#[path = "basics/walks.rs"]
+mod walks;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

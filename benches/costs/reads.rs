@@ -123,7 +123,7 @@ pub(crate) fn run(scale: Scale, table: &mut Table) {
             for n in 0..scale.reads {
                 drop(black_box(tasks.get_shared(&few[n % few.len()]).await.unwrap().unwrap()));
             }
-            since.elapsed().as_secs_f64() / scale.reads as f64
+            since.elapsed().as_nanos() as f64 / scale.reads as f64
         })
     };
     let hot = alternate(scale.turns, in_thread, in_task);

@@ -109,6 +109,9 @@ pub struct Stats {
     pub hits: u64,
     /// Reads that found none.
     pub misses: u64,
+    /// Reads that found a value which cannot be decoded, because it is of another type or
+    /// [schema](crate::Builder::schema); an entry that is met again counts again.
+    pub undecodable: u64,
     /// Those of the hits that the front answered without looking into the store.
     pub front_hits: u64,
     /// Values in the front. Approximate: the front does part of its bookkeeping later.
@@ -149,6 +152,7 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     /// Whether no problem was found.
+    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.problems == 0
     }
@@ -184,6 +188,8 @@ pub(crate) struct Counts {
     /// In memory.
     held_hits: AtomicU64,
     misses: AtomicU64,
+    /// Values that could not be decoded.
+    undecodable: AtomicU64,
 }
 
 /// A namespace in the open environment, for the length of one operation. Runs no code of the user's but compressor and
@@ -207,6 +213,13 @@ impl Space {
     /// The same of one that tells no keys.
     fn forget_all(&self, commit: &Commit) {
         self.ledger.with_own(|ledger| ledger.clear(commit.token));
+    }
+}
+
+impl Counts {
+    /// Whether it is the first value that could not be decoded.
+    pub(crate) fn was_undecodable(&self) -> bool {
+        self.undecodable.fetch_add(1, Ordering::Relaxed) == 0
     }
 }
 
@@ -314,12 +327,13 @@ impl At<'_> {
     fn stats(&self) -> Result<Stats> {
         let At { space, live } = self;
         let room = live.room()?;
-        let Counts { hits, held_hits, misses } = &space.counts;
+        let Counts { hits, held_hits, misses, undecodable } = &space.counts;
         let front_hits = held_hits.load(Ordering::Relaxed);
         Ok(Stats {
             hits: hits.load(Ordering::Relaxed) + front_hits,
             front_hits,
             misses: misses.load(Ordering::Relaxed),
+            undecodable: undecodable.load(Ordering::Relaxed),
             entries: self.len()?,
             file_bytes: live.file_bytes()?,
             record_bytes: room.records,

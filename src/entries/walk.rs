@@ -58,24 +58,25 @@ impl Entries {
         self.at()?.walk(position, direction, most)
     }
 
-    /// Takes the first entry from one end that `accept` can read, and removes it. Another process that changes it in
-    /// between makes this look again.
+    /// Takes the first entry from one end that `accept` wants, and removes it; those before it stay. Another process that
+    /// changes it in between makes this look again.
     pub(crate) fn pop<T>(
         &self,
         direction: Direction,
-        accept: impl Fn(&Raw) -> Result<T>,
+        accept: impl Fn(&Raw) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         // Refused before anything is read.
         self.at_for_writing().map(drop)?;
+        let mut position = Position::OF_ONE;
         loop {
-            let mut position = Position::OF_ONE;
-            let Some(first) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
-            let raw = first?;
-            let value = accept(&raw)?;
+            let Some(next) = self.walk(&mut position, direction, 1)?.pop() else { return Ok(None) };
+            let raw = next?;
+            let Some(value) = accept(&raw)? else { continue };
             let mut scratch = super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
             if self.remove(&mut scratch, super::Expect::Value(raw.stamp))? {
                 return Ok(Some(value));
             }
+            position = Position::OF_ONE;
         }
     }
 }

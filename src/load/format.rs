@@ -25,16 +25,19 @@ pub struct Format {
 
 impl Format {
     /// Records that are not sorted.
+    #[must_use]
     pub fn new(records: Records) -> Format {
         Format { records, is_sorted: false, number_type: None }
     }
 
     /// Says that the records of each file are sorted by their encoded keys.
+    #[must_use]
     pub fn sorted(self) -> Format {
         Format { is_sorted: true, ..self }
     }
 
     /// Says in which type numbers of JSON are to be kept.
+    #[must_use]
     pub fn number_type(self, number_type: NumberType) -> Format {
         Format { number_type: Some(number_type), ..self }
     }
@@ -118,6 +121,7 @@ pub enum NumberType {
 
 impl NumberType {
     /// The type of this name: `f32`, `f64`, `i32`, `i64`, `u32` or `u64`.
+    #[must_use]
     pub fn named(name: &str) -> Option<NumberType> {
         Some(match name {
             "f32" => NumberType::F32,

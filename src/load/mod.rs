@@ -153,6 +153,7 @@ impl Load {
     }
 
     /// How the records lie in the files.
+    #[must_use]
     pub fn format(&self) -> &Format {
         &self.setup.format
     }

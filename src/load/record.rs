@@ -39,6 +39,7 @@ pub type Made<K, V> = Result<(K, V), Refusal>;
 
 impl Refusal {
     /// The record is bad, for this reason.
+    #[must_use]
     pub fn record(reason: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal::Record(reason.into())
     }
@@ -70,6 +71,7 @@ impl<'a> Field<'a> {
     }
 
     /// The bytes as they stand in the file.
+    #[must_use]
     pub fn raw(self) -> &'a [u8] {
         match self {
             Field::Bytes(bytes) => bytes,

@@ -95,6 +95,7 @@ impl Merge<'_> {
     }
 
     /// Records left out so far because another of the same key counts.
+    #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.tree.duplicates
     }
@@ -140,6 +141,7 @@ impl Sorted {
     }
 
     /// Up to so many ranges with about as many bytes each, which together are all keys.
+    #[must_use]
     pub fn ranges(&self, most: usize) -> Vec<KeyRange> {
         let disk = self.disk.iter().flat_map(DiskRun::samples);
         let mut samples: Vec<(&[u8], u64)> = disk.collect();
@@ -193,6 +195,7 @@ impl Sorted {
     }
 
     /// What is known before anything is written.
+    #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary
     }

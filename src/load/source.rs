@@ -51,6 +51,7 @@ impl Source {
             return Err(Error::Input { path: path.to_owned(), detail: "it is a directory".into() });
         }
         // It is read once, from its start to its end. The kernel may not care.
+        #[cfg(not(target_vendor = "apple"))]
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
         let mut file = BufReader::with_capacity(BUFFER, Counted { file, bytes_read });
         let compression = Compression::of(file.fill_buf().map_err(failed)?);

@@ -53,6 +53,7 @@ impl Workspace {
     }
 
     /// The directory. What is in it is removed when the load ends.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -7,7 +7,7 @@ use rmp_serde::config::BytesMode;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::canonical;
+use super::{canonical, shape};
 use crate::error::BoxError;
 
 /// Turns values of type `T` into bytes and back.
@@ -66,6 +66,13 @@ where
     ///
     /// When they are not exactly one value of the type.
     fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError>;
+
+    /// What kind of value the type is, by a number from 1 to 127 that stays the same; 0 (the default) if that is not to be
+    /// told. It is recorded with each entry, and one of another kind is not decoded: see
+    /// [`Undecodable`](crate::Undecodable). For types whose bytes could be taken for each other's.
+    fn shape(&self) -> u8 {
+        0
+    }
 }
 
 /// Every type that serde knows, as [MessagePack](https://msgpack.org). The default serializer, named `msgpack`.
@@ -73,6 +80,11 @@ where
 /// Structs are written as maps with field names, not as bare arrays. A cache outlives the program version that filled
 /// it, and with names a struct can have its fields reordered, gain fields that have `#[serde(default)]`, and lose
 /// fields, and still read its old entries. The names cost a few bytes per field, most of which compression takes back.
+///
+/// A number is not read as one of another type, nor as a text or the like (nor lists of them), though MessagePack would allow
+/// some of that: `Cache<str, f64>` does not take 7 for 7.0 which a `Cache<str, u32>` has written. What is looked at is what
+/// the type asks serde for, so renaming and moving types makes no difference, nor which compiler is used. The fields of structs
+/// are not compared, only read by their names.
 ///
 /// `[u8]` and `Vec<u8>` as the cached type are stored as they are. Inside other types they are arrays of numbers, as
 /// serde has them (up to 2 bytes per byte, and slow): use `serde_bytes` there.
@@ -127,6 +139,10 @@ where
             out.truncate(start);
         }
         sorted
+    }
+
+    fn shape(&self) -> u8 {
+        shape::of::<T::Owned>()
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError> {

@@ -17,6 +17,7 @@ mod canonical;
 mod cipher;
 mod codec;
 mod compress;
+pub(crate) mod shape;
 #[cfg(feature = "ring")]
 mod xchacha_ring;
 #[cfg(any(test, not(feature = "ring")))]

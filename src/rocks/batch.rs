@@ -10,6 +10,7 @@ pub struct Batch(pub(super) WriteBatch);
 
 impl Batch {
     /// An empty one.
+    #[must_use]
     pub fn new() -> Batch {
         Batch::default()
     }
@@ -25,11 +26,13 @@ impl Batch {
     }
 
     /// The number of writes.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -61,16 +61,19 @@ impl Database {
     }
 
     /// Its directory.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.opening.path
     }
 
     /// What it was opened as.
+    #[must_use]
     pub fn mode(&self) -> &Mode {
         &self.shared.opening.mode
     }
 
     /// Whether [`close`](Self::close) was called.
+    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed.load(Ordering::Acquire)
     }
@@ -139,6 +142,9 @@ impl Database {
     }
 
     /// What is made of the value of a key, without copying it first. The function must not use this database.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn get_with<T>(&self, key: &[u8], make: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         self.with(|open| {
             Ok(open
@@ -150,6 +156,9 @@ impl Database {
     }
 
     /// The values of keys, in their order. Cheaper than one after the other.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn get_many<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Option<Vec<u8>>>> {
         self.with(|open| {
             let Some(all) = open.db.cf_handle(DEFAULT_COLUMN_FAMILY_NAME) else { return Err(Error::Closed) };
@@ -160,6 +169,9 @@ impl Database {
     }
 
     /// Whether a key has a value.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
         Ok(self.get_with(key, |_| ())?.is_some())
     }
@@ -173,11 +185,17 @@ impl Database {
     }
 
     /// Makes all writes of a batch, or none.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn write(&self, batch: Batch) -> Result<()> {
         self.to_write(|open| open.db.write_opt(batch.0, &open.write).map_err(self.told("writing")))
     }
 
     /// Gives a key a value if it has none; otherwise what it has.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn put_if_absent(&self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>> {
         self.alone(|open| match open.db.get_opt(key, &open.read).map_err(self.told("reading"))? {
             Some(present) => Ok(Some(present)),
@@ -186,6 +204,9 @@ impl Database {
     }
 
     /// Removes a key. Whether it was there, which costs a read.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn remove(&self, key: &[u8]) -> Result<bool> {
         self.alone(|open| {
             let is_there = open.db.get_pinned_opt(key, &open.read).map_err(self.told("reading"))?.is_some();
@@ -197,6 +218,9 @@ impl Database {
     }
 
     /// Removes a key if it still has a value. Whether it had.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn remove_if(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         self.alone(|open| {
             let present = open.db.get_pinned_opt(key, &open.read).map_err(self.told("reading"))?;
@@ -209,6 +233,9 @@ impl Database {
     }
 
     /// Removes all that is there, in a time that does not depend on how much that is.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn clear(&self) -> Result<()> {
         self.alone(|open| {
             let mut last = open.db.raw_iterator_opt(whole_order());
@@ -222,6 +249,9 @@ impl Database {
     }
 
     /// The number of keys in a range, by going through them: some tens of millions a minute.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn count(&self, range: &Range) -> Result<u64> {
         let mut count = 0;
         self.walk(range, false, false, |_, _| {
@@ -232,6 +262,9 @@ impl Database {
     }
 
     /// The number of keys as RocksDB guesses it: at once, but wrong where keys were overwritten or removed.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn estimated_len(&self) -> Result<u64> {
         Ok(self.int_property("rocksdb.estimate-num-keys")?.unwrap_or(0))
     }
@@ -273,16 +306,25 @@ impl Database {
     }
 
     /// A property of RocksDB that is a number, such as `rocksdb.estimate-num-keys`; `None` if it has no such one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn int_property(&self, name: &str) -> Result<Option<u64>> {
         self.with(|open| open.db.property_int_value(name).map_err(self.told("reading a property")))
     }
 
     /// A property of RocksDB as text, such as `rocksdb.stats`; `None` if it has no such one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
     pub fn property(&self, name: &str) -> Result<Option<String>> {
         self.with(|open| open.db.property_value(name).map_err(self.told("reading a property")))
     }
 
     /// Merges the files that have keys of a range, and gives the space of what was removed back.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn compact(&self, range: &Range) -> Result<()> {
         self.to_write(|open| {
             let mut options = CompactOptions::default();
@@ -295,6 +337,9 @@ impl Database {
 
     /// Merges files as far as they lie over each other. Where none do, as in a database that was loaded once, it is done
     /// at once; see [`compact`](Self::compact) for giving space back.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn merge(&self) -> Result<()> {
         self.to_write(|open| {
             open.db.compact_range::<&[u8], &[u8]>(None, None);
@@ -321,11 +366,17 @@ impl Database {
     }
 
     /// Makes files of what is in memory.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn flush(&self) -> Result<()> {
         self.to_write(|open| open.db.flush().map_err(self.told("flushing")))
     }
 
     /// Makes all that was written safe from a power loss.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
     pub fn sync(&self) -> Result<()> {
         self.to_write(|open| open.db.flush_wal(true).map_err(self.told("flushing")))
     }

@@ -25,6 +25,7 @@ pub struct Encoding {
 
 impl Encoding {
     /// Names, of letters and digits and what is between words.
+    #[must_use]
     pub fn new(keys: impl Into<String>, values: impl Into<String>) -> Encoding {
         Encoding { keys: keys.into(), values: values.into(), takes_unmarked: true }
     }

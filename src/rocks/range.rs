@@ -11,6 +11,7 @@ pub struct Range {
 
 impl Range {
     /// All keys.
+    #[must_use]
     pub fn all() -> Range {
         Range::default()
     }
@@ -23,6 +24,7 @@ impl Range {
     /// assert!(Range::prefix(b"ab").contains(b"abc") && !Range::prefix(b"ab").contains(b"ac"));
     /// assert!(Range::prefix(b"\xff").contains(b"\xff\xff"));
     /// ```
+    #[must_use]
     pub fn prefix(prefix: &[u8]) -> Range {
         let mut stop = prefix.to_vec();
         // The least that is greater than all of them: counted up, where bytes that cannot be are left out.
@@ -36,12 +38,14 @@ impl Range {
     }
 
     /// Whether a key is in it.
+    #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         self.start.as_deref().is_none_or(|start| start <= key)
             && self.stop.as_deref().is_none_or(|stop| key < stop)
     }
 
     /// Whether no key can be in it.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         match (&self.start, &self.stop) {
             (_, Some(stop)) if stop.is_empty() => true,

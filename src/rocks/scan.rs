@@ -40,6 +40,7 @@ pub struct Chunk {
 
 impl Scan {
     /// A walk from the least key up.
+    #[must_use]
     pub fn new(range: Range) -> Scan {
         let is_at_end = range.is_empty();
         Scan {
@@ -139,16 +140,19 @@ impl Chunk {
     }
 
     /// The number of entries.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Whether there are none: the walk is at its end.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
     /// The key and the value at a place.
+    #[must_use]
     pub fn get(&self, place: usize) -> Option<(&[u8], &[u8])> {
         let start = match place.checked_sub(1) {
             None => 0,
@@ -164,6 +168,7 @@ impl Chunk {
     }
 
     /// Keys alone.
+    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().map(|(key, _)| key)
     }

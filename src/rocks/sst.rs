@@ -14,6 +14,9 @@ use crate::{Error, Result};
 ///
 /// `next` gives the entries until it gives `None`. If it fails, or a key is not behind the one before, there is no file.
 ///
+/// # Errors
+/// Those of `next`; [`Invalid`](Error::Invalid) or [`Io`](Error::Io) for such a key; [`DiskFull`](Error::DiskFull).
+///
 /// ```
 /// # fn main() -> cachemere::Result<()> {
 /// # let dir = tempfile::tempdir().unwrap();

@@ -12,22 +12,29 @@ use std::os::fd::AsRawFd;
 
 use crate::error::{Error, Result};
 
+type Kind = libc::c_short;
+
+// Of other types on other systems.
+const ALONE: Kind = libc::F_WRLCK as Kind;
+const TOGETHER: Kind = libc::F_RDLCK as Kind;
+const NONE: Kind = libc::F_UNLCK as Kind;
+
 /// Takes the lock on a byte; `false` when another opening has it. The file must be open for writing.
 pub(in crate::store) fn try_lock(file: &File, at: u64) -> Result<bool> {
-    try_set(file, libc::F_WRLCK, at)
+    try_set(file, ALONE, at)
 }
 
 /// Takes the lock on a byte together with others, also in place of having it alone; `false` when another has it alone. Works
 /// for directories, too.
 pub(in crate::store) fn try_share(file: &File, at: u64) -> Result<bool> {
-    try_set(file, libc::F_RDLCK, at)
+    try_set(file, TOGETHER, at)
 }
 
 /// Bytes of a range that another opening has locked, alone or with others; `None` when there are none.
 pub(in crate::store) fn locked(file: &File, bytes: Range<u64>) -> Result<Option<Range<u64>>> {
-    let mut range = range(libc::F_WRLCK, bytes.start, bytes.end - bytes.start);
+    let mut range = range(ALONE, bytes.start, bytes.end - bytes.start);
     call(file, libc::F_OFD_GETLK, &mut range).map_err(|e| Error::io("looking for a lock", e))?;
-    if range.l_type == libc::F_UNLCK as libc::c_short {
+    if range.l_type == NONE {
         return Ok(None);
     }
     let (start, len) = (range.l_start as u64, range.l_len as u64);
@@ -36,7 +43,7 @@ pub(in crate::store) fn locked(file: &File, bytes: Range<u64>) -> Result<Option<
     Ok(Some(start.max(bytes.start)..end.min(bytes.end)))
 }
 
-fn try_set(file: &File, kind: libc::c_int, at: u64) -> Result<bool> {
+fn try_set(file: &File, kind: Kind, at: u64) -> Result<bool> {
     match call(file, libc::F_OFD_SETLK, &mut range(kind, at, 1)) {
         Ok(()) => Ok(true),
         Err(e) if matches!(e.raw_os_error(), Some(libc::EACCES | libc::EAGAIN)) => Ok(false),
@@ -46,15 +53,15 @@ fn try_set(file: &File, kind: libc::c_int, at: u64) -> Result<bool> {
 
 pub(in crate::store) fn unlock(file: &File, at: u64) {
     // Cannot fail on an open file with a valid range.
-    if let Err(error) = call(file, libc::F_OFD_SETLK, &mut range(libc::F_UNLCK, at, 1)) {
+    if let Err(error) = call(file, libc::F_OFD_SETLK, &mut range(NONE, at, 1)) {
         tracing::warn!(%error, "cannot release a lock");
     }
 }
 
-fn range(kind: libc::c_int, at: u64, len: u64) -> libc::flock {
+fn range(kind: Kind, at: u64, len: u64) -> libc::flock {
     // SAFETY: all-zero is a valid `flock`, a plain C struct of integers; these locks require `l_pid` to be zero.
     let mut range: libc::flock = unsafe { std::mem::zeroed() };
-    range.l_type = kind as libc::c_short;
+    range.l_type = kind;
     range.l_whence = libc::SEEK_SET as libc::c_short;
     range.l_start = at as libc::off_t;
     range.l_len = len as libc::off_t;

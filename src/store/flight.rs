@@ -455,6 +455,13 @@ mod tests {
     const A: KeyHash = KeyHash([1; 16]);
     const B: KeyHash = KeyHash([2; 16]);
 
+    /// Until so many stand in line for the key.
+    fn wait_for(flights: &Flights, waiting: usize) {
+        while lock(&flights.table).flights.get(&A).map_or(0, |flight| flight.waiting) < waiting {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn one_thread_leads_and_the_others_wait() {
         let flights = Flights::local();
@@ -468,11 +475,34 @@ mod tests {
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(50));
-            drop(first);
+            wait_for(&flights, 4);
+            first.land();
         });
         assert_eq!(led.load(Ordering::SeqCst), 0);
-        assert!(lock(&flights.table).waiting.is_empty());
+        assert!(lock(&flights.table).flights.is_empty());
+    }
+
+    #[test]
+    fn a_lead_that_ends_without_a_value_goes_from_one_in_line_to_the_next() {
+        let flights = Flights::local();
+        let (leading, led) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let Turn::Lead(first) = flights.enter(A, &|| false).unwrap() else { panic!("nobody else is there") };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let turn = flights.enter(A, &|| false).unwrap();
+                    assert!(matches!(turn, Turn::Lead(_)));
+                    assert_eq!(leading.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+                    led.fetch_add(1, Ordering::SeqCst);
+                    leading.fetch_sub(1, Ordering::SeqCst);
+                    drop(turn);
+                });
+            }
+            wait_for(&flights, 4);
+            drop(first);
+        });
+        assert_eq!(led.load(Ordering::SeqCst), 4);
+        assert!(lock(&flights.table).flights.is_empty());
     }
 
     #[test]
@@ -513,10 +543,8 @@ mod tests {
         assert!(flights.try_enter(B).unwrap().is_some());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| matches!(flights.enter(A, &|| false).unwrap(), Turn::Waited));
-            while lock(&flights.table).waiting.is_empty() {
-                std::thread::yield_now();
-            }
-            scope.spawn(|| drop(lead)).join().unwrap();
+            wait_for(&flights, 1);
+            scope.spawn(|| lead.land()).join().unwrap();
             assert!(waiter.join().unwrap());
         });
         assert!(lock(&flights.table).flights.is_empty());

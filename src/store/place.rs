@@ -29,9 +29,16 @@ impl Identity {
     }
 
     pub(crate) fn of_stat(found: &rustix::fs::Stat) -> Identity {
-        Identity { device: found.st_dev, inode: found.st_ino }
+        // As `Metadata` has it, whatever its type on this system.
+        #[allow(clippy::unnecessary_cast)]
+        Identity { device: found.st_dev as u64, inode: found.st_ino }
     }
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOCK: rustix::time::ClockId = rustix::time::ClockId::MonotonicCoarse;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
 
 /// A file of a store that is open, and the path where it was found.
 #[derive(Debug)]
@@ -91,7 +98,7 @@ impl Place {
     pub(crate) fn check_in(&self, directory: impl AsFd) -> Result<()> {
         let changed = rustix::fs::fstat(directory)
             .map_or(0, |found| nanoseconds(found.st_ctime.into(), found.st_ctime_nsec.into()));
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let now = rustix::time::clock_gettime(CLOCK);
         let now = nanoseconds(now.tv_sec.into(), now.tv_nsec.into());
         let is_recent = now.saturating_sub(self.seen.at.load(Ordering::Relaxed)) < MOMENT.as_nanos() as u64;
         if changed != 0 && is_recent && changed == self.seen.changed.load(Ordering::Relaxed) {

@@ -62,6 +62,8 @@ impl Map {
     /// Has a part of it in this process's memory, ready to be written to. Changes no byte. Where the kernel does not know
     /// how, each page is touched when it is first needed.
     pub(super) fn touch(&self, at: usize, len: usize) {
+        #[cfg(not(target_os = "linux"))]
+        let _ = (at, len);
         #[cfg(target_os = "linux")]
         {
             const PAGE: usize = 4096;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate};
+use rustix::fs::SeekFrom;
 
 use super::control::Control;
 use super::file;
@@ -93,8 +93,7 @@ impl Lmdb {
 
     /// Makes a hole of some pages; whether that can be done here.
     fn punch(&self, data: &File, first: u64, count: u64) -> Result<bool> {
-        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match fallocate(data, how, first * self.page_size, count * self.page_size) {
+        match punch_hole(data, first * self.page_size, count * self.page_size) {
             Ok(()) => Ok(true),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
                 self.no_holes.store(true, Ordering::Relaxed);
@@ -120,6 +119,18 @@ impl Lmdb {
         }
         reserve::keep(&self.dir, self.reserve_size())
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn punch_hole(data: &File, at: u64, len: u64) -> rustix::io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    fallocate(data, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, at, len)
+}
+
+/// What is free in the data file is used again, but not given back.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn punch_hole(_data: &File, _at: u64, _len: u64) -> rustix::io::Result<()> {
+    Err(rustix::io::Errno::NOSYS)
 }
 
 /// Pages in falling order as runs: the first page and how many.
