@@ -40,6 +40,7 @@ def memoize(
     cache: Cache | None = None,
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
+    strict: bool = False,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -59,6 +60,7 @@ def memoize(
     cache: Cache | None = None,
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
+    strict: bool = False,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -78,8 +80,8 @@ def memoize(
     SHA-256.
 
     Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
-    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is the `result` of the
-    error. No lock of the store is held while the function runs, and
+    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is
+    returned all the same; see `strict`. No lock of the store is held while the function runs, and
     coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
     for ever.
 
@@ -111,6 +113,9 @@ def memoize(
         stream_patience: Seconds for which others wait for a generator whose consumer does not ask for the next item.
             After that whoever wants it computes it, too. However long an item takes, nobody else begins. `None`: they
             wait for as long as the generator is there.
+        strict: Whether a result that cannot be kept (an object without a safe form, more than an entry or the store can
+            hold, a full disk) is an error, which has it as its `result`. Otherwise it is returned, and a line of the
+            log, one for each function, says why and what to do.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -147,6 +152,7 @@ def memoize(
         "typed": typed,
         "tags": tags,
         "stream_patience": stream_patience,
+        "strict": strict,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)
