@@ -142,6 +142,7 @@ class Cache(AsyncTwins):
         typed: bool = False,
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
+        strict: bool = False,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -160,6 +161,7 @@ class Cache(AsyncTwins):
         typed: bool = False,
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
+        strict: bool = False,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -175,6 +177,7 @@ class Cache(AsyncTwins):
             typed=typed,
             tags=tags,
             stream_patience=stream_patience,
+            strict=strict,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

@@ -102,7 +102,7 @@ VALUES_OF_CACHE: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda it, value: it.add("absent", value),
     "get_or_set": lambda it, value: it.get_or_set("absent", lambda: value),
     "set_many": lambda it, value: it.set_many({"before": 2, "k": value, "absent": 3}),
-    "memoize": lambda it, value: it.memoize(computed)(value),
+    "memoize": lambda it, value: it.memoize(strict=True)(computed)(value),
 }
 VALUES_OF_DICT: dict[str, Callable[[Any, Any], Any]] = {
     "set": lambda it, value: it.set("k", value, 5),
@@ -186,7 +186,7 @@ def test_what_fits_is_made_room_for(path: Path) -> None:
 def test_what_was_computed_and_cannot_be_stored_is_in_the_error(path: Path) -> None:
     with Cache(path, max_bytes=4 << 20) as cache:
         with pytest.raises(StoreFullError) as caught:
-            cache.memoize(computed)(LARGE)
+            cache.memoize(strict=True)(computed)(LARGE)
         assert caught.value.result is LARGE
         with pytest.raises(StoreFullError) as caught:
             cache.get_or_set("k", lambda: LARGE)

@@ -252,6 +252,14 @@ def test_what_it_depends_on_can_be_included(cache: Cache, tmp_path: Path) -> Non
     assert memo(text.replace("x * 2", "x * 3"))(1) == 6
     assert memo(text.replace("RATE = 2", "RATE = 5"))(1) == 10
     assert memo(text)(1) == 4 and memo(text).cache_info().currsize == 3
+    classes = [
+        cache.memoize(depends_on=[module.A])(module.f)
+        for number in ("1", "2", "1")
+        for module in [
+            made(tmp_path, f"class A:\n    def m(self): return {number}\ndef f(x): return A().m()", "needing")
+        ]
+    ]
+    assert [f(1) for f in classes] == [1, 2, 1] and classes[2].cache_info().hits == 1
     with pytest.raises(TypeError, match="depends_on= takes"):
         cache.memoize(depends_on=[object()])(lambda x: x)(1)
 

@@ -231,8 +231,8 @@ def test_entries_can_be_found_tagged_and_expire(cache: Cache) -> None:
     assert f(1) == 1 and len(calls) == 3
 
 
-def test_a_value_that_needs_pickle_is_an_error(cache: Cache) -> None:
-    @cache.memoize
+def test_a_value_that_needs_pickle_is_an_error_if_asked_for(cache: Cache) -> None:
+    @cache.memoize(strict=True)
     def f() -> Any:
         return Opaque()
 

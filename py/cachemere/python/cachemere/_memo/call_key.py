@@ -14,7 +14,7 @@ from . import code_digest
 from .canonical import Formless, KeyTypes, digest, form, form_of_carried, shortened
 from .carried import carried_names, inner
 from .carried_forms import CarriedForms
-from .names import quoted, shown_function
+from .names import quoted, shown_function, shown_name
 
 #: A kind of result, the function's name with what it carries, its version or code, the arguments, the salt. Plain text,
 #: so that it can be read.
@@ -109,6 +109,9 @@ class CallKeys:
         plain = inner(self.function)
         digests = [code_digest.of_function(plain)]
         for it in self._depends_on:
+            if isinstance(it, type):
+                digests.append(f"{shown_name(it)} {code_digest.of_class(it)}")
+                continue
             try:
                 digests.append(form_of_carried(it, True, self._key_types, self.function))
             except Formless as formless:

@@ -48,7 +48,8 @@ def _pandas(it: Any, pandas: Any) -> Contents | None:
 
 def _index(it: Any, pandas: Any) -> Any:
     if isinstance(it, pandas.RangeIndex):
-        return "range", it.start, it.stop, it.step, it.name
+        # Where it stops can be said in several ways.
+        return "range", it.start, len(it), it.step, it.name
     if isinstance(it, pandas.MultiIndex):
         levels = [_column(it.get_level_values(place).array, pandas) for place in range(it.nlevels)]
         return "multi", levels, list(it.names)
@@ -59,9 +60,9 @@ def _column(array: Any, pandas: Any) -> Any:
     dtype = array.dtype
     if isinstance(dtype, pandas.CategoricalDtype):
         return "categories", _digest(array.codes.tobytes()), _column(array.categories.array, pandas), array.ordered
-    plain = getattr(dtype, "kind", "O")
-    if plain in "biufc" and hasattr(dtype, "str"):
-        return dtype.str, _digest(memoryview(array.to_numpy().copy(order="C")).cast("B"))
+    if type(array).__name__ in ("NumpyExtensionArray", "PandasArray") and dtype.kind in "biufc":
+        items = array.to_numpy()
+        return items.dtype.str, _digest(items.data if items.flags.c_contiguous else items.tobytes())
     if hasattr(array, "asi8"):
         return str(dtype), _digest(array.asi8.tobytes())
     items = array.astype(object) if not hasattr(array, "tolist") else array

@@ -43,6 +43,7 @@ def decorator(
     typed: bool,
     tags: Iterable[str],
     stream_patience: float | None,
+    strict: bool,
     find_store: Callable[[], GuardedStore],
     way: str,
 ) -> Any:
@@ -68,6 +69,7 @@ def decorator(
             )
     checks.function("memoize: cache_if", cache_if)
     checks.flag("memoize: typed", typed)
+    checks.flag("memoize: strict", strict)
     patience = checks.seconds("memoize: stream_patience", stream_patience)
 
     def decorate(function: Any) -> Any:
@@ -96,6 +98,7 @@ def decorator(
             tags=made_tags,
             cache_if=cache_if,
             stream_patience=patience,
+            strict=strict,
             way=way,
         )
         return kind(results, function)

@@ -40,6 +40,7 @@ def memoize(
     cache: Cache | None = None,
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
+    strict: bool = False,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -59,26 +60,28 @@ def memoize(
     cache: Cache | None = None,
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
+    strict: bool = False,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
     For functions, methods, coroutines, generators and asynchronous generators. Used as `@memoize`, `@memoize(...)` or
     `@cache.memoize(...)`; see :class:`Memoized` for what the decorated function can do.
 
-    A result is found by the function's module and qualified name, `version`, and the bound arguments with defaults
-    applied. Each argument must have a canonical form: plain data, nested, and the usual types of the standard library,
-    dataclasses (the fields that count for equality), enums, pydantic and attrs models, named tuples, arrays of numpy,
-    classes that can be imported. Anything else is an error that names the argument. `self` and `cls` are arguments
-    like any other. Forms of more than 256 characters are in the key as their SHA-256. Not in the key: globals,
-    variables of an enclosing function, and the function's code. Change `version` when they change. Functions of the
-    program itself go by its file. Where it has none (a notebook, `python -c`, a terminal), a digest of the function's
-    code is in the key, and of a class's for arguments of the program's classes: programs with other code never share
-    results, a cell that is run again finds its own, and a function that was changed begins anew. Another version of
-    Python compiles otherwise and does not find them.
+    A result is found by the function's module and qualified name, the digest of its code, what it carries with it
+    (variables of an enclosing function, the object of a bound method), and the bound arguments with defaults applied.
+    A function that was changed gets no old results; they are found again if the edit is undone. Positions, comments,
+    annotations and the docstring do not count, nor does where the file lies. Not in the key: globals, and the
+    functions that it calls; see `depends_on`. docs/KEYS.md has all of it.
+
+    Each argument, and what is carried, must have a canonical form: plain data, nested, and the usual types of the
+    standard library, dataclasses (the fields that count for equality), enums, pydantic and attrs models, named tuples,
+    functions, classes that can be imported, arrays, frames, tensors and images. Anything else is an error that names
+    it. `self` and `cls` are arguments like any other. Forms of more than 256 characters are in the key as their
+    SHA-256.
 
     Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
-    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is the `result` of the
-    error. No lock of the store is held while the function runs, and
+    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is
+    returned all the same; see `strict`. No lock of the store is held while the function runs, and
     coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
     for ever.
 
@@ -87,9 +90,17 @@ def memoize(
 
     Args:
         ttl: Seconds a result lives. `None`: as the cache says.
-        version: Part of the key: another version has other entries.
-        ignore: Parameters that the result does not depend on, by name.
+        name: Takes the place of module and qualified name, so that the function can be moved and renamed.
+        version: Part of the key: another version has other entries. With it the programmer says when results are new:
+            the code is not in the key.
+        on_change: What becomes of results that other code of the function has made. `"recompute"`: they are kept but
+            not used, and one line of the log tells how many. `"ignore"`: they are used where the present code has
+            none. `"warn"`: as that, and says so once. `None`: `"recompute"`, unless a version is given.
+        depends_on: What else belongs to the code: functions and classes that it uses, and plain data, by value.
+        ignore: Parameters, and variables of enclosing functions, that the result does not depend on, by name.
         key: Takes the place of the arguments in the key: called with the same arguments, returns plain data.
+        key_types: From classes to functions that make plain data of their objects, for arguments that have no
+            canonical form: `{Client: lambda it: it.base_url}`. A class can have a method `__cachemere_key__` instead.
         cache_if: Called with each result (of a stream, the list of its items); if false, the result is not stored.
         typed: Whether `1`, `1.0` and `True` are different arguments, as in `functools.lru_cache`.
         tags: Tags of the entries, for :meth:`Cache.evict`.
@@ -102,6 +113,9 @@ def memoize(
         stream_patience: Seconds for which others wait for a generator whose consumer does not ask for the next item.
             After that whoever wants it computes it, too. However long an item takes, nobody else begins. `None`: they
             wait for as long as the generator is there.
+        strict: Whether a result that cannot be kept (an object without a safe form, more than an entry or the store can
+            hold, a full disk) is an error, which has it as its `result`. Otherwise it is returned, and a line of the
+            log, one for each function, says why and what to do.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -138,6 +152,7 @@ def memoize(
         "typed": typed,
         "tags": tags,
         "stream_patience": stream_patience,
+        "strict": strict,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
@@ -11,9 +12,24 @@ from .._engine import Calls, Lead
 from .._forms.advice import advise
 from .._leads.task_flights import Flight, Found, opened, take_off
 from .._leads.thread_turns import take_turn
-from ..errors import CacheError, DamagedError, ReplayMissError, TamperedError, UnsafeValueError
+from ..errors import (
+    CacheError,
+    DamagedError,
+    DiskFullError,
+    ReplayMissError,
+    StoreFullError,
+    TamperedError,
+    TooLargeError,
+    UnsafeValueError,
+    ValueFormError,
+)
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from .changes import Changes, notice
+
+_log = logging.getLogger("cachemere")
+
+#: Why a result that was computed is not kept, where that is no fault of the store.
+_UNKEPT = (ValueFormError, TooLargeError, StoreFullError, DiskFullError)
 
 
 class Hit(NamedTuple):
@@ -56,6 +72,7 @@ class Results:
         tags: tuple[str, ...] | None,
         cache_if: Callable[[Any], bool] | None,
         stream_patience: float | None,
+        strict: bool,
         way: str,
     ) -> None:
         self.keys = keys
@@ -72,6 +89,9 @@ class Results:
         self.stream_patience = stream_patience
         #: How a class is registered, for messages.
         self._way = way
+        #: Whether a result that cannot be kept is an error.
+        self._is_strict = strict
+        self._has_warned = False
         self._is_attached = False
 
     @property
@@ -163,7 +183,17 @@ class Results:
                 advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
                 if advised is not None:
                     error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
-                raise
+                if self._is_strict or not isinstance(error, _UNKEPT):
+                    raise
+                # It was paid for.
+                level = logging.DEBUG if self._has_warned else logging.WARNING
+                self._has_warned = True
+                _log.log(
+                    level,
+                    "a result of %s is given but not kept, so that the next call computes it anew: %s",
+                    self.keys.shown_name,
+                    error,
+                )
 
     def _prepare(self) -> str:
         """Makes the short way to what is in memory known. What the environment says is to be done."""
