@@ -89,6 +89,7 @@ lint-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/ruff format --check . ../../release && ../../$(VENV)/bin/ruff check . ../../release
 	cd $(PACKAGE) && ../../$(VENV)/bin/mypy python && ../../$(VENV)/bin/mypy --python-version 3.10 python
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m mypy.stubtest cachemere._engine
+	cd release && ../$(VENV)/bin/mypy --strict --python-version 3.10 .
 
 lint-rocks: target/rocksdb $(ROCKS_VENV)/package $(ROCKS_VENV)/tools
 	$(WITH_LIBCLANG) $(CARGO) clippy --workspace $(ROCKS_FEATURES) --all-targets -- --deny warnings

@@ -47,7 +47,7 @@ def memoize(directory: Path) -> None:
 
 
 def persist_dict(directory: Path) -> None:
-    opened = cachemere.PersistDict(database_path=directory / "dict")
+    opened: cachemere.PersistDict[str, object] = cachemere.PersistDict(database_path=directory / "dict")
     opened["a"] = [1, 2]
     opened["b"] = {1, 2}
     assert isinstance(opened, dict) and opened == {"a": [1, 2], "b": {1, 2}} and list(opened) == ["a", "b"]

@@ -133,10 +133,13 @@ def find(interpreter: str) -> str | None:
     name = f"python{interpreter}"
     places = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{interpreter}.*/bin/{name}")
     for program in [*map(str, places), shutil.which(name)]:
+        if program is None:
+            continue
         # One of pyenv's shims may be there without what it stands for.
         itself = [program, "-c", "import sys; print(sys.executable)"]
-        if program and (told := subprocess.run(itself, capture_output=True, text=True, check=False)).returncode == 0:
-            return told.stdout.strip()
+        told = subprocess.run(itself, capture_output=True, text=True, check=False)
+        if told.returncode == 0:
+            return str(told.stdout).strip()
     return None
 
 

@@ -18,8 +18,11 @@ fuzz_target!(|input: &[u8]| {
         let load = Load::new([&path], format(how), DIR.path());
         let load = load.options(|options| options.threads(threads).memory_budget(4 << 20).on_error(on_error));
         match load.sort(&RawBytes { number_type: Some(NumberType::F64) }, &mut ()) {
-            Ok(sorted) => format!("{:?}", sorted.summary().records),
-            Err(error) => error.to_string(),
+            Ok(sorted) => {
+                format!("{} records, {} skipped", sorted.summary().records, sorted.summary().skipped)
+            }
+            // Of several bad records, two threads may meet another one first.
+            Err(error) => format!("refused: {}", error.to_string().is_empty()),
         }
     };
     assert_eq!(loaded(1), loaded(2));

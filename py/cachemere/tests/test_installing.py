@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -84,6 +88,19 @@ def test_from_a_wheel_it_is_the_wheel_beside_if_there_is_one(installed: Any, tmp
     assert installing.install_rocksdb() == f"pip install {OWN}"
     (tmp_path / f"cachemere_rocksdb-{__version__}-cp311-cp311-linux_x86_64.whl").touch()
     assert installing.install_rocksdb() == f"pip install --find-links {tmp_path} {OWN}"
+
+
+def test_an_engine_for_another_python_is_told_as_what_it_is(tmp_path: Path) -> None:
+    copy = tmp_path / "cachemere"
+    shutil.copytree(PYTHON, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (copy / "_engine.cpython-27-x86_64-linux-gnu.so").touch()
+    # An engine with RocksDB, where there is one, would do as well.
+    program = "import sys; sys.modules['cachemere_rocksdb'] = None; import cachemere"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert f"no engine for {sys.implementation.cache_tag} in {copy}" in last
+    assert "there: _engine.cpython-27-x86_64-linux-gnu.so" in last and "install --force-reinstall" in last
 
 
 @pytest.mark.parametrize(

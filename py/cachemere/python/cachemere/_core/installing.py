@@ -16,8 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 from .._version import __version__
 
-_ROCKSDB = "cachemere-rocksdb"
-
 
 def install_extra(extra: str) -> str:
     """Returns the command that installs what an extra of this package adds."""
@@ -29,18 +27,28 @@ def install_extra(extra: str) -> str:
 
 def install_rocksdb() -> str:
     """Returns the command that installs the distribution with RocksDB, from where this one came."""
+    return _install(*_from_where_this_came("cachemere-rocksdb"))
+
+
+def install_again() -> str:
+    """Returns the command that installs this distribution anew, from where it came."""
+    return _install("--force-reinstall", "--no-deps", *_from_where_this_came("cachemere"))
+
+
+def _from_where_this_came(name: str) -> list[str]:
     origin = _origin()
     place, where = str(origin.get("url", "")), Path(unquote(urlsplit(str(origin.get("url", ""))).path))
-    if "dir_info" in origin and (beside := where.with_name(_ROCKSDB)).is_dir():
-        return _install(str(beside))
+    if "dir_info" in origin and (directory := where.with_name(name)).is_dir():
+        return [str(directory)]
     vcs = origin.get("vcs_info")
     if isinstance(vcs, dict) and {"vcs", "commit_id"} <= vcs.keys():
         below = str(origin.get("subdirectory", "py/cachemere")).rpartition("/")[0]
-        at = f"{vcs['vcs']}+{place}@{vcs['commit_id']}#subdirectory={below}/{_ROCKSDB}"
-        return _install(f"{_ROCKSDB} @ {at}")
-    if place.startswith("file:") and (wheels := sorted(where.parent.glob(f"cachemere_rocksdb-{__version__}-*.whl"))):
-        return _install("--find-links", str(wheels[0].parent), f"{_ROCKSDB}=={__version__}")
-    return _install(f"{_ROCKSDB}=={__version__}")
+        return [f"{name} @ {vcs['vcs']}+{place}@{vcs['commit_id']}#subdirectory={below}/{name}"]
+    pinned = f"{name}=={__version__}"
+    wheels = f"{name.replace('-', '_')}-{__version__}-*.whl"
+    if place.startswith("file:") and any(where.parent.glob(wheels)):
+        return ["--find-links", str(where.parent), pinned]
+    return [pinned]
 
 
 def _install(*arguments: str) -> str:

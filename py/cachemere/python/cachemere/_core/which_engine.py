@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from .._version import __version__
@@ -46,8 +47,27 @@ def _ignored(why: str) -> str:
     return why
 
 
+def _check_there() -> None:
+    """Raises what helps more than that there is no module of that name."""
+    try:
+        import_module("cachemere._engine")
+    except ModuleNotFoundError as error:
+        if error.name != "cachemere._engine":
+            raise
+        from ._installing import install_again
+
+        place = Path(__file__).parent
+        others = ", ".join(sorted(found.name for found in place.glob("_engine.*.so"))) or "none"
+        raise ImportError(
+            f"cachemere has no engine for {sys.implementation.cache_tag} in {place} (there: {others}): "
+            f"the installation is not complete, or is that of another Python. Install it anew: {install_again()}"
+        ) from None
+
+
 #: Why there is no RocksDB; `None` if there is.
 WHY_NO_ROCKSDB = _choose(__version__)
+
+_check_there()
 
 
 def require_rocksdb(what: str) -> None:
