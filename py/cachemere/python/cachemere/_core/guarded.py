@@ -122,17 +122,9 @@ class GuardedStore:
         """The key's value."""
         return self.ask(default, lambda store: store.get(key, default))
 
-    async def aget(self, key: Hashable, default: Any, missing: Any) -> Any:
-        """As :meth:`get`, in a thread unless it is in memory. `missing` is what no value is."""
-        if is_disabled():
-            return default
-        try:
-            found = self.native.peek(key, missing)
-        except CacheError as error:
-            if self.bypasses(error):
-                return default
-            raise
-        return await asyncio.to_thread(self.get, key, default) if found is missing else found
+    def peek(self, key: Hashable, missing: Any) -> Any:
+        """The key's value if it is in memory and current, else `missing`. Never waits."""
+        return self.ask(missing, lambda store: store.peek(key, missing))
 
     def walk(self, *, reverse: bool, keys_only: bool) -> Iterator[Entry]:
         """All entries in the order of insertion, without those that cannot be read if that is bypassed."""
