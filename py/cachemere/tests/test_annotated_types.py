@@ -14,7 +14,7 @@ import pytest
 from cachemere import Cache, PersistDict
 from cachemere._forms.annotated_types import annotated
 from cachemere.errors import KeyFormError, UnsafeValueError
-from cachemere.integrations._part import own_part
+from cachemere.integrations._part import Part
 
 T = TypeVar("T")
 
@@ -178,10 +178,10 @@ def test_keys_are_of_named_classes_only(path: Path) -> None:
 
 
 def test_an_adapter_s_own_classes_bring_no_others(path: Path) -> None:
-    part = own_part(Cache(path), "part", [Deep])
+    part = Part.of(Cache(path), "part", [Deep])
     with pytest.raises(UnsafeValueError, match="Leaf"):
         part["k"] = Deep(Leaf(1))
-    with_own = own_part(Cache(path, types=[Pair]), "part", [Deep])
+    with_own = Part.of(Cache(path, types=[Pair]), "part", [Deep])
     with_own["k"] = Deep(Leaf(1)), Pair(1, Leaf(2))
     assert with_own["k"] == (Deep(Leaf(1)), Pair(1, Leaf(2)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import cachemere
 import pytest
-from cachemere import Cache
+from cachemere import Cache, PersistDict
 from cachemere.errors import (
     ClosedError,
     InvalidOptionError,
@@ -230,6 +231,17 @@ def test_what_info_tells(c: Any) -> None:
     again = c.info("k")
     assert again.created == info.created and again.mtime > info.mtime
     assert c.info("absent") is None
+
+
+def test_info_of_a_dict_is_that_of_a_cache(path: Path) -> None:
+    with PersistDict(path) as d, Cache(path) as cache:
+        d["k"] = 1
+        assert d.info("k") is not None and d.info("k") == cache.info("k")
+        assert d.info("absent") is None
+
+
+def test_open_takes_what_a_cache_takes() -> None:
+    assert inspect.signature(cachemere.open) == inspect.signature(Cache)
 
 
 def test_clear_and_namespaces(c: Any) -> None:

@@ -272,7 +272,7 @@ def test_a_fork_while_another_thread_finds_the_default_store_leaves_a_cache_that
             forked.wait()
         return tmp_path / "found"
 
-    monkeypatch.setattr("cachemere.cache.default_path", found)
+    monkeypatch.setattr("cachemere._core.guarded.default_path", found)
     cache = Cache()
     other = threading.Thread(target=cache.set, args=("thread", 1))
     other.start()

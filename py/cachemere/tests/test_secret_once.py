@@ -11,9 +11,9 @@ import cachemere
 import pytest
 from cachemere import Cache
 from cachemere.errors import WrongSecretError
-from cachemere.integrations._part import own_part
+from cachemere.integrations._part import Part
 
-MAKERS: list[Callable[[Cache], Cache]] = [lambda cache: cache.namespace("other"), lambda cache: own_part(cache, "part")]
+MAKERS: list[Callable[[Cache], Cache]] = [lambda cache: cache.namespace("other"), lambda cache: Part.of(cache, "part")]
 
 
 def forget(path: Path) -> None:

@@ -25,6 +25,8 @@ Cache(os.fsencode("/nowhere"))  # error: arg-type
 Cache("/nowhere", ttl="1")  # error: arg-type
 Cache("/nowhere", "name")  # error: call-arg
 Cache("/nowhere", nonsense=1)  # error: call-arg
+cachemere.open("/nowhere", nonsense=1)  # error: call-arg
+cachemere.open("/nowhere", ttl="1")  # error: arg-type
 
 assert_type(cache["k"], Any)
 assert_type(cache.get(("k", 1)), Any)

@@ -32,7 +32,8 @@ class AsyncTwins(CacheMethods):
 
     async def aget(self, key: Hashable, default: Any = None) -> Any:
         """As :meth:`Cache.get`."""
-        return await self._guarded.aget(key, default, _MISSING)
+        found = self._guarded.peek(key, _MISSING)
+        return await asyncio.to_thread(self.get, key, default) if found is _MISSING else found
 
     async def aset(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
         """As :meth:`Cache.set`."""

@@ -72,10 +72,12 @@ class CacheMethods(Handle):
         # A hit in memory takes less than each attribute that is looked up in the usual way.
         if is_disabled():
             return default
+        guarded = self._guarded
+        made = guarded.made
         try:
-            return self._guarded.native.get(key, default)
+            return (guarded.native if made is None else made).get(key, default)
         except CacheError as error:
-            if self._guarded.bypasses(error):
+            if guarded.bypasses(error):
                 return default
             raise
 

@@ -8,7 +8,7 @@ import logging
 import os
 import pathlib
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 
@@ -54,35 +54,30 @@ class GuardedStore:
     While the environment says so (`CACHEMERE_DISABLE`), :meth:`ask` and the walks act as if there were no entries.
     """
 
-    #: The native store. Uses of it that are to be bypassed go by :meth:`ask`, or ask :meth:`bypasses` what to do.
-    native: Store
-
     def __init__(
         self, options: Options, on_error: str, *, secret: Secret | None = None, origin: Store | None = None
     ) -> None:
         self.options = options
         self.on_error = on_error
         self._troubles: set[type[BaseException]] = set()
-        if options.path is not None:
-            # Made here where the path is known, so that wrong options are told at once.
-            self.native = options.open(secret, origin)
+        #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
+        #: is found at first use. Made here where the path is known, so that wrong options are told at once.
+        self.made: Store | None = None if options.path is None else options.open(secret, origin)
 
-    if not TYPE_CHECKING:
-        # Called for what there is not yet, so that whoever has the store looks up one attribute.
-
-        def __getattr__(self, name: str) -> Any:
-            if name != "native":
-                raise AttributeError(name)
+    @property
+    def native(self) -> Store:
+        """The native store. What may be bypassed goes by :meth:`ask`, or asks :meth:`bypasses` about its errors."""
+        if self.made is None:
             options = dataclasses.replace(self.options, path=default_path())
             # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
             # is held.
-            self.options, self.native = self.__dict__.setdefault("_found", (options, options.open(None)))
-            return self.native
+            self.options, self.made = self.__dict__.setdefault("_found", (options, options.open(None)))
+        return self.made
 
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:
         """One of other options. In the same directory it needs no secret while this one is open."""
         options = dataclasses.replace(self.options, **changed)
-        return GuardedStore(options, on_error or self.on_error, origin=self.__dict__.get("native"))
+        return GuardedStore(options, on_error or self.on_error, origin=self.made)
 
     @property
     def path(self) -> pathlib.Path:
@@ -127,17 +122,9 @@ class GuardedStore:
         """The key's value."""
         return self.ask(default, lambda store: store.get(key, default))
 
-    async def aget(self, key: Hashable, default: Any, missing: Any) -> Any:
-        """As :meth:`get`, in a thread unless it is in memory. `missing` is what no value is."""
-        if is_disabled():
-            return default
-        try:
-            found = self.native.peek(key, missing)
-        except CacheError as error:
-            if self.bypasses(error):
-                return default
-            raise
-        return await asyncio.to_thread(self.get, key, default) if found is missing else found
+    def peek(self, key: Hashable, missing: Any) -> Any:
+        """The key's value if it is in memory and current, else `missing`. Never waits."""
+        return self.ask(missing, lambda store: store.peek(key, missing))
 
     def walk(self, *, reverse: bool, keys_only: bool) -> Iterator[Entry]:
         """All entries in the order of insertion, without those that cannot be read if that is bypassed."""

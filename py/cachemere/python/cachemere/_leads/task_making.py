@@ -20,11 +20,19 @@ async def get_or_make(
     store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str]
 ) -> Any:
     """See :meth:`Cache.aget_or_set`."""
-    found = await store.aget(key, _MISSING, _MISSING)
-    if found is not _MISSING:
-        return found
     if store.disabled:
         return await _called(make)
+
+    async def find(key: Hashable) -> Found | None:
+        found = await asyncio.to_thread(store.get, key, _MISSING)
+        return None if found is _MISSING else Found(found, 0.0)
+
+    found = store.peek(key, _MISSING)
+    if found is not _MISSING:
+        return found
+    stored = await find(key)
+    if stored is not None:
+        return stored.value
     native = store.native
 
     def peek(key: Hashable) -> Found | None:
@@ -33,10 +41,6 @@ async def get_or_make(
         except CacheError:
             # An entry that cannot be read, of which whoever has the turn will hear.
             return None
-        return None if found is _MISSING else Found(found, 0.0)
-
-    async def find(key: Hashable) -> Found | None:
-        found = await store.aget(key, _MISSING, _MISSING)
         return None if found is _MISSING else Found(found, 0.0)
 
     try:

@@ -180,6 +180,7 @@ class Results:
             self._changes.stored(self.store)
         except CacheError as error:
             if not self.store.bypasses(error):
+                error.result = value
                 advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
                 if advised is not None:
                     error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
