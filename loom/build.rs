@@ -10,7 +10,7 @@ fn main() {
     for (source, name, part) in [
         ("store/quiet.rs", "quiet.rs", None),
         ("store/access.rs", "access.rs", None),
-        ("mark.rs", "chain.rs", Some(chain)),
+        ("entries/mark.rs", "chain.rs", Some(chain)),
     ] {
         let path = engine.join(source);
         println!("cargo::rerun-if-changed={}", path.display());

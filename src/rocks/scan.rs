@@ -168,7 +168,6 @@ impl Chunk {
     }
 
     /// Keys alone.
-    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().map(|(key, _)| key)
     }

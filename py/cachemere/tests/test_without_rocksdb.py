@@ -23,6 +23,6 @@ def test_the_line_to_type_is_told(path: Path) -> None:
 
 def test_a_store_in_rocksdb_is_recognised(path: Path) -> None:
     (path / "rocksdb").mkdir(parents=True)
-    with pytest.raises(IncompatibleError, match="RocksDB.*pip install cachemere-rocksdb"):
+    with pytest.raises(IncompatibleError, match="RocksDB.*the distribution cachemere-rocksdb"):
         cachemere.Cache(path)["a"] = 1
     assert [entry.name for entry in path.iterdir()] == ["rocksdb"]
