@@ -6,7 +6,11 @@ import time
 from typing import Any
 
 import numpy
+import pandas
+import polars
+import pyarrow as arrow
 import pytest
+from PIL import Image as images
 from cachemere._memo.canonical import Formless, form
 
 
@@ -20,7 +24,6 @@ def assert_told_apart(different: list[Any], same: list[tuple[Any, Any]]) -> None
 
 
 def test_frames_and_series_of_pandas() -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]})
     times = pandas.date_range("2024-01-01", periods=3)
     different = [
@@ -41,7 +44,6 @@ def test_frames_and_series_of_pandas() -> None:
 
 
 def test_frames_and_series_of_polars() -> None:
-    polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": [1, 2, 3], "b": ["x", "y", None]})
     different = [
         frame, frame.rename({"a": "c"}), frame.cast({"a": float}), frame.head(2), frame.select("b", "a"),
@@ -53,7 +55,6 @@ def test_frames_and_series_of_polars() -> None:
 
 
 def test_tables_of_arrow() -> None:
-    arrow = pytest.importorskip("pyarrow")
     table = arrow.table({"a": [1, 2, 3], "b": ["x", "y", None]})
     assert_told_apart([table, table.rename_columns(["c", "b"]), table.slice(0, 2)], [(table, table.select(["a", "b"]))])
 
@@ -69,7 +70,6 @@ def test_tensors_of_torch() -> None:
 
 
 def test_images() -> None:
-    images = pytest.importorskip("PIL.Image")
     image = images.new("RGB", (4, 4), "red")
     noted = image.copy()
     noted.info["dpi"] = (72, 72)
@@ -84,8 +84,7 @@ def test_200_megabytes_take_less_than_a_second() -> None:
     many = numpy.random.default_rng(1).integers(0, 255, 200 << 20, dtype="u1")
     given: list[Any] = [many, many.view("f8")]
     try:
-        import pandas
-    except ImportError:
+        except ImportError:
         pass
     else:
         given.append(pandas.DataFrame({"a": many[: 100 << 20].view("i8"), "b": many[100 << 20 :].view("i8")}))
