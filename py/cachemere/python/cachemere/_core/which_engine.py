@@ -54,9 +54,9 @@ def _check_there() -> None:
     except ModuleNotFoundError as error:
         if error.name != "cachemere._engine":
             raise
-        from ._installing import install_again
+        from .installing import install_again
 
-        place = Path(__file__).parent
+        place = Path(__file__).parents[1]
         others = ", ".join(sorted(found.name for found in place.glob("_engine.*.so"))) or "none"
         raise ImportError(
             f"cachemere has no engine for {sys.implementation.cache_tag} in {place} (there: {others}): "
