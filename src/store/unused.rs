@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// Names that a store, or what is built on one, makes: locks, the log, what is put in place by a rename; and the data
 /// itself, which another process may have made since it was looked for.
-const OURS: [&str; 6] = ["control", "token", "checkpoint", "lock.mdb", "data.mdb", "rocksdb"];
+const OURS: [&str; 7] = ["control", "reserve", "token", "checkpoint", "lock.mdb", "data.mdb", "rocksdb"];
 const OURS_BY_START: [&str; 2] = ["log-", "diskcache."];
 const OURS_BY_END: [&str; 2] = [".lock", ".tmp"];
 /// Names that say nothing about who uses a directory: of file systems, and of tools for backups.
