@@ -74,8 +74,7 @@ impl BackendKind {
         }
         if kind == BackendKind::RocksDb {
             if cfg!(not(feature = "rocksdb")) {
-                let asked =
-                    "a build without the feature \"rocksdb\" (for Python: the distribution cachemere-rocksdb)";
+                let asked = "a build without the feature \"rocksdb\" (for Python: the distribution cachemere-rocksdb)";
                 return Err(differs(asked.into()));
             }
             if request.max_bytes.flatten().is_some() {
