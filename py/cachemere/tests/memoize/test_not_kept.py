@@ -34,7 +34,7 @@ def test_an_object_without_a_safe_form_is_returned(cache: Cache, caplog: pytest.
         assert type(f(1)) is Answer and type(f(2)) is Answer
     assert f.cache_info()[:2] == (0, 6) and f.cached(1) is None and len(cache) == 0
     (line,) = told(caplog)
-    assert "a result of " in line and "<locals>.f is given but not kept" in line and "Answer" in line
+    assert "a result of " in line and "<locals>.f is returned but not kept" in line and "Answer" in line
     assert type(g(1)[0]) is Answer and len(told(caplog)) == 2, "each function has its own"
 
 

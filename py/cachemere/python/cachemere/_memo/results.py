@@ -183,7 +183,7 @@ class Results:
                 error.result = value
                 advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
                 if advised is not None:
-                    error.args = (f"the result of {self.keys.shown_name} holds {advised}",)
+                    error.args = (f"the result of {self.keys.shown_name} cannot be stored: {advised}",)
                 if self._is_strict or not isinstance(error, _UNKEPT):
                     raise
                 # It was paid for.
@@ -191,7 +191,7 @@ class Results:
                 self._has_warned = True
                 _log.log(
                     level,
-                    "a result of %s is given but not kept, so that the next call computes it anew: %s",
+                    "a result of %s is returned but not kept, and the next call computes it again: %s",
                     self.keys.shown_name,
                     error,
                 )
