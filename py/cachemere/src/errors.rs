@@ -195,6 +195,10 @@ fn advice(error: &io::Error) -> &'static str {
 
 fn told(error: &Error) -> String {
     let mut message = error.to_string();
+    // As they are written here.
+    for option in ["allow_foreign_owner", "allow_unsupported_file_system"] {
+        message = message.replace(&format!("{option}(true)"), &format!("{option}=True"));
+    }
     if matches!(error, Error::MissingSecret { .. }) {
         message += "; for a handle that came by pickle, call cachemere.unlock(path, encryption_key) first";
     }

@@ -28,6 +28,8 @@ pub(crate) struct StoreOptions<'py> {
     durability: String,
     maintenance: Option<String>,
     read_only: bool,
+    allow_foreign_owner: bool,
+    allow_unsupported_file_system: bool,
     serializer: String,
     pub(crate) memory_bytes: u64,
     pack: Py<PyAny>,
@@ -64,6 +66,8 @@ impl StoreOptions<'_> {
                 _ => None,
             },
             read_only: self.read_only,
+            allow_foreign_owner: self.allow_foreign_owner,
+            allow_unsupported_file_system: self.allow_unsupported_file_system,
             serializer: self.serializer,
         };
         let policy = Policy {

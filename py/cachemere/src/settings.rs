@@ -23,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) sync: bool,
     pub(crate) maintenance: Option<Maintenance>,
     pub(crate) read_only: bool,
+    pub(crate) allow_foreign_owner: bool,
+    pub(crate) allow_unsupported_file_system: bool,
     pub(crate) serializer: String,
 }
 
@@ -68,6 +70,9 @@ impl Settings {
     fn open_with(&self, builder: ByteBuilder) -> cachemere::Result<ByteCache> {
         let mut builder =
             builder.namespace(&self.namespace).read_only(self.read_only).serializer_name(&self.serializer);
+        builder = builder
+            .allow_foreign_owner(self.allow_foreign_owner)
+            .allow_unsupported_file_system(self.allow_unsupported_file_system);
         if let Some(backend) = self.backend {
             builder = builder.backend(backend);
         }

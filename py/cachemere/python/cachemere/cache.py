@@ -53,6 +53,10 @@ class Cache(AsyncTwins):
             run any code, so do this only where nobody else can write to the directory.
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
         read_only: Whether to refuse writes.
+        allow_foreign_owner: Whether to open a store of another user. Its owner can make this process crash, so do this
+            only where you trust them; root in a container on a volume of yours is such a case.
+        allow_unsupported_file_system: Whether to open a store on a network file system. Only one process on one machine
+            may ever have it open.
         types: Dataclasses, enums, named tuples and pydantic models to be stored, and built again, as what they are.
             Those that the annotations of their fields name, and so on, count as registered for values:
             `types=[ChatCompletion]` is enough for a `ChatCompletion` of OpenAI's. Subclasses of them, and what is
@@ -97,6 +101,8 @@ class Cache(AsyncTwins):
         allow_pickle: bool = False,
         durability: str = "checkpoint",
         read_only: bool = False,
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
         types: Iterable[type] = (),
         on_error: str = "raise",
         memory_bytes: int = MEMORY_BYTES,
@@ -116,6 +122,8 @@ class Cache(AsyncTwins):
             "compression": compression,
             "durability": durability,
             "read_only": read_only,
+            "allow_foreign_owner": allow_foreign_owner,
+            "allow_unsupported_file_system": allow_unsupported_file_system,
             "memory_bytes": memory_bytes,
             "allow_pickle": allow_pickle,
             "pickle_keys": allow_pickle,

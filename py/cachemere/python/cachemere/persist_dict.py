@@ -74,6 +74,8 @@ class PersistDict(Handle, Viewed[K, V]):
         max_entries: A limit of the number of entries.
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
         namespace: Which of the mappings in the store.
+        allow_foreign_owner: Whether to open a store of another user; see :class:`~cachemere.Cache`.
+        allow_unsupported_file_system: Whether to open a store on a network file system; see :class:`~cachemere.Cache`.
         allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
             run any code: say `False` where others can write to the directory.
         types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle, and those their fields
@@ -122,6 +124,8 @@ class PersistDict(Handle, Viewed[K, V]):
         max_entries: int | None = None,
         durability: str = "checkpoint",
         namespace: str = "default",
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
         allow_pickle: bool = True,
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
@@ -140,6 +144,8 @@ class PersistDict(Handle, Viewed[K, V]):
             "max_entries": max_entries,
             "compression": compression,
             "durability": durability,
+            "allow_foreign_owner": allow_foreign_owner,
+            "allow_unsupported_file_system": allow_unsupported_file_system,
             "maintenance": _maintenance(background_thread),
             "memory_bytes": memory_bytes if caching else 0,
             "allow_pickle": allow_pickle,

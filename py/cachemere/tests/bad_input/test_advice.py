@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cachemere
 import pytest
 from cachemere import Cache, PersistDict
+from cachemere.diskcache import DEFAULT_SETTINGS
 from cachemere.errors import InvalidOptionError, ReadOnlyError, StoreIOError, TooLargeError
 
 PROGRAM = """
@@ -128,3 +132,18 @@ def test_what_is_too_large_is_told_so(path: Path) -> None:
     text = told(body, path)
     assert text.startswith("TooLargeError") and "store a reference to a file instead" in text
     assert issubclass(TooLargeError, InvalidOptionError)
+
+
+def test_no_message_names_an_option_that_does_not_exist() -> None:
+    options, named = set(DEFAULT_SETTINGS), {}
+    for module in Path(cachemere.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                every = node.args
+                options |= {each.arg for each in (*every.posonlyargs, *every.args, *every.kwonlyargs)}
+            elif isinstance(node, ast.Raise):
+                for text in ast.walk(node):
+                    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                        found = re.findall(r"(?<![\w.])([a-z_]+)=(?!=)", text.value)
+                        named.update(dict.fromkeys(found, f"{module}:{text.lineno}"))
+    assert len(named) > 10 and not {option: place for option, place in named.items() if option not in options}

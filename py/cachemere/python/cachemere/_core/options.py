@@ -46,6 +46,8 @@ class Options:
     durability: str = "checkpoint"
     maintenance: str | None = None
     read_only: bool = False
+    allow_foreign_owner: bool = False
+    allow_unsupported_file_system: bool = False
     memory_bytes: int = MEMORY_BYTES
     allow_pickle: bool = False
     pickle_keys: bool = False
@@ -72,7 +74,7 @@ class Options:
         checks.count("memory_bytes", self.memory_bytes, 0)
         if self.compression is not None:
             checks.flag("compression", self.compression)
-        for name in ("read_only", "allow_pickle"):
+        for name in ("read_only", "allow_pickle", "allow_foreign_owner", "allow_unsupported_file_system"):
             checks.flag(name, getattr(self, name))
 
     @property
