@@ -70,7 +70,7 @@ def load(directory: Path) -> None:
     records = directory / "records.ndjson"
     records.write_text("".join(json.dumps({"id": f"r{n}", "n": n}) + "\n" for n in range(100)))
     with cachemere.Cache(directory / "loaded") as opened:
-        opened.load([records], "ndjson", key="id", values="json")
+        opened.load([records], "ndjson", key_field="id", value_type="json")
         assert len(opened) == 100 and opened["r7"]["n"] == 7
 
 
