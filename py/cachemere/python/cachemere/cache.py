@@ -10,7 +10,7 @@ from ._cache.async_twins import AsyncTwins
 from ._cache.methods import Path
 from ._core import checks
 from ._core.guarded import GuardedStore
-from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve
+from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, Secret, given_secret, remember, resolve
 from ._leads.stream_leads import PATIENCE
 from ._memo.decorator import Decorator, OnChange, decorator
 from ._memo.memoized import Memoized
@@ -97,7 +97,7 @@ class Cache(AsyncTwins):
         max_bytes: int | None = None,
         max_entries: int | None = None,
         compression: bool | None = None,
-        encryption_key: Secret | None = None,
+        encryption_key: Secret | NotGiven = NOT_GIVEN,
         allow_pickle: bool = False,
         durability: str = "checkpoint",
         read_only: bool = False,
@@ -108,7 +108,7 @@ class Cache(AsyncTwins):
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         checks.choice("on_error", on_error, ("raise", "bypass"))
-        secret = check_secret(encryption_key)
+        secret = given_secret(encryption_key)
         if path is None and secret is not None:
             raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
         options = {

@@ -13,7 +13,17 @@ from ._core import checks
 from ._core.dict_views import DictItems, DictKeys, DictValues, Viewed
 from ._core.handle import Handle
 from ._core.info import EntryInfo, entry_info
-from ._core.options import MEMORY_BYTES, Options, Secret, check_secret, remember, resolve, serializers
+from ._core.options import (
+    MEMORY_BYTES,
+    NOT_GIVEN,
+    NotGiven,
+    Options,
+    Secret,
+    given_secret,
+    remember,
+    resolve,
+    serializers,
+)
 from ._core.walk import entries, met, pairs_of
 from ._engine import Store
 from .errors import CacheError, InvalidOptionError, MissingKeyError
@@ -118,7 +128,7 @@ class PersistDict(Handle, Viewed[K, V]):
         name: str | None = None,
         *,
         ttl: float | None = None,
-        encryption_key: Secret | None = None,
+        encryption_key: Secret | NotGiven = NOT_GIVEN,
         compression: bool | None = None,
         max_bytes: int | None = None,
         max_entries: int | None = None,
@@ -134,7 +144,7 @@ class PersistDict(Handle, Viewed[K, V]):
         checks.duration("background_timeout", background_timeout)
         if name is not None and not isinstance(name, str):
             raise InvalidOptionError(f"name must be a str, not {checks.shown(name)}")
-        secret = check_secret(encryption_key)
+        secret = given_secret(encryption_key)
         options = {
             "path": resolve(database_path),
             "namespace": namespace,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cachemere
+import cachemere.diskcache
+import cachemere.migration
 import pytest
 from cachemere import Cache, CacheError, PersistDict
 from cachemere.errors import InvalidOptionError
@@ -240,3 +243,21 @@ def test_an_option_of_memoize_that_makes_no_sense_is_named(name: str, value: Any
     wrong: Any = {name: value}
     with pytest.raises(InvalidOptionError, match=f"memoize: {name}"):
         cachemere.memoize(**wrong)
+
+
+@pytest.mark.parametrize(
+    "face",
+    [
+        lambda path, key: Cache(path, encryption_key=key),
+        lambda path, key: PersistDict(path, encryption_key=key),
+        lambda path, key: cachemere.open(path, encryption_key=key),
+        lambda path, key: cachemere.diskcache.Cache(path, encryption_key=key),
+        lambda path, key: cachemere.diskcache.FanoutCache(path, encryption_key=key),
+        lambda path, key: cachemere.migration.import_store("shelve", path, path.with_name("new"), encryption_key=key),
+    ],
+    ids=["Cache", "PersistDict", "open", "diskcache.Cache", "diskcache.FanoutCache", "import_store"],
+)
+def test_a_key_that_came_to_be_none_makes_no_plain_store(path: Path, face: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="encryption_key is None.*leave encryption_key out"):
+        face(path, os.environ.get("A_TYPO"))
+    assert not list(path.parent.iterdir())

@@ -28,13 +28,15 @@ class Store:
     error: type[CacheError]
 
     def make(self) -> None:
-        with Cache(self.path, encryption_key=self.secret) as cache:
+        with self.open(Cache) as cache:
             cache.set("before", 1, tags=["t"])
             cache.set("bad", BAD, tags=["t"])
             cache.set("after", [3], tags=["t"])
 
     def open(self, face: Any, **options: Any) -> Any:
-        return face(self.path, encryption_key=self.secret, **options)
+        if self.secret is not None:
+            options["encryption_key"] = self.secret
+        return face(self.path, **options)
 
     def check_others(self) -> None:
         with self.open(Cache) as cache:

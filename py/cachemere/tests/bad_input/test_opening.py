@@ -56,6 +56,10 @@ SECRETS = {
 }
 
 
+def key(secret: Any) -> dict[str, Any]:
+    return {} if secret is None else {"encryption_key": secret}
+
+
 @pytest.mark.parametrize("is_open", [False, True], ids=["closed", "open"])
 @pytest.mark.parametrize(
     ("right", "wrong"),
@@ -63,19 +67,19 @@ SECRETS = {
     ids=[f"{what} not {name}" for what, (_, others) in SECRETS.items() for name in others],
 )
 def test_a_wrong_secret_is_refused(path: Path, open_it: Open, right: Any, wrong: Any, is_open: bool) -> None:
-    with open_it(path, encryption_key=right) as made:
+    with open_it(path, **key(right)) as made:
         made["k"] = 1
         if is_open:
-            said = refused(open_it, WrongSecretError, path, encryption_key=wrong)
+            said = refused(open_it, WrongSecretError, path, **key(wrong))
             assert made["k"] == 1
     if not is_open:
-        said = refused(open_it, WrongSecretError, path, encryption_key=wrong)
+        said = refused(open_it, WrongSecretError, path, **key(wrong))
     if right is None:
         assert "not encrypted" in said
     else:
         assert ("is encrypted" if wrong is None else "wrong secret") in said
     assert str(path) in said
-    with open_it(path, encryption_key=right) as again:
+    with open_it(path, **key(right)) as again:
         assert again["k"] == 1
 
 

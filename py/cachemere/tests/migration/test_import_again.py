@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import diskcache
 import pytest
@@ -21,7 +22,8 @@ import os, signal, sys
 from cachemere.migration import import_store
 def die(skipped):
     os.kill(os.getpid(), signal.SIGKILL)
-import_store("sqlitedict", sys.argv[1], sys.argv[2], values="json", on_skip=die, encryption_key=sys.argv[3] or None)
+key = {"encryption_key": sys.argv[3]} if sys.argv[3] else {}
+import_store("sqlitedict", sys.argv[1], sys.argv[2], values="json", on_skip=die, **key)
 """
 
 
@@ -42,19 +44,19 @@ def test_killed_in_the_middle_it_is_completed_by_the_next(theirs: Path, path: Pa
     before = snapshot(theirs)
     arguments = [sys.executable, "-c", KILLED, str(theirs), str(path), secret]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
-    key = secret or None
-    with Cache(path, encryption_key=key) as ours:
+    key: dict[str, Any] = {"encryption_key": secret} if secret else {}
+    with Cache(path, **key) as ours:
         assert len(ours) == 5000
         ours["17"] = "changed meanwhile"
-    summary = import_store("sqlitedict", theirs, path, values="json", encryption_key=key)
+    summary = import_store("sqlitedict", theirs, path, values="json", **key)
     assert (summary.imported, summary.kept, summary.unreadable) == (4999, 5000, 1) and snapshot(theirs) == before
-    with Cache(path, encryption_key=key) as ours:
+    with Cache(path, **key) as ours:
         expected = {str(number): number for number in range(10_000) if number != 5500} | {"17": "changed meanwhile"}
         assert dict(ours.items()) == expected and list(ours) == list(expected)
         assert ours.verify().is_clean
-    again = import_store("sqlitedict", theirs, path, values="json", encryption_key=key, existing="replace")
+    again = import_store("sqlitedict", theirs, path, values="json", **key, existing="replace")
     assert again.imported == 9999 and again.kept == 0
-    with Cache(path, encryption_key=key) as ours:
+    with Cache(path, **key) as ours:
         assert ours["17"] == 17 and len(ours) == 9999
 
 
@@ -124,9 +126,9 @@ def test_it_is_read_by_both_faces(theirs: Path, path: Path) -> None:
 def test_the_secret_of_a_target_that_is_there_is_checked_before_anything_is_read(theirs: Path, path: Path) -> None:
     with Cache(path, encryption_key="right") as ours:
         ours["a"] = 1
-    for wrong in (None, "wrong"):
+    for wrong in ({}, {"encryption_key": "wrong"}):
         with pytest.raises(WrongSecretError):
-            import_store("sqlitedict", theirs, path, encryption_key=wrong)
+            import_store("sqlitedict", theirs, path, **wrong)
 
 
 def test_arguments_that_make_no_sense_are_told(theirs: Path, path: Path) -> None:

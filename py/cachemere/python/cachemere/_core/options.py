@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import pickle
 import threading
@@ -9,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .._engine import Store
 from .._forms.forms import Forms
@@ -18,6 +19,18 @@ from . import checks
 from .which_engine import require_rocksdb
 
 Secret = bytes | str
+
+
+class NotGiven(enum.Enum):
+    """What tells an option that is left out from one that came to be `None`."""
+
+    NOT_GIVEN = "not given"
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 Serializers = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 #: Bytes of decoded objects that a handle keeps in memory unless told otherwise.
@@ -123,10 +136,21 @@ def _dumps(value: Any, protocol: int = 5) -> bytes:
     return pickle.dumps(value, protocol)
 
 
-def check_secret(secret: object) -> Secret | None:
-    """A key of 32 bytes or a passphrase, as given by the user."""
-    if secret is None:
+def given_secret(secret: object) -> Secret | None:
+    """Returns the option `encryption_key` as given by the user; `None` if it was left out."""
+    if secret is NOT_GIVEN:
         return None
+    if secret is None:
+        # Of a variable of the environment that is not set, say. Nobody should believe that such a store is encrypted.
+        raise InvalidOptionError(
+            "encryption_key is None, which would keep everything in plain text: give 32 bytes or a passphrase, or "
+            "leave encryption_key out for a store that is not encrypted"
+        )
+    return check_secret(secret)
+
+
+def check_secret(secret: object) -> Secret:
+    """Returns a key of 32 bytes or a passphrase."""
     if isinstance(secret, str):
         if not secret:
             raise InvalidOptionError("encryption_key: a passphrase must not be empty")
@@ -149,10 +173,7 @@ def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
 
         with ProcessPoolExecutor(initializer=cachemere.unlock, initargs=(path, key)) as pool: ...
     """
-    secret = check_secret(encryption_key)
-    if secret is None:
-        raise InvalidOptionError("encryption_key must be 32 bytes or a str")
-    _secrets[resolve(path)] = secret
+    _secrets[resolve(path)] = check_secret(encryption_key)
 
 
 def known_secret(path: Path) -> Secret | None:
@@ -191,9 +212,9 @@ def resolve(path: str | os.PathLike[str]) -> Path:
 def change_secret(store: Store, options: Options, old: object, new: object, everything: bool) -> None:
     """Gives a store another secret, and notes it for handles that come by pickle."""
     checks.flag("reencrypt", everything)
-    before, after = check_secret(old), check_secret(new)
-    if before is None or after is None or options.path is None:
+    if old is None or new is None or options.path is None:
         raise InvalidOptionError("both the present and the new encryption_key must be given")
+    before, after = check_secret(old), check_secret(new)
     store.change_secret(before, after, everything)
     _secrets[options.path] = after
 

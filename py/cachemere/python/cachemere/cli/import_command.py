@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from .._core.options import Secret, resolve
+from .._core.options import NOT_GIVEN, Secret, resolve
 from ..errors import InputFileError, WrongSecretError
 from . import arguments as common
 from . import secret, status
@@ -131,7 +131,7 @@ def _import(arguments: argparse.Namespace, given: Secret | None) -> ImportSummar
             allow_pickle=arguments.allow_pickle,
             pickle_values=arguments.pickle_values,
             expiration_days=arguments.expiration_days,
-            encryption_key=given,
+            encryption_key=NOT_GIVEN if given is None else given,
             compression=arguments.compress,
             backend=arguments.backend,
             table=arguments.table,

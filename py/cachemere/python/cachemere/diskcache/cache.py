@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 from .._core import checks
-from .._core.options import Secret
+from .._core.options import NOT_GIVEN, NotGiven, Secret
 from .._core.walk import entries
 from .._engine import Store
 from ..errors import ClosedError, ValueFormError
@@ -67,7 +67,7 @@ class Cache(Upkeep):
         disk: type = Disk,
         *,
         allow_pickle: bool | None = None,
-        encryption_key: Secret | None = None,
+        encryption_key: Secret | NotGiven = NOT_GIVEN,
         compression: bool | None = None,
         types: Iterable[type] | None = None,
         durability: str | None = None,

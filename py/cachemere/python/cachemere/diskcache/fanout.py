@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from .._core import checks
-from .._core.options import Secret
+from .._core.options import NOT_GIVEN, NotGiven, Secret
 from .cache import Cache
 from .deque import Deque
 from .disk import Disk
@@ -48,7 +48,7 @@ class FanoutCache(Cache):
         disk: type = Disk,
         *,
         allow_pickle: bool | None = None,
-        encryption_key: Secret | None = None,
+        encryption_key: Secret | NotGiven = NOT_GIVEN,
         compression: bool | None = None,
         types: Iterable[type] | None = None,
         durability: str | None = None,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import checks
-from .._core.options import Options, Secret, check_secret, remember, resolve
+from .._core.options import NotGiven, Options, Secret, given_secret, remember, resolve
 from .._engine import Store
 from ..errors import ClosedError, IncompatibleError, InvalidOptionError
 from . import settings as _settings
@@ -53,7 +53,7 @@ class Handle:
         self._timeout = _patience(timeout)
         self._disk_class = check_disk(disk)
         self._settings = _settings.check_settings(settings)
-        secret = check_secret(options.pop("encryption_key"))
+        secret = given_secret(options.pop("encryption_key"))
         types = checks.items("types", options.pop("types"), "classes")
         path = _located(directory)
         made = {"path": path, "types": types, "max_bytes": self._max_bytes(), **options}
@@ -324,7 +324,7 @@ def _refuse_old_database(path: Path) -> None:
 
 def own_options(
     allow_pickle: bool | None,
-    encryption_key: Secret | None,
+    encryption_key: Secret | NotGiven,
     compression: bool | None,
     types: Iterable[type] | None,
     durability: str | None,

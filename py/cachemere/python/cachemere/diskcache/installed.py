@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._core import checks
-from .._core.options import Secret
+from .._core.options import NOT_GIVEN, NotGiven, Secret
 from ..errors import InvalidOptionError
 
 _PACKAGE = __name__.rpartition(".")[0]
 _PARTS = ("core", "fanout", "persistent", "recipes")
 _DEFAULTS: dict[str, Any] = {
     "allow_pickle": False,
-    "encryption_key": None,
+    "encryption_key": NOT_GIVEN,
     "compression": None,
     "types": (),
     "durability": "checkpoint",
@@ -27,7 +27,7 @@ _chosen: dict[str, Any] = dict(_DEFAULTS)
 def install(
     *,
     allow_pickle: bool = False,
-    encryption_key: Secret | None = None,
+    encryption_key: Secret | NotGiven = NOT_GIVEN,
     compression: bool | None = None,
     types: Iterable[type] = (),
     durability: str = "checkpoint",
@@ -76,4 +76,5 @@ def uninstall() -> None:
 
 def filled_in(options: dict[str, Any]) -> dict[str, Any]:
     """Options, those that are not given as they were chosen for all."""
-    return {name: _chosen[name] if value is None else value for name, value in options.items()}
+    left_out = {"encryption_key": NOT_GIVEN}
+    return {name: _chosen[name] if value is left_out.get(name) else value for name, value in options.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from .._core import checks
-from .._core.options import Secret, check_secret, remember, resolve
+from .._core.options import NOT_GIVEN, NotGiven, Secret, given_secret, remember, resolve
 from ..errors import InvalidOptionError
 from ._bar import Bar
 from ._kinds import KINDS
@@ -36,7 +36,7 @@ def import_store(
     allow_pickle: bool = False,
     pickle_values: bool = False,
     expiration_days: float = 0,
-    encryption_key: Secret | None = None,
+    encryption_key: Secret | NotGiven = NOT_GIVEN,
     compression: bool | None = None,
     backend: str | None = None,
     types: Iterable[type] = (),
@@ -116,7 +116,7 @@ def import_store(
     if pickle_values and not allow_pickle:
         raise InvalidOptionError("pickle_values is for what comes out of pickles: give allow_pickle, too")
     reading = Reading(table, keys, values)
-    secret = check_secret(encryption_key)
+    secret = given_secret(encryption_key)
     origin, place = resolve(source), resolve(target)
     if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(origin)):
         raise InvalidOptionError(f"the target {place} is in the source, which stays as it is: choose another directory")
