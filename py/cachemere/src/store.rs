@@ -74,7 +74,10 @@ impl Store {
     /// the secret of the same path is not needed.
     #[new]
     #[pyo3(signature = (options, origin=None))]
-    fn new(py: Python<'_>, options: StoreOptions<'_>, origin: Option<&Bound<'_, Store>>) -> PyResult<Store> {
+    fn new(py: Python<'_>, options: &Bound<'_, PyAny>, origin: Option<&Bound<'_, Store>>) -> PyResult<Store> {
+        // What was raised while one of them was taken, by a handler of a signal say, is passed on as it is.
+        let options = options.extract::<StoreOptions<'_>>();
+        let options = options.map_err(|error| error.cause(py).unwrap_or(error))?;
         let residents = Residents::new(py, options.memory_bytes);
         let (settings, policy) = options.split(origin.map(|origin| &origin.get().settings))?;
         Ok(Store { settings, cache: OnceLock::new(), is_closed: AtomicBool::new(false), policy, residents })

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from cachemere import Cache, PersistDict, diskcache
+from cachemere._core.options import Options
 from cachemere._core.signals import is_of_handler
 from cachemere.integrations.langchain import CachemereCache
 from how_long import TORTURE
@@ -328,3 +329,12 @@ def test_errors_of_equality_are_passed_on(path: Path, error: type[BaseException]
         with pytest.raises(error, match="mine"):
             cache.get(Sometimes(int=5))
         assert cache[key] == [1]
+
+
+def test_what_is_raised_while_the_options_of_a_store_are_taken_is_passed_on() -> None:
+    class Ringing:
+        def __fspath__(self) -> str:
+            raise Alarm("of the handler")
+
+    with pytest.raises(Alarm, match="of the handler"):
+        Options(Ringing()).open(None)  # type: ignore[arg-type]
