@@ -130,7 +130,8 @@ class LoadOptions:
         """For the native half."""
         if isinstance(files, (str, os.PathLike)):
             files = (files,)
-        paths = [resolve(file) for file in checks.items("files", files, "paths")]
+        # As text: to ask a path for it runs Python, and what a signal's handler raises then has to get out as it is.
+        paths = [str(resolve(file)) for file in checks.items("files", files, "paths")]
         return {
             "files": paths,
             "format": self.format,
@@ -147,7 +148,7 @@ class LoadOptions:
             "threads": self.threads,
             "is_sorted": self.is_sorted,
             "number_type": self.number_type,
-            "directory": resolve(store if self.temporary is None else self.temporary),
+            "directory": str(resolve(store if self.temporary is None else self.temporary)),
         }
 
 
