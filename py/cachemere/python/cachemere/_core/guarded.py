@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import platformdirs
@@ -131,11 +131,7 @@ class GuardedStore:
         if is_disabled():
             return
         try:
-            for entry in met(self.native, reverse, keys_only):
-                if not isinstance(entry, Exception):
-                    yield entry
-                elif not self.bypasses(entry):
-                    raise entry
+            yield from self._readable(met(self.native, reverse, keys_only))
         except CacheError as error:
             if not self.bypasses(error):
                 raise
@@ -147,14 +143,18 @@ class GuardedStore:
         try:
             scanner = self.native.scanner(False, keys_only)
             while chunk := await asyncio.to_thread(scanner.chunk):
-                for entry in chunk:
-                    if not isinstance(entry, Exception):
-                        yield entry
-                    elif not self.bypasses(entry):
-                        raise entry
+                for entry in self._readable(chunk):
+                    yield entry
         except CacheError as error:
             if not self.bypasses(error):
                 raise
+
+    def _readable(self, entries: Iterable[Entry | Exception]) -> Iterator[Entry]:
+        for entry in entries:
+            if not isinstance(entry, Exception):
+                yield entry
+            elif not self.bypasses(entry):
+                raise entry
 
 
 def default_path() -> pathlib.Path:
