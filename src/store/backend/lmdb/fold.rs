@@ -158,6 +158,8 @@ impl Lmdb {
             return Ok(Folded::PutOff);
         }
         control.stuck().store(0, Ordering::Relaxed);
+        // What the last fold left over the limit, if there were readers then.
+        self.keep_within_limit(control)?;
         super::fault::point("a fold begins");
         // Before the tail is looked at: what is appended meanwhile counts as not folded.
         let logged = control.logged().load(Ordering::SeqCst);
@@ -225,9 +227,10 @@ impl Lmdb {
                 control.stuck().fetch_max(1, Ordering::Relaxed);
                 return Ok(Folded::PutOff);
             }
-            if most == FEW {
+            match most {
                 // So that each part needs no more room than the one before.
-                self.reclaim(control, u64::MAX)?;
+                FEW => self.reclaim(control, u64::MAX)?,
+                _ => self.keep_within_limit(control)?,
             }
         }
     }

@@ -39,9 +39,10 @@ impl Lmdb {
     pub(super) fn keep_within_limit(&self, control: &Control) -> Result<()> {
         let Some(limit) = self.limit() else { return Ok(()) };
         let bytes = self.file_bytes()?;
-        let (most, enough) = (limit / 100 * 104, limit / 100 * 102);
+        // Of a small limit a write of a large entry is a larger part. Above, it would cost a tenth of the writes.
+        let most = limit / 100 * if limit <= 16 << 20 { 101 } else { 104 };
         if bytes > most {
-            self.reclaim(control, bytes - enough)?;
+            self.reclaim(control, bytes - most + limit / 50)?;
         }
         Ok(())
     }

@@ -128,6 +128,13 @@ impl Lmdb {
         }
     }
 
+    /// Whether the limit leaves room for small writes in a log that cannot be folded for now. Of a long log most is counted
+    /// twice: when it is folded, it takes room in the data file before that in the log is free.
+    pub(super) fn has_room_unfolded(&self, control: &Control, limit: u64) -> Result<bool> {
+        let again = backlog(control).saturating_sub(limit / 16);
+        Ok(self.file_bytes()?.saturating_add(again).saturating_add(limit / 32) <= limit)
+    }
+
     /// Bytes on the disk: the data file and the log.
     pub(in crate::store::backend) fn file_bytes(&self) -> Result<u64> {
         Ok(self.data_bytes()? + segment_file::total_bytes(&self.dir)? + reserve::bytes(&self.dir))

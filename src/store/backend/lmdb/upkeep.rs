@@ -196,7 +196,7 @@ impl Lmdb {
                 }
             };
             let Some(limit) = self.limit() else { return Ok(()) };
-            if folded != Folded::PutOff || self.file_bytes()? + limit / 32 <= limit {
+            if folded != Folded::PutOff || self.has_room_unfolded(control, limit)? {
                 return Ok(());
             }
             let has_waited = !is_held && control.stuck().load(Ordering::Relaxed) == 2;
