@@ -9,7 +9,7 @@ fn main() {
     let chain = ("/// The unbroken run of this handle's own commits", "/// One value in memory");
     for (source, name, part) in [
         ("store/quiet.rs", "quiet.rs", None),
-        ("store/access.rs", "access.rs", None),
+        ("store/upkeep/access.rs", "access.rs", None),
         ("entries/mark.rs", "chain.rs", Some(chain)),
     ] {
         let path = engine.join(source);

@@ -98,6 +98,7 @@ pub mod rocks;
 mod schema;
 mod secret;
 mod store;
+mod sync;
 mod typed;
 mod waiting;
 

@@ -14,17 +14,21 @@ mod error {
     pub(crate) type Result<T> = std::result::Result<T, ()>;
 }
 
-mod layout {
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub(crate) struct KeyHash(pub(crate) [u8; 16]);
+mod store {
+    pub(crate) mod format {
+        pub(crate) mod layout {
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+            pub(crate) struct KeyHash(pub(crate) [u8; 16]);
 
-    impl KeyHash {
-        pub(crate) fn prefix(&self) -> u64 {
-            self.0[0].into()
+            impl KeyHash {
+                pub(crate) fn prefix(&self) -> u64 {
+                    self.0[0].into()
+                }
+            }
+
+            pub(crate) type Prefix = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
         }
     }
-
-    pub(crate) type Prefix = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 }
 
 mod sync {
@@ -64,10 +68,10 @@ mod chain {
 use access::{Access, AccessLog};
 use chain::Chain;
 use clock::Time;
-use layout::KeyHash;
 use loom::sync::Arc;
 use loom::thread;
 use quiet::{QuietRun, Standing};
+use store::format::layout::KeyHash;
 
 const HASH: KeyHash = KeyHash([3; 16]);
 

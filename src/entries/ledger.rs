@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::mark::{Chain, Mark, end};
 use crate::per_environment::Made;
-use crate::store::{Access, Header, KeyHash, Live, Prefix, Stamp, Standing, lock};
+use crate::store::{Access, Header, KeyHash, Live, Prefix, Stamp, Standing};
+use crate::sync::lock;
 
 /// The claim to have one payload in memory, from [`ByteCache::hold`](crate::ByteCache::hold).
 ///

@@ -70,7 +70,7 @@ pub(super) fn write_ranges(sorted: &Sorted, sink: &dyn Sink) -> Result<Written> 
                 let written = sink.write(Range { number, keys, workspace }, &mut records)?;
                 Ok(Written { written, duplicates: records.duplicates() })
             });
-            let mut sum = crate::store::lock(&sum);
+            let mut sum = crate::sync::lock(&sum);
             match (&mut *sum, written) {
                 (Ok(sum), Ok(written)) => {
                     sum.written += written.written;

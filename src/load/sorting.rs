@@ -22,7 +22,7 @@ use super::spill::{DiskRun, SpillFile};
 use super::watch::Counts;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
-use crate::store::lock;
+use crate::sync::lock;
 
 /// Bad records that are described in the summary.
 const DESCRIBED: usize = 10;

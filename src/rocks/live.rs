@@ -82,7 +82,7 @@ impl Drop for Live {
 impl Opening {
     /// Opens. Nothing is changed before it is known that it is the database that is meant.
     pub(super) fn open(&self) -> Result<Live> {
-        crate::store::forked_exit::prepare();
+        crate::store::process::forked_exit::prepare();
         let existing = Existing::find(&self.path)?;
         if self.mode == Mode::Primary && existing.is_some() {
             // What a load was at that was killed.

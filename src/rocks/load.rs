@@ -12,7 +12,7 @@ use super::existing::Existing;
 use super::sst::Sst;
 use super::{Database, Encoding, Mode, Options};
 use crate::load::{Encode, Load, Merge, Sink, Summary, Watch, Workspace};
-use crate::store::lock;
+use crate::sync::lock;
 use crate::{Error, Result};
 
 /// Bytes of entries in a file, before compression. RocksDB splits files when it merges them; many small ones would have

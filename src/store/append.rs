@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::layout::{NamespaceId, counters_key, kind};
-use super::records::Counters;
+use super::format::layout::{NamespaceId, counters_key, kind};
+use super::format::records::Counters;
 use super::transaction::Writer;
 use crate::error::Result;
 

@@ -4,9 +4,11 @@
 
 use std::ops::Range;
 
-use super::header::{BAD_CHECKSUM, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, STAGE_NAMED, STAGE_NONE};
-use super::layout::KeyHash;
-use super::records::Identity;
+use super::format::header::{
+    BAD_CHECKSUM, ENTRY_VERSION_1, ENTRY_VERSION_2, Header, STAGE_NAMED, STAGE_NONE,
+};
+use super::format::layout::KeyHash;
+use super::format::records::Identity;
 use super::transaction::Found;
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::fork::ForkLockGuard;
+use super::Shared;
+use super::directory::locks::{Gate, Role};
 use super::live::Live;
-use super::locks::{Gate, Role};
-use super::{Shared, sweep};
+use super::process::fork::ForkLockGuard;
+use super::upkeep::sweep;
 use crate::error::{Error, Result};
 use crate::waiting::Pauses;
 
@@ -24,7 +25,7 @@ pub(super) fn abandon(inherited: Arc<Live>) {
 /// Waits until no operation of this process uses the environment, which nobody can reach any more. That takes as long as
 /// the longest of them. On an error it is to be put back.
 pub(super) fn drain(live: &Arc<Live>) -> Result<()> {
-    super::housekeeper::let_go(live)?;
+    super::upkeep::housekeeper::let_go(live)?;
     let mut pauses = Pauses::begin();
     while Arc::strong_count(live) > 1 {
         if let Err(error) = pauses.pause(&live.dir) {

@@ -1,8 +1,8 @@
 //! Backups, and replacing the data file by a compacted or rewritten one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -10,16 +10,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::closing::Exclusive;
-use super::fork::TRANSITIONS;
+use super::directory::making::{COMPACTED, make_directory, sync_directory, try_to_make_directory};
+use super::directory::place::Identity;
 use super::live::Live;
-use super::place::Identity;
+use super::process::fork::TRANSITIONS;
 use super::{Store, fault};
 use crate::error::{Error, Result};
-
-/// Where compacted data are made.
-pub(super) const COMPACTED: &str = "compact.tmp";
-/// Where data with a new key are made.
-pub(super) const REENCRYPTED: &str = "reencrypt.tmp";
 
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
@@ -38,7 +34,7 @@ impl Store {
             let live = self.live()?;
             if !self.is_read_only() {
                 // So that the copy knows as well as this store when its entries were last read.
-                super::sweep::flush_accesses(&live)?;
+                super::upkeep::sweep::flush_accesses(&live)?;
             }
             copy(&live, &partial.path)?;
         }
@@ -181,7 +177,7 @@ fn parent_of(path: &Path) -> &Path {
 /// Makes the new data, of all records of now.
 fn make_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<()>) -> Result<()> {
     remove_unfinished(tmp)?;
-    super::sweep::flush_accesses(live)?;
+    super::upkeep::sweep::flush_accesses(live)?;
     live.writable()?;
     make_directory(tmp)?;
     make(live, tmp)
@@ -198,21 +194,4 @@ fn remove_unfinished(tmp: &Path) -> Result<()> {
 fn copy(live: &Live, dir: &Path) -> Result<()> {
     live.copy_to(dir)?;
     sync_directory(dir)
-}
-
-/// Makes a directory, and those above it. What lies there already is refused: it could be a link to somewhere else.
-pub(super) fn make_directory(dir: &Path) -> Result<()> {
-    try_to_make_directory(dir).map_err(|e| Error::io("making a directory", e))
-}
-
-fn try_to_make_directory(dir: &Path) -> io::Result<()> {
-    if let Some(parent) = dir.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    fs::DirBuilder::new().mode(0o700).create(dir)
-}
-
-pub(super) fn sync_directory(dir: &Path) -> Result<()> {
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(|e| Error::io("syncing a directory", e))
 }

@@ -1,8 +1,8 @@
 //! What the fuzz targets in `fuzz/` call: parsers of what lies in a store, with what must hold of their answers. Compiled
 //! by `cargo fuzz` alone, with `--cfg fuzzing`.
 
-use super::header::Header;
-use super::records::{Counters, NamespaceRecord, StateRecord, StoreRecord};
+use super::format::header::Header;
+use super::format::records::{Counters, NamespaceRecord, StateRecord, StoreRecord};
 pub use crate::store::backend::lmdb::fuzzing::{is_sound_data_file, log};
 
 /// Reads an entry's header; one that can be read is written again as it was, but for its checksum.
@@ -11,8 +11,8 @@ pub fn entry(bytes: &[u8]) {
     match Header::parse(bytes) {
         Ok((header, body)) => {
             assert!(header.key_len as usize <= body.len(), "a key that is longer than the body");
-            let again = header.encode(super::header::checksum(body));
-            let written = bytes.get(..super::header::HEADER_SIZE).unwrap_or_default();
+            let again = header.encode(super::format::header::checksum(body));
+            let written = bytes.get(..super::format::header::HEADER_SIZE).unwrap_or_default();
             assert_eq!(again.get(..72), written.get(..72), "another header");
             assert_eq!(again.as_slice() == written, holds, "another checksum");
             header.due();

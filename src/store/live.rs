@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::access::AccessLog;
 use super::backend::{Backend, Room, Size, WriteTxn};
 use super::body::Sealing;
 use super::config::{Config, Durability, Maintenance};
+use super::directory::locks::{LockFile, Member};
 use super::flight::Flights;
-use super::housekeeper::{self, Rounds};
-use super::layout::{KeyHash, STATE_KEY};
-use super::locks::{LockFile, Member};
-use super::oldest::Oldest;
+use super::format::layout::{KeyHash, STATE_KEY};
+use super::format::records::{Identity, Recency, StateRecord};
 use super::opening::read_state;
 use super::quiet::{QuietRun, Standing};
-use super::records::{Identity, Recency, StateRecord};
-use super::sync::{SlowGuard, SlowMutex, lock};
 use super::transaction::{ReadView, Writer};
 use super::unlocked::Unlocked;
+use super::upkeep::access::AccessLog;
+use super::upkeep::housekeeper::{self, Rounds};
+use super::upkeep::oldest::Oldest;
 use crate::clock::Time;
 use crate::error::{Error, Result};
+use crate::sync::{SlowGuard, SlowMutex, lock};
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -92,9 +92,9 @@ impl Live {
             unlocked,
             config,
             dir,
-            forks: super::fork::epoch(),
+            forks: super::process::fork::epoch(),
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-            process: super::fork::process(),
+            process: super::process::fork::process(),
             max_bytes: (state.max_bytes != 0).then_some(state.max_bytes),
             recency: AtomicU8::new(recency_code(state.recency)),
             known_state: Mutex::new(None),
@@ -277,7 +277,7 @@ impl Live {
 
     /// The error for a process that cannot write, if this is one.
     pub(crate) fn writable(&self) -> Result<()> {
-        if super::fork::process() != self.process {
+        if super::process::fork::process() != self.process {
             // Forked without the C library's knowledge. Using the parent's environment would corrupt it.
             return Err(Error::Busy {
                 path: self.dir.clone(),

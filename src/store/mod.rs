@@ -4,49 +4,29 @@
 //! environment, which is made anew after a fork or a compaction. Everything below this module is about bytes, hashes
 //! and times: nothing here knows of value types or of the front.
 
-mod access;
 #[cfg(feature = "load")]
 mod append;
 mod backend;
 pub(crate) mod body;
-mod byte_lock;
-mod circles;
 mod closing;
 mod config;
 mod copy;
-mod disk_threads;
+mod directory;
 mod fault;
-mod filesystem;
 mod flight;
-mod fork;
-#[cfg(feature = "rocksdb")]
-pub(crate) mod forked_exit;
+mod format;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod header;
-mod holder;
-mod housekeeper;
-mod layout;
-mod limits;
 mod live;
-mod locks;
 mod namespace;
-mod naps;
-mod oldest;
-mod opened;
 mod opening;
-mod per_process;
-mod place;
+pub(crate) mod process;
 mod quiet;
-mod records;
 mod rekey;
-mod store_dir;
-mod sweep;
-mod sync;
 mod transaction;
 mod unlocked;
 mod unused;
-mod verify;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -55,45 +35,49 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-pub(crate) use self::access::{Access, granularity};
 #[cfg(feature = "load")]
 pub(crate) use self::append::Others;
 pub use self::backend::BackendKind;
 use self::config::Config;
 pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};
-pub(crate) use self::disk_threads::Abandoned;
-use self::disk_threads::DiskThreads;
 pub(crate) use self::flight::{Flights, Lead, Turn};
-pub(crate) use self::fork::TRANSITIONS;
-pub(crate) use self::fork::epoch as fork_epoch;
-#[cfg(feature = "rocksdb")]
-pub(crate) use self::fork::watch as watch_forks;
-pub use self::fork::{about_to_fork, forked};
 #[cfg(feature = "load")]
-pub(crate) use self::header::ENTRY_VERSION_2;
-pub(crate) use self::header::{ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
-pub(crate) use self::layout::{
+pub(crate) use self::format::header::ENTRY_VERSION_2;
+pub(crate) use self::format::header::{
+    ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due,
+};
+pub(crate) use self::format::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
 };
 #[cfg(feature = "load")]
-pub(crate) use self::layout::{counters_key, entry_key, expiry_key, recency_key};
-pub(crate) use self::limits::largest_entry;
+pub(crate) use self::format::layout::{counters_key, entry_key, expiry_key, recency_key};
+#[cfg(feature = "load")]
+pub(crate) use self::format::records::Counters;
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
 pub(crate) use self::opening::{read_state, store_record};
-use self::per_process::PerProcess;
+pub(crate) use self::process::disk_threads::Abandoned;
+use self::process::disk_threads::DiskThreads;
+use self::process::fork;
+pub(crate) use self::process::fork::TRANSITIONS;
+pub(crate) use self::process::fork::epoch as fork_epoch;
+#[cfg(feature = "rocksdb")]
+pub(crate) use self::process::fork::watch as watch_forks;
+pub use self::process::fork::{about_to_fork, forked};
+use self::process::per_process::PerProcess;
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
-#[cfg(feature = "load")]
-pub(crate) use self::records::Counters;
-pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
-pub(crate) use self::sync::lock;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
 pub(crate) use self::unlocked::Unlocked;
-pub(crate) use self::verify::Findings;
+pub(crate) use self::upkeep::access::{Access, granularity};
+use self::upkeep::housekeeper;
+pub(crate) use self::upkeep::limits::largest_entry;
+pub(crate) use self::upkeep::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
+pub(crate) use self::upkeep::verify::Findings;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 /// The stores open in this process, by canonical path. Touched only under [`TRANSITIONS`], also in a forked child.
 static OPEN: LazyLock<Mutex<HashMap<PathBuf, Weak<Shared>>>> = LazyLock::new(Mutex::default);

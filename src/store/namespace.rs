@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Store;
-use super::layout::{MAX_NAMESPACE_NAME, NamespaceId, kind, namespace_key};
-use super::limits::EntryLimit;
+use super::format::layout::{MAX_NAMESPACE_NAME, NamespaceId, kind, namespace_key};
+use super::format::records::{Identity, NamespaceRecord};
 use super::live::Live;
-use super::records::{Identity, NamespaceRecord};
 use super::transaction::{ReadView, Writer};
 use super::unlocked::Unlocked;
+use super::upkeep::limits::EntryLimit;
 use crate::error::{Error, Result};
 
 /// What an open asks of a namespace; `None` is "whatever it has, or the default for a new one".

@@ -11,23 +11,25 @@ use arc_swap::ArcSwapOption;
 
 use super::backend::{Backend, BackendKind, Opened, data_paths};
 use super::config::{Config, Request};
-use super::copy::sync_directory;
-use super::filesystem::{check_file_system, check_mode, check_owner, keep_others_out};
+use super::directory::filesystem::{check_file_system, check_mode, check_owner, keep_others_out};
+use super::directory::locks::{Gate, LockFile, Member};
+use super::directory::making::sync_directory;
 use super::flight::Flights;
-use super::fork;
-use super::layout::{STATE_KEY, STORE_KEY};
-use super::limits::MIN_MAX_BYTES;
+use super::format::layout::{STATE_KEY, STORE_KEY};
+use super::format::records::{StateRecord, StoreRecord};
 use super::live::{Live, Parts};
-use super::locks::{Gate, LockFile, Member};
-use super::per_process::PerProcess;
-use super::records::{StateRecord, StoreRecord};
-use super::sync::lock;
+use super::process::fork;
+use super::process::per_process::PerProcess;
 use super::transaction::ReadView;
 use super::unlocked::{Unlocked, seal_all};
-use super::{Shared, Store, sweep, unused};
+use super::unused;
+use super::upkeep::limits::MIN_MAX_BYTES;
+use super::upkeep::sweep;
+use super::{Shared, Store};
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Seals, Secret};
+use crate::sync::lock;
 
 /// A new store's smallest sensible map.
 const MIN_MAP_SIZE: usize = 1 << 20;

@@ -4,21 +4,21 @@ use std::collections::HashMap;
 
 use super::Store;
 use super::body::Sealing;
-use super::copy::{REENCRYPTED, sync_directory};
-use super::header::{Header, checksum};
-use super::layout::{
+use super::directory::making::{REENCRYPTED, sync_directory};
+use super::format::header::{Header, checksum};
+use super::format::layout::{
     KeyBuffer, STATE_KEY, STORE_KEY, counters_key, entry_key, expiry_key, grave_key, kind, namespace_key,
     order_key, parse_hash, parse_order_key, recency_key,
 };
+use super::format::records::{Recency, StoreRecord};
 use super::live::Live;
 use super::namespace::list_namespaces;
 use super::opening::{data_key, read_state, store_record};
-use super::records::{Recency, StoreRecord};
-use super::sync::lock;
 use super::transaction::{Found, ReadView};
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
 use crate::secret::{DataKey, Envelope, Seals, Secret};
+use crate::sync::lock;
 
 impl Store {
     /// Wraps the same data key with another secret. Entries stay as they are, and so do other processes' handles.

@@ -1,13 +1,13 @@
 //! Reading and writing records in one transaction, with the indexes kept in step.
 
 use super::backend::{ReadTxn, Records, WriteTxn};
-use super::header::{Header, STAGE_NONE, Stamp, due};
-use super::layout::{
+use super::format::header::{Header, STAGE_NONE, Stamp, due};
+use super::format::layout::{
     DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, STATE_KEY, counters_key, entry_key,
     expiry_key, grave_key, kind, order_key, parse_hash, parse_order_key, recency_key,
 };
+use super::format::records::{Counters, Recency, StateRecord};
 use super::live::{Commit, Live};
-use super::records::{Counters, Recency, StateRecord};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};
 

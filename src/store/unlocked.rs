@@ -3,14 +3,14 @@
 //! In an encrypted store the records that say what entries mean have a *seal* behind them: a keyed hash of the record and
 //! its key in the tree. It is looked at when the store or a namespace is opened, described or changed, and by `verify`; not
 //! by each read and write, because entries are bound to their namespace by themselves (see
-//! [`Identity`](super::records::Identity)).
+//! [`Identity`](super::format::records::Identity)).
 
 use subtle::ConstantTimeEq;
 
 use super::ReadView;
 use super::backend::{Backend, Size};
-use super::layout::{KeyHasher, NamespaceId, STATE_KEY, STORE_KEY, kind};
-use super::records::{NamespaceRecord, StateRecord, StoreRecord};
+use super::format::layout::{KeyHasher, NamespaceId, STATE_KEY, STORE_KEY, kind};
+use super::format::records::{NamespaceRecord, StateRecord, StoreRecord};
 use crate::error::{Error, Result};
 use crate::secret::{DataKey, Envelope, Seals, Secret, StoreKeys};
 

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use super::backend::BackendKind;
 use crate::error::{Error, Result};
+use crate::store::backend::BackendKind;
 
 /// Names that a store, or what is built on one, makes: locks, the log, what is put in place by a rename; and the data
 /// itself, which another process may have made since it was looked for.

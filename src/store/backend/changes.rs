@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use smallvec::SmallVec;
 
 use super::merged::Direction;
-use crate::store::layout::kind;
-use crate::store::sync::lock;
+use crate::store::format::layout::kind;
+use crate::sync::lock;
 
 /// All keys but names of namespaces are that short, so a change of one allocates nothing of its own.
 type Key = SmallVec<[u8; 32]>;

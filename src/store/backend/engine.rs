@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{NewData, ReadTxn, RoomGuard, not_in_rocks};
 use crate::error::{Error, Result};
-use crate::store::place::Place;
-use crate::store::records::StoreRecord;
+use crate::store::directory::place::Place;
+use crate::store::format::records::StoreRecord;
 
 /// An engine. What has a default is for those that have more to see to, as LMDB has its log, its map and its limit.
 pub(crate) trait Engine {

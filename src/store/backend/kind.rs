@@ -7,8 +7,8 @@ use super::lmdb;
 use super::rocks;
 use crate::error::{Error, Result};
 use crate::store::config::Request;
-use crate::store::place::Identity;
-use crate::store::records::{LMDB_VERSION, ROCKS_VERSION};
+use crate::store::directory::place::Identity;
+use crate::store::format::records::{LMDB_VERSION, ROCKS_VERSION};
 
 /// The engine that keeps a store's records. Chosen when the store is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -27,7 +27,7 @@ pub(crate) use self::lmdb::{Rewrite as NewData, SharedGuard as RoomGuard};
 use self::rocks::Rocks;
 pub(crate) use self::transaction::{ReadTxn, Records, Size, WriteTxn};
 use super::config::Config;
-use super::locks::{LockFile, Member};
+use super::directory::locks::{LockFile, Member};
 use crate::error::{Error, Result};
 
 /// What was opened for a process that uses a store.

@@ -7,7 +7,7 @@ use super::control::Control;
 use super::map::{Map, Mode};
 use super::{Lmdb, segment_file};
 use crate::error::{Error, Result};
-use crate::store::sync::lock;
+use crate::sync::lock;
 
 /// The segment that this process has mapped ahead, with its number.
 #[derive(Default)]

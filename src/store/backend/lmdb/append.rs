@@ -18,8 +18,8 @@ use super::view::View;
 use super::{Lmdb, Shared, reserve};
 use crate::error::{Error, Result};
 use crate::store::backend::changes::Changes;
-use crate::store::layout::kind;
-use crate::store::sync::lock;
+use crate::store::format::layout::kind;
+use crate::sync::lock;
 
 /// The size of a segment after a quiet time, and the factor by which they grow while much is written.
 const FIRST_SEGMENT: u32 = 256 << 10;

@@ -14,9 +14,9 @@ use super::file::bytes_at;
 use super::map::{Map, Mode};
 use super::position::Position;
 use crate::error::{Error, Result};
-use crate::store::byte_lock;
-use crate::store::locks::LockFile;
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::byte_lock;
+use crate::store::directory::locks::LockFile;
+use crate::store::directory::store_dir::StoreDir;
 
 pub(super) const NAME: &str = LockFile::NAME;
 const MAGIC: u64 = u64::from_le_bytes(*b"CMcontrl");

@@ -10,9 +10,9 @@ use super::position::Position;
 use super::{Access, Lmdb, Rewrite, SharedGuard, data_path, fault, file, segment_file};
 use crate::error::{Error, Result};
 use crate::store::backend::{Engine, ReadTxn, Room};
-use crate::store::layout::{STATE_KEY, STORE_KEY};
-use crate::store::place::Place;
-use crate::store::records::StoreRecord;
+use crate::store::directory::place::Place;
+use crate::store::format::layout::{STATE_KEY, STORE_KEY};
+use crate::store::format::records::StoreRecord;
 
 impl Engine for Lmdb {
     fn place(&self) -> &Place {

@@ -12,8 +12,8 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, MdbError, WithTls};
 
 use crate::error::{Error, Result};
-use crate::store::fork::LIBRARY;
-use crate::store::place::Identity;
+use crate::store::directory::place::Identity;
+use crate::store::process::fork::LIBRARY;
 
 /// The one tree that holds everything.
 pub(crate) type Tree = Database<'static, Bytes, Bytes>;

@@ -20,7 +20,7 @@ use super::segments::{LogView, Segments};
 use super::shared_lock::SharedGuard;
 use super::{Lmdb, Shared, reserve, segment_file};
 use crate::error::{Error, Result};
-use crate::store::layout::{FOLD_KEY, kind};
+use crate::store::format::layout::{FOLD_KEY, kind};
 
 /// How long a fold waits for readers of an older transaction. They read for microseconds, unless they copy the store or are
 /// stopped.

@@ -14,7 +14,7 @@ use super::replay::replay;
 use super::segment::{HEADER, Segment, Shape, hash};
 use super::segment_file;
 use crate::store::backend::merged::Direction;
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::store_dir::StoreDir;
 
 /// The least bytes that a record has.
 const RECORD: usize = 16;

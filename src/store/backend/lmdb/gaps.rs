@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use super::position::Position;
 use super::segments::LogView;
 use crate::store::backend::merged::Direction;
-use crate::store::sync::lock;
+use crate::sync::lock;
 
 /// Removed records that are passed by before it is remembered. Few in builds for tests, so that it happens there.
 pub(super) const WORTH_NOTING: usize = if cfg!(debug_assertions) { 2 } else { 32 };

@@ -77,13 +77,13 @@ use self::whole::Whole;
 use super::ReadTxn;
 use super::changes::Spare;
 use crate::error::{Error, Result};
+use crate::store::directory::locks::{LockFile, Member, Role};
+use crate::store::directory::place::Place;
+use crate::store::directory::store_dir::StoreDir;
 use crate::store::fault;
-use crate::store::layout::{FOLD_KEY, STORE_KEY};
-use crate::store::locks::{LockFile, Member, Role};
-use crate::store::place::Place;
-use crate::store::records::{LMDB_VERSION, StoreRecord};
-use crate::store::store_dir::StoreDir;
-use crate::store::sync::SlowMutex;
+use crate::store::format::layout::{FOLD_KEY, STORE_KEY};
+use crate::store::format::records::{LMDB_VERSION, StoreRecord};
+use crate::sync::SlowMutex;
 
 pub(in crate::store) const DATA_NAME: &str = "data.mdb";
 /// Numbers of segments that nobody comes to: even without a pause it takes centuries.

@@ -11,8 +11,8 @@ use super::data_path;
 use super::position::Point;
 use super::rewrite::Rewrite;
 use crate::error::{Error, Result};
-use crate::store::copy::{COMPACTED, REENCRYPTED};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::making::{COMPACTED, REENCRYPTED};
+use crate::store::directory::store_dir::StoreDir;
 
 /// Where the file of a new store is made.
 const CREATED: &str = "create.tmp";

@@ -11,9 +11,9 @@ use super::{DATA_NAME, Lmdb, Part, control, data_path, segment_file, version_1};
 use crate::error::{Error, Result};
 use crate::store::backend::{Backend, Opened};
 use crate::store::config::Config;
-use crate::store::layout::{FOLD_KEY, STORE_KEY};
-use crate::store::locks::{LockFile, Member, Role};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::locks::{LockFile, Member, Role};
+use crate::store::directory::store_dir::StoreDir;
+use crate::store::format::layout::{FOLD_KEY, STORE_KEY};
 
 /// See [`Backend::open`].
 pub(in crate::store::backend) fn open(

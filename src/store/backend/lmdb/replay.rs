@@ -8,7 +8,7 @@ use super::segment::{HEADER, Segment, Unusable};
 use super::segment_file;
 use super::segments::Part;
 use crate::error::{Error, Result};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::store_dir::StoreDir;
 
 /// The log as far as its checksums hold together.
 pub(super) struct Replayed {

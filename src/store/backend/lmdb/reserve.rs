@@ -7,7 +7,7 @@ use rustix::fs::OFlags;
 
 use super::segment_file::allocate;
 use crate::error::{Error, Result};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::store_dir::StoreDir;
 
 const NAME: &str = "reserve";
 

@@ -8,7 +8,7 @@ use super::Lmdb;
 use super::env::{EnvSlot, Tree, Use};
 use crate::error::Result;
 use crate::store::backend::ReadTxn;
-use crate::store::layout::FOLD_KEY;
+use crate::store::format::layout::FOLD_KEY;
 
 const CONTEXT: &str = "writing a copy of the store";
 /// Bytes of records that are written in one transaction, which keeps its pages in memory.

@@ -12,7 +12,7 @@ use super::shared_lock::SharedGuard;
 use super::{Access, Lmdb, reserve, segment_file};
 use crate::error::{Error, Result};
 use crate::store::backend::Room;
-use crate::store::layout::kind;
+use crate::store::format::layout::kind;
 
 /// The largest segment there is.
 const LARGEST_SEGMENT: u32 = 16 << 20;

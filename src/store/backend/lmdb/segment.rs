@@ -21,8 +21,8 @@ use super::position::{Point, Position};
 use super::segment_file;
 use crate::error::{Error, Result};
 use crate::store::backend::merged::Direction;
-use crate::store::store_dir::StoreDir;
-use crate::store::sync::lock;
+use crate::store::directory::store_dir::StoreDir;
+use crate::sync::lock;
 
 const MAGIC: &[u8; 8] = b"CMlogseg";
 /// Of the log's format.

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 
 use super::map::{Map, Mode};
 use crate::error::{Error, Result};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::store_dir::StoreDir;
 
 const PREFIX: &str = "log-";
 

@@ -7,7 +7,7 @@ use super::position::{Point, Position};
 use super::segment::{Segment, hash};
 use crate::error::{Error, Result};
 use crate::store::backend::merged::Direction;
-use crate::store::layout::kind;
+use crate::store::format::layout::kind;
 
 /// The log from where a snapshot of LMDB ends. Never changed: what comes later is added in a new one.
 pub(super) struct Segments {

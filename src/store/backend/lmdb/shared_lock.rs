@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use crate::error::{Error, Result};
-use crate::store::sync::{SlowGuard, SlowMutex};
+use crate::sync::{SlowGuard, SlowMutex};
 
 /// Somebody may be asleep.
 const WAITERS: u32 = 1 << 31;
@@ -223,8 +223,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::store::locks::LockFile;
-    use crate::store::store_dir::StoreDir;
+    use crate::store::directory::locks::LockFile;
+    use crate::store::directory::store_dir::StoreDir;
 
     /// Far more than a nap, and far less than the patience of who waits for somebody that lives.
     const AT_ONCE: Duration = Duration::from_secs(1);

@@ -23,8 +23,8 @@ use super::segments::Segments;
 use super::view::View;
 use super::{Access, Lmdb};
 use crate::error::{Error, Result};
-use crate::store::layout::FOLD_KEY;
-use crate::store::sync::lock;
+use crate::store::format::layout::FOLD_KEY;
+use crate::sync::lock;
 
 /// A transaction of LMDB that is not disturbed while it is open. Ended in the order of the fields.
 pub(super) struct Pinned<'e> {

@@ -10,7 +10,7 @@ use super::shared_lock::SharedGuard;
 use super::{Access, Lmdb, Shared};
 use crate::error::{Error, Result};
 use crate::store::backend::Engine;
-use crate::store::sync::lock;
+use crate::sync::lock;
 
 /// How long nothing must have been written before all of the log is folded.
 const QUIET: Duration = Duration::from_millis(700);

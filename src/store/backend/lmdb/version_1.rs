@@ -16,7 +16,7 @@ use twox_hash::XxHash3_64;
 use super::file::{self, DataFile, META_BODY, MetaBody, bytes_at};
 use super::{DATA_NAME as DATA, data_path};
 use crate::error::{Error, Result};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::store_dir::StoreDir;
 
 const RECORD: &str = "checkpoint";
 const CHECKPOINT_LOCK: &str = "checkpoint.lock";

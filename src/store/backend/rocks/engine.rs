@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::{Rocks, Role, Token, rocks_error};
 use crate::error::{Error, Result};
 use crate::store::backend::{Engine, rocks_path};
-use crate::store::layout::{STATE_KEY, STORE_KEY};
-use crate::store::place::Place;
-use crate::store::records::StoreRecord;
-use crate::store::store_dir::StoreDir;
-use crate::store::sync::lock;
+use crate::store::directory::place::Place;
+use crate::store::directory::store_dir::StoreDir;
+use crate::store::format::layout::{STATE_KEY, STORE_KEY};
+use crate::store::format::records::StoreRecord;
+use crate::sync::lock;
 
 impl Engine for Rocks {
     fn place(&self) -> &Place {

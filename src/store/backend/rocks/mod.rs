@@ -27,9 +27,9 @@ use super::{Backend, Opened, ReadTxn, WriteTxn, rocks_path};
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::store::config::Config;
-use crate::store::forked_exit;
-use crate::store::locks::{LockFile, Member, Role as MemberRole};
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::locks::{LockFile, Member, Role as MemberRole};
+use crate::store::directory::store_dir::StoreDir;
+use crate::store::process::forked_exit;
 
 pub(crate) struct Rocks {
     role: Role,
@@ -86,7 +86,7 @@ impl Rocks {
         forked_exit::prepare();
         let path = rocks_path(dir.path());
         if path.symlink_metadata().is_err() {
-            crate::store::copy::make_directory(&path)?;
+            crate::store::directory::making::make_directory(&path)?;
         }
         refuse_strange(&path)?;
         let db =

@@ -4,7 +4,7 @@ use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
 
 use crate::clock::ClockSource;
 use crate::store::Header;
-use crate::store::layout::kind;
+use crate::store::format::layout::kind;
 
 /// Bytes of blocks kept in memory.
 const BLOCK_CACHE: usize = 32 << 20;

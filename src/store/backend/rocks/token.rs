@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
-use crate::store::opened::Opened;
-use crate::store::place::Place;
-use crate::store::store_dir::StoreDir;
+use crate::store::directory::place::Place;
+use crate::store::directory::store_dir::StoreDir;
+use crate::store::process::opened::Opened;
 
 const NAME: &str = "token";
 

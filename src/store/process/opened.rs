@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 static OPENED: [AtomicI32; 2048] = [const { AtomicI32::new(-1) }; 2048];
 
 /// Closes what a forked child has inherited. Touches atomics and closes descriptors, which is all that may be done there.
-pub(super) fn close_inherited() {
+pub(in crate::store) fn close_inherited() {
     for opened in &OPENED {
         let descriptor = opened.swap(-1, Ordering::Relaxed);
         if descriptor >= 0 {

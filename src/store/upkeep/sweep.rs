@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::header::Header;
-use super::layout::{
+use super::limits::most_rewritten;
+use crate::clock::{Span, Time};
+use crate::error::Result;
+use crate::store::directory::locks::SWEEPER;
+use crate::store::format::header::Header;
+use crate::store::format::layout::{
     DueEntry, KeyHash, Listed, NamespaceId, Number, expiry_key, kind, order_key, parse_expiry_key,
     parse_hash, parse_order_key, recency_key,
 };
-use super::limits::most_rewritten;
-use super::live::Live;
-use super::locks::SWEEPER;
-use super::transaction::{ReadView, Writer, is_expired};
-use crate::clock::{Span, Time};
-use crate::error::Result;
+use crate::store::live::Live;
+use crate::store::transaction::{ReadView, Writer, is_expired};
 
 /// Entries removed in one transaction: about a millisecond, in which other writers wait.
 const BATCH: usize = 256;
@@ -58,7 +58,7 @@ pub(crate) fn count_expired(
 
 /// Whether the backend removed the entry that is listed, and there is no other or a newer one (at the place `now_at`) under
 /// its hash: then its place in the order is still taken, and it is still counted.
-pub(super) fn has_vanished(
+pub(in crate::store) fn has_vanished(
     view: &ReadView<'_>,
     hash: KeyHash,
     entry: DueEntry,
@@ -159,8 +159,8 @@ impl Writer<'_> {
             }
             removed += batch.len();
             if batch.len() < room {
-                self.delete(&super::layout::counters_key(namespace))?;
-                self.delete(&super::layout::grave_key(namespace))?;
+                self.delete(&crate::store::format::layout::counters_key(namespace))?;
+                self.delete(&crate::store::format::layout::grave_key(namespace))?;
             }
         }
         Ok(removed)

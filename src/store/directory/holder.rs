@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// The process that has locked the file alone with `flock`, by the number it has here, if the system tells. One in another
 /// container has none here.
-pub(super) fn of(file: &File) -> Option<u32> {
+pub(in crate::store) fn of(file: &File) -> Option<u32> {
     let inode = file.metadata().ok()?.ino();
     // A line is: `1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF`. Devices are numbered otherwise there on some file
     // systems, so the inode has to do.
@@ -20,7 +20,7 @@ pub(super) fn of(file: &File) -> Option<u32> {
 }
 
 /// The same in words, to be put behind "another process".
-pub(super) fn named(file: &File) -> String {
+pub(in crate::store) fn named(file: &File) -> String {
     of(file).map_or_else(String::new, |process| format!(" ({process})"))
 }
 

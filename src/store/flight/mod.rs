@@ -8,6 +8,8 @@
 //! without one, the next in line has it, and the others wait on. Whoever leaves the line, as a task that is dropped, passes
 //! its turn on.
 
+mod circles;
+
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,13 +19,13 @@ use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener, Listener};
 
-use super::circles::{LeadNumber, Led, Waiting};
-use super::fork;
-use super::layout::KeyHash;
-use super::locks::LockFile;
-use super::naps::{nap, napping};
-use super::sync::lock;
+use self::circles::{LeadNumber, Led, Waiting};
+use super::directory::locks::LockFile;
+use super::format::layout::KeyHash;
+use super::process::fork;
+use super::process::naps::{nap, napping};
 use crate::error::Result;
+use crate::sync::lock;
 
 /// How often who waits asks whether to give up.
 const ASKING_INTERVAL: Duration = Duration::from_millis(100);

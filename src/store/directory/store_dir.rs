@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::opened::Opened;
 use super::place::Identity;
 use crate::error::{Error, Result};
+use crate::store::process::opened::Opened;
 
 #[derive(Debug)]
 pub(crate) struct StoreDir {
     path: PathBuf,
-    pub(super) directory: Opened,
+    pub(in crate::store) directory: Opened,
 }
 
 impl StoreDir {
@@ -37,17 +37,17 @@ impl StoreDir {
     }
 
     /// Whether it is still what lies at its path.
-    pub(super) fn is_current(&self) -> bool {
+    pub(in crate::store) fn is_current(&self) -> bool {
         let own = self.directory.metadata().map(|own| Identity::of(&own));
         own.is_ok_and(|own| Identity::at(&self.path) == Some(own))
     }
 
-    pub(super) fn is_writable(&self) -> bool {
+    pub(in crate::store) fn is_writable(&self) -> bool {
         rustix::fs::access(&self.path, rustix::fs::Access::WRITE_OK).is_ok()
     }
 
     /// Opens a file, never through a symbolic link. A new one is for its owner only.
-    pub(super) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+    pub(in crate::store) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&*self.directory, name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(File::from(file))
@@ -72,7 +72,7 @@ impl StoreDir {
         }
         let (owner, user) = (found.uid(), rustix::process::geteuid().as_raw());
         let of_the_store = || {
-            let [data, _] = super::backend::data_paths(Path::new(""));
+            let [data, _] = crate::store::backend::data_paths(Path::new(""));
             let data = rustix::fs::statat(&*self.directory, &data, AtFlags::SYMLINK_NOFOLLOW);
             self.directory.metadata().is_ok_and(|own| own.uid() == owner)
                 || data.is_ok_and(|data| data.st_uid == owner)
@@ -89,23 +89,23 @@ impl StoreDir {
     }
 
     /// Whether something lies there, be it a link.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(in crate::store) fn has(&self, name: &str) -> bool {
         self.stat(name).is_some()
     }
 
-    pub(super) fn is_empty_file(&self, name: &str) -> bool {
+    pub(in crate::store) fn is_empty_file(&self, name: &str) -> bool {
         self.stat(name).is_some_and(|found| {
             rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() && found.st_size == 0
         })
     }
 
     /// Whether a file that is open is what lies there.
-    pub(super) fn is_at(&self, name: &str, file: &Metadata) -> bool {
+    pub(in crate::store) fn is_at(&self, name: &str, file: &Metadata) -> bool {
         self.stat(name).is_some_and(|found| Identity::of_stat(&found) == Identity::of(file))
     }
 
     /// Removes a file, if it is there. Those who map it go on reading it.
-    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+    pub(in crate::store) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&*self.directory, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -113,17 +113,17 @@ impl StoreDir {
     }
 
     /// Bytes that a file has on the disk; `None` if it is not there.
-    pub(super) fn allocated(&self, name: &str) -> Option<u64> {
+    pub(in crate::store) fn allocated(&self, name: &str) -> Option<u64> {
         u64::try_from(self.stat(name)?.st_blocks).ok().map(|blocks| blocks * 512)
     }
 
     /// Bytes that are free on the disk.
-    pub(super) fn free_bytes(&self) -> u64 {
+    pub(in crate::store) fn free_bytes(&self) -> u64 {
         let disk = rustix::fs::fstatvfs(&*self.directory);
         disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    pub(super) fn for_each_name(&self, mut each: impl FnMut(&OsStr)) -> io::Result<()> {
+    pub(in crate::store) fn for_each_name(&self, mut each: impl FnMut(&OsStr)) -> io::Result<()> {
         for entry in rustix::fs::Dir::read_from(&*self.directory)? {
             each(OsStr::from_bytes(entry?.file_name().to_bytes()));
         }
@@ -131,7 +131,7 @@ impl StoreDir {
     }
 
     /// Returns when names that were made or removed are so on the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(in crate::store) fn sync(&self) -> io::Result<()> {
         self.directory.sync_all()
     }
 }

@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use super::byte_lock;
-use super::fork;
-use super::layout::KeyHash;
-use super::locks::LockFile;
+use crate::store::directory::byte_lock;
+use crate::store::directory::locks::LockFile;
+use crate::store::format::layout::KeyHash;
+use crate::store::process::fork;
 
 /// The first byte of what is said about waiting: behind all but the locks of the leads themselves.
 const WAITS: u64 = 1 << 61;
@@ -39,11 +39,11 @@ const MOST: usize = 64;
 
 /// A key of a store, for whom it concerns in all of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct KeyId(u64);
+pub(in crate::store) struct KeyId(u64);
 
 /// A lead, as those see it that it waits for.
 #[derive(Debug)]
-pub(super) struct Led {
+pub(in crate::store) struct Led {
     number: LeadNumber,
     /// `None`: no other process can wait for it.
     among: Option<Among>,
@@ -52,7 +52,7 @@ pub(super) struct Led {
 
 /// Tells a lead from all others of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct LeadNumber(u64);
+pub(in crate::store) struct LeadNumber(u64);
 
 /// A lead among processes, and the file in which it is had.
 #[derive(Clone, Debug)]
@@ -68,19 +68,19 @@ thread_local! {
 }
 
 impl LeadNumber {
-    pub(super) fn new() -> LeadNumber {
+    pub(in crate::store) fn new() -> LeadNumber {
         static LEADS: AtomicU64 = AtomicU64::new(0);
         LeadNumber(LEADS.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Of the leads on whose behalf this thread runs.
-    pub(super) fn here() -> Vec<LeadNumber> {
+    pub(in crate::store) fn here() -> Vec<LeadNumber> {
         Led::here().map(|led| led.number).collect()
     }
 }
 
 impl KeyId {
-    pub(super) fn of(locks: &LockFile, hash: KeyHash) -> KeyId {
+    pub(in crate::store) fn of(locks: &LockFile, hash: KeyHash) -> KeyId {
         let store = locks.file().metadata().map_or(0, |file| file.ino() ^ file.dev().rotate_left(32));
         let mixed =
             (hash.prefix() ^ store.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -99,13 +99,17 @@ impl KeyId {
 }
 
 impl Led {
-    pub(super) fn new(number: LeadNumber, locks: Option<&Arc<LockFile>>, hash: KeyHash) -> Arc<Led> {
+    pub(in crate::store) fn new(
+        number: LeadNumber,
+        locks: Option<&Arc<LockFile>>,
+        hash: KeyHash,
+    ) -> Arc<Led> {
         let among = locks.map(|locks| Among { id: KeyId::of(locks, hash), locks: locks.clone() });
         Arc::new(Led { number, among, forks: fork::epoch() })
     }
 
     /// Notes that this thread has it, for as long as it lives.
-    pub(super) fn note(self: &Arc<Self>) {
+    pub(in crate::store) fn note(self: &Arc<Self>) {
         LEADS.with_borrow_mut(|leads| {
             leads.retain(|lead| lead.strong_count() > 0);
             leads.push(Arc::downgrade(self));
@@ -113,7 +117,7 @@ impl Led {
     }
 
     /// Notes that this thread runs on its behalf, until what is returned is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+    pub(in crate::store) fn enter(self: &Arc<Self>) -> Entered {
         LEADS.with_borrow_mut(|leads| leads.push(Arc::downgrade(self)));
         Entered(Arc::downgrade(self))
     }
@@ -127,7 +131,7 @@ impl Led {
     }
 }
 
-pub(super) struct Entered(Weak<Led>);
+pub(in crate::store) struct Entered(Weak<Led>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
@@ -140,7 +144,7 @@ impl Drop for Entered {
 }
 
 /// A thread or task that waits for a key, and says so to other processes while this lives.
-pub(super) struct Waiting {
+pub(in crate::store) struct Waiting {
     leads: Vec<Among>,
     locks: Arc<LockFile>,
     wanted: KeyId,
@@ -151,7 +155,7 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// `None` for who has no lead that anybody can be waiting for.
-    pub(super) fn start(locks: &Arc<LockFile>, hash: KeyHash) -> Option<Waiting> {
+    pub(in crate::store) fn start(locks: &Arc<LockFile>, hash: KeyHash) -> Option<Waiting> {
         let leads: Vec<Among> = Led::here().filter_map(|led| led.among.clone()).collect();
         let wanted = KeyId::of(locks, hash);
         if leads.is_empty() {
@@ -171,7 +175,7 @@ impl Waiting {
 
     /// Whether it has to go on without what it waits for, because that waits for it, however indirectly. To be asked again and
     /// again.
-    pub(super) fn is_circular(&mut self) -> bool {
+    pub(in crate::store) fn is_circular(&mut self) -> bool {
         if self.looked.elapsed() < INTERVAL {
             return false;
         }
@@ -260,7 +264,7 @@ fn waited_for(file: &File, from: KeyId) -> Vec<KeyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::store_dir::StoreDir;
+    use crate::store::directory::store_dir::StoreDir;
 
     const LONG: Duration = Duration::from_secs(1);
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
-use super::sync::{lock, wait_timeout};
 use crate::error::{Error, Result};
+use crate::sync::{lock, wait_timeout};
 
 /// How many threads there are at most: more only wait for each other.
 const MOST: usize = 4;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::fork;
 use super::per_process::PerProcess;
-use super::sync::{lock, wait_timeout};
+use crate::sync::{lock, wait_timeout};
 
 /// How long the thread stays when nobody naps.
 const LINGER: Duration = Duration::from_secs(2);
@@ -56,16 +56,16 @@ impl Naps {
 }
 
 /// How many tasks nap in this process.
-pub(super) fn napping() -> usize {
+pub(in crate::store) fn napping() -> usize {
     lock(&NAPS.get().state).asleep.len()
 }
 
 /// A future that is ready after a while.
-pub(super) fn nap(time: Duration) -> Nap {
+pub(in crate::store) fn nap(time: Duration) -> Nap {
     Nap { naps: NAPS.get(), until: Instant::now() + time, place: None, forks: fork::epoch() }
 }
 
-pub(super) struct Nap {
+pub(in crate::store) struct Nap {
     naps: Arc<Naps>,
     until: Instant,
     place: Option<(Instant, u64)>,

@@ -5,12 +5,12 @@
 //! makes while the log is moved into LMDB. A large entry is for a time both in the log and in LMDB, beside those that
 //! were evicted for it; so room is made for it before it is written, in transactions of their own.
 
-use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
-use super::live::Live;
 use super::oldest::Lists;
-use super::records::Recency;
-use super::transaction::Writer;
 use crate::error::{Error, Result};
+use crate::store::format::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
+use crate::store::format::records::Recency;
+use crate::store::live::Live;
+use crate::store::transaction::Writer;
 
 /// The smallest size limit a store works well with: below it, the segments of the log would be smaller than they can be.
 pub(crate) const MIN_MAX_BYTES: u64 = 4 << 20;
@@ -54,7 +54,7 @@ impl Live {
     /// Evicts until so many bytes can be written, twice, and moves the log into LMDB. Others may use the room before the
     /// caller does.
     #[cold]
-    pub(super) fn make_room(&self, bytes: u64, tries: u32) -> Result<()> {
+    pub(in crate::store) fn make_room(&self, bytes: u64, tries: u32) -> Result<()> {
         let Some((target, max)) = self.target_bytes().zip(self.max_bytes) else { return Ok(()) };
         if bytes > target / 2 {
             let detail =
@@ -228,7 +228,8 @@ impl Live {
         }
         self.write_quietly(|writer| {
             let state = writer.state();
-            writer.set_state(super::records::StateRecord { recency: Recency::Building, ..state })
+            writer
+                .set_state(crate::store::format::records::StateRecord { recency: Recency::Building, ..state })
         })?;
         let mut from = vec![kind::ENTRY];
         loop {
@@ -239,11 +240,11 @@ impl Live {
                     // What cannot be read cannot be listed, and `verify` tells of it.
                     batch.push((
                         key.to_vec(),
-                        super::header::Header::parse(entry).ok().map(|(header, _)| header),
+                        crate::store::format::header::Header::parse(entry).ok().map(|(header, _)| header),
                     ));
                 }
                 for (key, header) in &batch {
-                    let hash = key.get(1..).and_then(super::layout::parse_hash);
+                    let hash = key.get(1..).and_then(crate::store::format::layout::parse_hash);
                     if let (Some(hash), Some(header)) = (hash, header) {
                         writer.list_recency(hash, header)?;
                     }
@@ -256,7 +257,7 @@ impl Live {
         }
         self.write_quietly(|writer| {
             let state = writer.state();
-            writer.set_state(super::records::StateRecord { recency: Recency::On, ..state })
+            writer.set_state(crate::store::format::records::StateRecord { recency: Recency::On, ..state })
         })
     }
 }

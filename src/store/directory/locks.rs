@@ -19,9 +19,9 @@ use rustix::io::Errno;
 
 use super::byte_lock;
 use super::holder;
-use super::opened::Opened;
 use super::store_dir::StoreDir;
 use crate::error::{Error, Result};
+use crate::store::process::opened::Opened;
 
 /// How long another process may keep the gate: it opens, closes or replaces the store's files meanwhile, and each of that
 /// takes seconds at most, but for the rewriting of a large store.

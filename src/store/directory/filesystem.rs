@@ -113,7 +113,7 @@ mod platform {
     const LOCAL_FUSE: &[&str] =
         &["fuseblk", "fuse.fuse-overlayfs", "fuse.fuse2fs", "fuse.ntfs-3g", "fuse.ntfs"];
 
-    pub(super) fn unsupported(dir: &Path) -> Result<Option<String>> {
+    pub(in crate::store) fn unsupported(dir: &Path) -> Result<Option<String>> {
         let stat =
             rustix::fs::statfs(dir).map_err(|e| Error::io("looking up the file system of the store", e))?;
         // The field is a signed word on some platforms; all magic numbers have 32 bits.
@@ -128,12 +128,12 @@ mod platform {
         Ok(judge_fuse(mount_type(&mounts, device)))
     }
 
-    pub(super) fn named(magic: u32) -> Option<&'static str> {
+    pub(in crate::store) fn named(magic: u32) -> Option<&'static str> {
         UNSUPPORTED.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
     }
 
     /// The name to refuse a FUSE mount by; `None` when it may be used.
-    pub(super) fn judge_fuse(kind: Option<&str>) -> Option<String> {
+    pub(in crate::store) fn judge_fuse(kind: Option<&str>) -> Option<String> {
         match kind {
             Some(kind) if LOCAL_FUSE.contains(&kind) => None,
             Some(kind) if kind.starts_with("fuse") => Some(kind.to_owned()),
@@ -143,7 +143,7 @@ mod platform {
     }
 
     /// The type of the mount with this device number, from the text of `/proc/self/mountinfo`.
-    pub(super) fn mount_type(mounts: &str, device: u64) -> Option<&str> {
+    pub(in crate::store) fn mount_type(mounts: &str, device: u64) -> Option<&str> {
         let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
         mounts.lines().find_map(|line| {
             // "36 35 98:0 /root /mount options optional... - type source options"
@@ -160,7 +160,7 @@ mod platform {
     use crate::error::{Error, Result};
 
     /// These systems say themselves which mounts are local.
-    pub(super) fn unsupported(dir: &Path) -> Result<Option<String>> {
+    pub(in crate::store) fn unsupported(dir: &Path) -> Result<Option<String>> {
         let stat =
             rustix::fs::statfs(dir).map_err(|e| Error::io("looking up the file system of the store", e))?;
         if stat.f_flags as u64 & libc::MNT_LOCAL as u64 != 0 {
@@ -184,7 +184,7 @@ mod platform {
 
     use crate::error::Result;
 
-    pub(super) fn unsupported(_dir: &Path) -> Result<Option<String>> {
+    pub(in crate::store) fn unsupported(_dir: &Path) -> Result<Option<String>> {
         Ok(None)
     }
 }

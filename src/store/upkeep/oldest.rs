@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::layout::{KeyHash, NamespaceId};
-use super::sync::lock;
+use crate::store::format::layout::{KeyHash, NamespaceId};
+use crate::sync::lock;
 
 /// The time from the beginning of one tour to that of the next. An entry that is inserted as one that was read long ago is
 /// found by a tour, too.
@@ -23,9 +23,9 @@ const LOOKS: usize = 2;
 /// A place in the list of a namespace.
 type Place = (u64, KeyHash);
 
-pub(super) struct Oldest(Mutex<Lists>);
+pub(in crate::store) struct Oldest(Mutex<Lists>);
 
-pub(super) struct Lists {
+pub(in crate::store) struct Lists {
     of: HashMap<NamespaceId, List>,
     /// By the time of the first access.
     order: BTreeSet<(u64, NamespaceId)>,
@@ -45,7 +45,7 @@ struct List {
 }
 
 impl Oldest {
-    pub(super) fn new() -> Oldest {
+    pub(in crate::store) fn new() -> Oldest {
         Oldest(Mutex::new(Lists {
             of: HashMap::new(),
             order: BTreeSet::new(),
@@ -55,20 +55,20 @@ impl Oldest {
         }))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Lists> {
+    pub(in crate::store) fn lock(&self) -> MutexGuard<'_, Lists> {
         lock(&self.0)
     }
 }
 
 impl Lists {
     /// Takes out the list that may have the entry, with where it begins.
-    pub(super) fn take_first(&mut self) -> Option<(NamespaceId, Place)> {
+    pub(in crate::store) fn take_first(&mut self) -> Option<(NamespaceId, Place)> {
         let (_, namespace) = self.order.pop_first()?;
         Some((namespace, self.of.remove(&namespace)?.begins))
     }
 
     /// Puts a list back with what was found in it; whether it has the entry.
-    pub(super) fn note(&mut self, namespace: NamespaceId, begins: Place, accessed: u64) -> bool {
+    pub(in crate::store) fn note(&mut self, namespace: NamespaceId, begins: Place, accessed: u64) -> bool {
         if let Some(old) = self.of.insert(namespace, List { begins, accessed }) {
             self.order.remove(&(old.accessed, namespace));
         }
@@ -77,7 +77,7 @@ impl Lists {
     }
 
     /// Begins a tour, unless one is under way.
-    pub(super) fn begin_tour(&mut self) -> bool {
+    pub(in crate::store) fn begin_tour(&mut self) -> bool {
         if self.next.is_some() {
             return false;
         }
@@ -87,12 +87,12 @@ impl Lists {
     }
 
     /// How many namespaces are to be looked at.
-    pub(super) fn looks(&self) -> usize {
+    pub(in crate::store) fn looks(&self) -> usize {
         if self.has_seen_all { LOOKS } else { FIRST_LOOKS }
     }
 
     /// From where the tour goes on, if there is one, or one is due.
-    pub(super) fn next_of_tour(&mut self) -> Option<NamespaceId> {
+    pub(in crate::store) fn next_of_tour(&mut self) -> Option<NamespaceId> {
         if self.begun.is_none_or(|begun| begun.elapsed() > BETWEEN_TOURS) {
             self.begin_tour();
         }
@@ -100,7 +100,7 @@ impl Lists {
     }
 
     /// Takes in the next list of the tour, by its first record.
-    pub(super) fn found(&mut self, namespace: NamespaceId, first: Place) {
+    pub(in crate::store) fn found(&mut self, namespace: NamespaceId, first: Place) {
         self.note(namespace, first, first.0);
         match namespace.0.checked_add(1) {
             Some(next) => self.next = Some(NamespaceId(next)),
@@ -108,7 +108,7 @@ impl Lists {
         }
     }
 
-    pub(super) fn end_tour(&mut self) {
+    pub(in crate::store) fn end_tour(&mut self) {
         self.next = None;
         self.has_seen_all = true;
     }

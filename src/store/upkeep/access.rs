@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
-use super::layout::{KeyHash, Prefix};
-use super::sync::{SlowGuard, SlowMutex, lock};
 use crate::clock::{Span, Time};
 use crate::error::Result;
+use crate::store::format::layout::{KeyHash, Prefix};
+use crate::sync::{SlowGuard, SlowMutex, lock};
 
 /// Beyond so many entries waiting, new accesses are not remembered until the next flush: about 20 MB.
 const CAPACITY: usize = 1 << 18;

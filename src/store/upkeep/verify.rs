@@ -3,19 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::header::Header;
-use super::layout::{
+use super::sweep::has_vanished;
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::store::format::header::Header;
+use crate::store::format::layout::{
     DueEntry, KeyBuffer, KeyHash, Listed, NamespaceId, Number, counters_key, expiry_key, kind, order_key,
     parse_expiry_key, parse_hash, parse_order_key, parse_recency_key, recency_key,
 };
-use super::live::Live;
-use super::namespace::read_namespace;
-use super::opening::{read_state, store_record};
-use super::records::{Counters, Identity, Recency, StateRecord};
-use super::sweep::has_vanished;
-use super::transaction::{Found, ReadView};
-use crate::clock::Time;
-use crate::error::{Error, Result};
+use crate::store::format::records::{Counters, Identity, Recency, StateRecord};
+use crate::store::live::Live;
+use crate::store::namespace::read_namespace;
+use crate::store::opening::{read_state, store_record};
+use crate::store::transaction::{Found, ReadView};
 
 /// At most so many problems are described; all are counted.
 const DESCRIBED: usize = 100;

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use super::config::Maintenance;
-use super::live::Live;
-use super::per_process::PerProcess;
 use super::sweep;
-use super::sync::{lock, wait_timeout};
 use crate::error::{Error, Result};
+use crate::store::config::Maintenance;
+use crate::store::live::Live;
+use crate::store::process::per_process::PerProcess;
+use crate::sync::{lock, wait_timeout};
 
 /// How often accesses are written at most. Each flush moves the token for every process.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //!
 //! A child inherits copies of everything, but an LMDB environment, its transactions and the locks of threads that no
 //! longer run must not be used in it. A counter that an at-fork handler raises makes every inherited
-//! [`Live`](super::live::Live) recognisable as foreign, at the price of one load and compare per operation.
+//! [`Live`](crate::store::live::Live) recognisable as foreign, at the price of one load and compare per operation.
 //!
 //! A child that was forked without the C library's knowledge runs no handlers. It is told from its parent by a page that
 //! the kernel empties in every child.
