@@ -232,7 +232,12 @@ impl Store {
         shared.handles.fetch_add(1, Ordering::AcqRel);
         shared.may_write.fetch_or(!request.read_only, Ordering::Relaxed);
         drop(open);
-        let store = Store { shared, released: AtomicBool::new(false), read_only: request.read_only, is_unwritable: false };
+        let store = Store {
+            shared,
+            released: AtomicBool::new(false),
+            read_only: request.read_only,
+            is_unwritable: false,
+        };
         drop(transition);
         opening::apply_limits(&store, request)?;
         Ok(store)
