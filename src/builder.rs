@@ -286,6 +286,14 @@ macro_rules! common_options {
             self
         }
 
+        /// Opens a store that this process may not write for reading, instead of refusing to open it. What writes through
+        /// this handle is then an [`Error::ReadOnly`](crate::Error::ReadOnly). A store that is not there is one all the
+        /// same.
+        pub fn read_only_if_unwritable(mut self, read_only: bool) -> Self {
+            self.common.request.read_only_if_unwritable = read_only;
+            self
+        }
+
         /// Takes the time from elsewhere, for tests.
         pub fn clock(mut self, clock: Arc<impl Clock>) -> Self {
             self.common.request.clock = Some(ClockSource::Custom(clock));
@@ -363,6 +371,7 @@ impl Common {
                 map_size: None,
                 max_bytes: None,
                 read_only: false,
+                read_only_if_unwritable: false,
                 clock: None,
                 allow_unsupported_file_system: false,
                 allow_foreign_owner: false,

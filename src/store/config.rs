@@ -63,6 +63,8 @@ pub(crate) struct Request {
     /// `Some(None)`: no limit, even if one is recorded.
     pub(crate) max_bytes: Option<Option<u64>>,
     pub(crate) read_only: bool,
+    /// To read where this process may not write, though it asked to.
+    pub(crate) read_only_if_unwritable: bool,
     pub(crate) clock: Option<ClockSource>,
     pub(crate) allow_unsupported_file_system: bool,
     pub(crate) allow_foreign_owner: bool,

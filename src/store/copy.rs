@@ -45,7 +45,7 @@ impl Store {
     /// the present: that needs the store to be open in this process only.
     pub(crate) fn compact(&self) -> Result<()> {
         if self.is_read_only() {
-            return Err(Error::reads_only(self.dir().to_owned()));
+            return Err(self.refusal());
         }
         let live = self.live()?;
         live.writable()?;
@@ -69,7 +69,7 @@ impl Store {
         is_in_place: impl FnOnce(),
     ) -> Result<()> {
         if self.is_read_only() {
-            return Err(Error::reads_only(self.dir().to_owned()));
+            return Err(self.refusal());
         }
         drop(self.live()?);
         let shared = &self.shared;

@@ -113,6 +113,8 @@ pub(crate) struct Store {
     shared: Arc<Shared>,
     released: AtomicBool,
     read_only: bool,
+    /// It was to be written, too, which this process may not.
+    is_unwritable: bool,
 }
 
 /// Access to the open environment, for the length of one operation. Not to be held while loaders or closures of the
@@ -178,6 +180,23 @@ impl Drop for Only {
 impl Store {
     /// Opens, or shares, the store at the requested path.
     pub(crate) fn open(request: &Request) -> Result<Store> {
+        match Store::open_as(request) {
+            Err(refused @ Error::ReadOnly { .. }) if request.read_only_if_unwritable => {
+                match Store::open_as(&Request { read_only: true, ..request.clone() }) {
+                    Ok(mut store) => {
+                        store.is_unwritable = true;
+                        Ok(store)
+                    }
+                    // Nothing is there to be read.
+                    Err(Error::NotFound { .. }) => Err(refused),
+                    Err(other) => Err(other),
+                }
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_as(request: &Request) -> Result<Store> {
         fork::watch();
         let dir = opening::prepare_directory(request)?;
         let transition = TRANSITIONS.lock(&dir)?;
@@ -197,7 +216,12 @@ impl Store {
         shared.handles.fetch_add(1, Ordering::AcqRel);
         shared.may_write.fetch_or(!request.read_only, Ordering::Relaxed);
         drop(open);
-        let store = Store { shared, released: AtomicBool::new(false), read_only: request.read_only };
+        let store = Store {
+            shared,
+            released: AtomicBool::new(false),
+            read_only: request.read_only,
+            is_unwritable: false,
+        };
         drop(transition);
         opening::apply_limits(&store, request)?;
         Ok(store)
@@ -234,7 +258,7 @@ impl Store {
     /// The open environment, for writing.
     pub(crate) fn live_for_writing(&self) -> Result<LiveRef> {
         if self.read_only {
-            return Err(Error::reads_only(self.shared.dir.clone()));
+            return Err(self.refusal());
         }
         let live = self.live()?;
         live.writable()?;
@@ -244,6 +268,12 @@ impl Store {
 
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Why this handle does not write.
+    fn refusal(&self) -> Error {
+        let dir = self.dir().to_owned();
+        if self.is_unwritable { Error::not_permitted(dir) } else { Error::reads_only(dir) }
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -142,6 +142,13 @@ fn as_somebody_who_may_only_read() {
     assert!(matches!(error, Error::ReadOnly { .. }), "{error:?}");
     assert!(cache.verify().unwrap().is_clean());
     cache.close().unwrap();
+
+    // Who asks to read what may not be written, reads; and is told that it may not, and not that it did not want to.
+    let cache = Numbers::builder(path).read_only_if_unwritable(true).open().unwrap();
+    check_no_writes(path, &cache);
+    let error = cache.insert("key", &2).unwrap_err();
+    assert!(error.is_read_only() && error.to_string().contains("may not write"), "{error}");
+    cache.close().unwrap();
 }
 
 /// Only root can give a directory away; for others the rule itself is tested beside its code.

@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) sync: bool,
     pub(crate) maintenance: Option<Maintenance>,
     pub(crate) read_only: bool,
+    pub(crate) read_only_if_unwritable: bool,
     pub(crate) allow_foreign_owner: bool,
     pub(crate) allow_unsupported_file_system: bool,
     pub(crate) serializer: String,
@@ -71,6 +72,7 @@ impl Settings {
         let mut builder =
             builder.namespace(&self.namespace).read_only(self.read_only).serializer_name(&self.serializer);
         builder = builder
+            .read_only_if_unwritable(self.read_only_if_unwritable)
             .allow_foreign_owner(self.allow_foreign_owner)
             .allow_unsupported_file_system(self.allow_unsupported_file_system);
         if let Some(backend) = self.backend {

@@ -64,7 +64,8 @@ class Cache(AsyncTwins):
             `__init__`: if what a class means changes, use another namespace, or another `version` of a memoized
             function.
         on_error: `"raise"`, or `"bypass"`: a store that cannot be opened, read or written (a full disk, a home without
-            write permission, a damaged file) is logged and treated as empty. Errors of the program are raised anyway.
+            write permission, a damaged file) is logged and treated as empty; one that can only be read is read. Errors
+            of the program are raised anyway.
         memory_bytes: How much to keep decoded in memory, roughly. 0: nothing.
 
     `CACHEMERE_DISABLE=1` in the environment makes every cache act as if it were empty, and `CACHEMERE_MODE=replay` or
@@ -122,6 +123,7 @@ class Cache(AsyncTwins):
             "compression": compression,
             "durability": durability,
             "read_only": read_only,
+            "read_only_if_unwritable": on_error == "bypass",
             "allow_foreign_owner": allow_foreign_owner,
             "allow_unsupported_file_system": allow_unsupported_file_system,
             "memory_bytes": memory_bytes,

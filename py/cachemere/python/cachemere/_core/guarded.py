@@ -48,6 +48,10 @@ _BYPASSED = (
 )
 
 
+#: Of these, another directory is free.
+_OF_PLACE = (DiskFullError, ReadOnlyError, StoreIOError, UnsupportedFileSystemError)
+
+
 class GuardedStore:
     """See the module. The files are opened at the first use.
 
@@ -55,9 +59,17 @@ class GuardedStore:
     """
 
     def __init__(
-        self, options: Options, on_error: str, *, secret: Secret | None = None, origin: Store | None = None
+        self,
+        options: Options,
+        on_error: str,
+        *,
+        secret: Secret | None = None,
+        origin: Store | None = None,
+        is_default: bool = False,
     ) -> None:
         self.options = options
+        #: Whether it is where it is because nothing else was said.
+        self.is_default = is_default or options.path is None
         self.on_error = on_error
         self._troubles: set[type[BaseException]] = set()
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
@@ -77,7 +89,7 @@ class GuardedStore:
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:
         """One of other options. In the same directory it needs no secret while this one is open."""
         options = dataclasses.replace(self.options, **changed)
-        return GuardedStore(options, on_error or self.on_error, origin=self.made)
+        return GuardedStore(options, on_error or self.on_error, origin=self.made, is_default=self.is_default)
 
     @property
     def path(self) -> pathlib.Path:
@@ -104,8 +116,19 @@ class GuardedStore:
         # Once for each kind of trouble, since every use of the cache comes here while it lasts.
         level = logging.DEBUG if type(error) in self._troubles else logging.WARNING
         self._troubles.add(type(error))
-        _log.log(level, "the cache at %s is bypassed: %s", self.options.path, error)
+        where = "the default cache" if self.options.path is None else f"the cache at {self.options.path}"
+        message = "%s is bypassed: %s"
+        if isinstance(error, ReadOnlyError) and self.made is not None and self.made.is_open:
+            message = "%s is read, and nothing is kept in it: %s"
+        _log.log(level, message, where, self.told(error))
         return True
+
+    def told(self, error: BaseException) -> str:
+        """What an error says, and how to have another default store if it is of that."""
+        text = str(error)
+        if not self.is_default or not isinstance(error, _OF_PLACE) or "CACHEMERE_DIR" in text:
+            return text
+        return f"{text}; or set CACHEMERE_DIR to a directory that this process can write to"
 
     def ask(self, default: T, work: Callable[[Store], T]) -> T:
         """What `work` gives; `default` if the cache is disabled or, for a trouble of the machine, bypassed."""
@@ -158,6 +181,26 @@ class GuardedStore:
 
 
 def default_path() -> pathlib.Path:
-    """`$CACHEMERE_DIR`, or a directory in the platform's place for caches."""
+    """`$CACHEMERE_DIR`, or a directory in the platform's place for caches.
+
+    Raises:
+        StoreIOError: The user has no home.
+    """
     chosen = os.environ.get("CACHEMERE_DIR")
-    return resolve(chosen) if chosen else platformdirs.user_cache_path("cachemere", appauthor=False) / "default"
+    if chosen:
+        return resolve(chosen)
+    try:
+        found = platformdirs.user_cache_path("cachemere", appauthor=False) / "default"
+    except RuntimeError as cause:
+        raise _homeless() from cause
+    if not found.is_absolute():
+        # Of older versions, which leave `~` as it is: a directory of that name, wherever the program runs.
+        raise _homeless()
+    return found
+
+
+def _homeless() -> StoreIOError:
+    return StoreIOError(
+        f"the default store has no place: HOME is not set, and the system knows no user {os.getuid()}; set "
+        f"CACHEMERE_DIR to a directory that this process can write to, or give a path"
+    )

@@ -59,6 +59,8 @@ class Options:
     durability: str = "checkpoint"
     maintenance: str | None = None
     read_only: bool = False
+    #: Where this process may not write, of a handle that writes if it can.
+    read_only_if_unwritable: bool = False
     allow_foreign_owner: bool = False
     allow_unsupported_file_system: bool = False
     memory_bytes: int = MEMORY_BYTES

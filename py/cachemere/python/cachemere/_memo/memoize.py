@@ -13,7 +13,7 @@ from .._core.options import Options
 from .._forms.forms import Forms
 from .._leads.stream_leads import PATIENCE
 from ..cache import Cache
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, StoreIOError
 from .decorator import Decorator, OnChange, decorator
 from .memoized import Memoized
 
@@ -39,6 +39,7 @@ def memoize(
     tags: Iterable[str] = (),
     cache: Cache | None = None,
     types: Iterable[type] = (),
+    on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
 ) -> Decorator: ...
@@ -59,6 +60,7 @@ def memoize(
     tags: Iterable[str] = (),
     cache: Cache | None = None,
     types: Iterable[type] = (),
+    on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
 ) -> Any:
@@ -110,6 +112,10 @@ def memoize(
             and built again, with those their fields name; see :class:`Cache`. A cache that is given has its own:
             `memoize(cache=cachemere.Cache(path, types=[Answer]))`. Objects are built from their fields without
             validation: change `version` when a class changes.
+        on_error: Of the default store. `"bypass"`: where it cannot be opened, read or written (a home that cannot be
+            written to, a user without a home, a full disk, a damaged file), results are computed, and one line of the
+            log says why and how to have another place; what can only be read is read. `"raise"`: it is an error.
+            `None`: `"bypass"`, or with `strict` `"raise"`. A cache that is given has its own.
         stream_patience: Seconds for which others wait for a generator whose consumer does not ask for the next item.
             After that whoever wants it computes it, too. However long an item takes, nobody else begins. `None`: they
             wait for as long as the generator is there.
@@ -163,23 +169,40 @@ def memoize(
         raise InvalidOptionError(
             "memoize: types= is for the default store; give it to the cache: Cache(path, types=...)"
         )
+    if on_error is None:
+        trouble = "raise" if strict is True else "bypass"
+    else:
+        checks.choice("memoize: on_error", on_error, ("raise", "bypass"))
+        trouble = on_error
+        if cache is not None:
+            raise InvalidOptionError(
+                "memoize: on_error= is for the default store; give it to the cache: Cache(path, on_error=...)"
+            )
     decorate: Any
     if cache is not None:
         decorate = cache.memoize(**options)
     else:
-        decorate = decorator(**options, find_store=lambda: _default_store(kinds), way="memoize(types=[{}])")
+        decorate = decorator(**options, find_store=lambda: _default_store(kinds, trouble), way="memoize(types=[{}])")
     return decorate if function is None else decorate(function)
 
 
-_defaults: dict[tuple[pathlib.Path, tuple[type, ...]], GuardedStore] = {}
+_defaults: dict[tuple[pathlib.Path | None, tuple[type, ...], str], GuardedStore] = {}
 
 
-def _default_store(types: tuple[type, ...]) -> GuardedStore:
-    which = default_path(), types
+def _default_store(types: tuple[type, ...], on_error: str) -> GuardedStore:
+    try:
+        path = default_path()
+    except StoreIOError:
+        # Whoever uses the store hears of it, each time.
+        path = None
+    which = path, types, on_error
     made = _defaults.get(which)
-    if made is not None and made.native.is_gone:
+    if made is not None and made.made is not None and made.made.is_gone:
         # The directory was removed: nobody has a handle to open it again.
         _defaults.pop(which, None)
         made = None
-    # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
-    return made or _defaults.setdefault(which, GuardedStore(Options(which[0], types=types), "raise"))
+    if made is None:
+        # Without a lock, which a fork could copy while it is held. One that is made in vain opens nothing.
+        options = Options(path, types=types, read_only_if_unwritable=on_error == "bypass")
+        made = _defaults.setdefault(which, GuardedStore(options, on_error, is_default=True))
+    return made

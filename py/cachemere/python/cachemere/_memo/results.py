@@ -205,7 +205,11 @@ class Results:
         return mode
 
     def _failed(self, error: CacheError, key: CallKey) -> NoReturn:
-        if isinstance(error, ReplayMissError) or not self.store.bypasses(error):
+        if isinstance(error, ReplayMissError):
+            raise error
+        if not self.store.bypasses(error):
+            if self.store.is_default:
+                error.args = (self.store.told(error),)
             raise error
         if self.store.mode == "replay":
             self._refuse(key)

@@ -35,7 +35,12 @@ class Part(Cache):
         return over(
             cls,
             cache._guarded.beside(
-                "raise", namespace=namespace, exact_types=exact_types, allow_pickle=False, pickle_keys=False
+                "raise",
+                namespace=namespace,
+                exact_types=exact_types,
+                allow_pickle=False,
+                pickle_keys=False,
+                read_only_if_unwritable=True,
             ),
         )
 
