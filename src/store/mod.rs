@@ -64,7 +64,8 @@ pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};
 pub(crate) use self::disk_threads::Abandoned;
 use self::disk_threads::DiskThreads;
-pub(crate) use self::flight::{Flights, Lead, Turn};
+pub use self::flight::LoadFailure;
+pub(crate) use self::flight::{Flights, Lead, Tried, Turn, Watch};
 pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
 #[cfg(feature = "rocksdb")]

@@ -42,6 +42,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::Version>()?;
     module.add_class::<scanner::Scanner>()?;
     module.add_class::<store::Lead>()?;
+    module.add_class::<store::Watch>()?;
     module.add_class::<dict::DictBase>()?;
     module.add_class::<memo::Calls>()?;
     module.add_class::<memo::MemoBase>()?;

@@ -3,10 +3,13 @@
 use std::mem::take;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cachemere::{ByteBatch, ByteCache, Condition, Error, Known, LoadGuard, Payload, ScanPosition};
+use cachemere::{
+    ByteBatch, ByteCache, Condition, Error, Known, LoadFailure, LoadGuard, LoadTurn, LoadWatch, Payload,
+    ScanPosition,
+};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -66,6 +69,32 @@ impl Lead {
         let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| drop(lead));
     }
+
+    /// Gives the right back without a value, and this to those in the process who wait for it.
+    fn fail(&self, py: Python<'_>, failure: Py<PyAny>) {
+        let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lead) = lead {
+            py.detach(|| lead.fail(Arc::new(failure)));
+        }
+    }
+}
+
+/// Somebody else's right to compute.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Watch(LoadWatch);
+
+#[pymethods]
+impl Watch {
+    /// What it was given back with instead of a value, if it was in this process.
+    #[getter]
+    fn failure(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.0.failure().and_then(|failure| taken(py, &failure))
+    }
+}
+
+/// What a lead was failed with.
+fn taken(py: Python<'_>, failure: &LoadFailure) -> Option<Py<PyAny>> {
+    failure.downcast_ref::<Py<PyAny>>().map(|given| given.clone_ref(py))
 }
 
 #[pymethods]
@@ -307,21 +336,29 @@ impl Store {
         }
     }
 
-    /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
-    fn lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+    /// Waits until nobody computes the key's value and takes the right to. `None`: somebody just did, look again. Anything
+    /// else is what somebody has failed with.
+    fn lead<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
         let (bytes, _) = self.key(key)?;
-        let cache = self.cache(key.py())?;
+        let cache = self.cache(py)?;
         // Ctrl-C ends the wait, and whatever a handler of a signal raises.
-        let lead = detached(key.py(), || cache.lead_unless(&bytes, is_interrupted))?;
-        Ok(lead.map(Lead::new))
+        Ok(match detached(py, || cache.turn(&bytes, is_interrupted))? {
+            LoadTurn::Lead(guard) => Some(Bound::new(py, Lead::new(guard))?.into_any()),
+            LoadTurn::Failed(failure) => taken(py, &failure).map(|failure| failure.into_bound(py)),
+            _ => None,
+        })
     }
 
-    /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
-    fn try_lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+    /// Takes the right to compute the key's value, or tells how that goes if somebody has it; for tasks. Never waits.
+    fn try_lead<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
         let (bytes, _) = self.key(key)?;
-        let cache = self.cache(key.py())?;
-        let lead = detached(key.py(), || cache.try_lead(&bytes))?;
-        Ok(lead.map(Lead::new))
+        let cache = self.cache(py)?;
+        Ok(match detached(py, || cache.try_turn(&bytes))? {
+            Ok(guard) => Bound::new(py, Lead::new(guard))?.into_any(),
+            Err(watch) => Bound::new(py, Watch(watch))?.into_any(),
+        })
     }
 
     /// An error if what is computed now could not be kept, because the store is not at its path any more.

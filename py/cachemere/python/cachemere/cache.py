@@ -151,6 +151,7 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        retry_waiters: bool = False,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -170,6 +171,7 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        retry_waiters: bool = False,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -186,6 +188,7 @@ class Cache(AsyncTwins):
             tags=tags,
             stream_patience=stream_patience,
             strict=strict,
+            retry_waiters=retry_waiters,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

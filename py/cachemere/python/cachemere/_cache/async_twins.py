@@ -76,7 +76,8 @@ class AsyncTwins(CacheMethods):
     ) -> Any:
         """As :meth:`Cache.get_or_set`; `make` is a function, which is called in a thread, or a coroutine function.
 
-        Of all tasks, threads and processes that miss at once, one calls `make`. If its task is cancelled, another takes
+        Of all tasks, threads and processes that miss at once, one calls `make`. If it raises, so does each call of this
+        process that waited, and the next call tries again. If its task is cancelled, another takes
         over: of a coroutine function at once; a function in a thread cannot be stopped, so it runs to its end, and its
         value is stored. Tasks that need each other's values in a circle run twice rather than wait for ever.
 

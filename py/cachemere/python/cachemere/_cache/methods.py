@@ -15,6 +15,7 @@ from .._core.load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, 
 from .._core.options import Options, check_tags
 from .._core.walk import met, pairs_of
 from .._engine import Store, Version
+from .._leads.failures import Failure
 from .._leads.task_flights import Found
 from .._leads.thread_turns import make_and_keep, take_turn
 from ..errors import CacheError, InvalidOptionError, MissingKeyError, ValueFormError
@@ -158,9 +159,10 @@ class CacheMethods(Handle):
     def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
 
-        Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, or
-        its process is killed, another takes over. No lock of the store is held meanwhile. A value that
-        cannot be stored is the `result` of the error.
+        Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, so
+        does each call of this process that waited, and the next call tries again; in other processes that wait, one
+        takes over, as it does if the thread is interrupted or the process killed. No lock of the store is held
+        meanwhile. A value that cannot be stored is the `result` of the error.
         """
         found = self.get(key, _MISSING)
         if found is not _MISSING:
@@ -175,6 +177,8 @@ class CacheMethods(Handle):
             raise
         if isinstance(turn, Found):
             return turn.value  # type: ignore[no-any-return]
+        if isinstance(turn, Failure):
+            raise turn.again()
         try:
             # Before the value is made, which can cost much.
             lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()

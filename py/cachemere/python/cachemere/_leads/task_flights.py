@@ -25,6 +25,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from .._engine import Lead, Store
 from ..errors import CacheError
+from .failures import Failure, is_of_function
 from .stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
@@ -50,7 +51,7 @@ class Found(NamedTuple):
 class Flight:
     """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
 
-    __slots__ = ("__weakref__", "_landed", "_lead", "_slot", "_waits", "drivers", "is_landing")
+    __slots__ = ("__weakref__", "_landed", "_lead", "_slot", "_waits", "drivers", "failure", "is_landing")
 
     def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
         self._slot = slot
@@ -58,6 +59,8 @@ class Flight:
         self._landed = asyncio.Event()
         #: Whether it lands by itself, when a write has ended.
         self.is_landing = False
+        #: What it lands with instead of a result.
+        self.failure: Failure | None = None
         #: Flights that tasks wait for on which this one depends.
         self._waits: list[Flight] = []
         #: Of a stream: who consumes it, as far as can be known.
@@ -94,10 +97,20 @@ class Flight:
             return None
         return lead.patience if lead.since is None else lead.since + lead.patience - monotonic()
 
+    def note(self, error: BaseException) -> None:
+        """Has those who wait fail as the function has, when it lands."""
+        if is_of_function(error):
+            assert isinstance(error, Exception)
+            self.failure = Failure(error)
+
     def land(self) -> None:
-        """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none."""
+        """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none, unless
+        the function has failed."""
         if self._lead is not None:
-            self._lead.release()
+            if self.failure is None:
+                self._lead.release()
+            else:
+                self._lead.fail(self.failure)
         if self._slot is not None and _airborne.get(self._slot) is self:
             del _airborne[self._slot]
         _streams.discard(self)
@@ -129,6 +142,8 @@ class Flight:
         elif not work.cancelled() and inspect.iscoroutine(work.result()):
             # Nobody is left to await it.
             work.result().close()
+        # Who was cancelled has not failed.
+        self.failure = None
         self.land()
 
     @property
@@ -186,6 +201,11 @@ class leading:
         _leading.set(self._before)
 
 
+def part_of(flight: Flight) -> None:
+    """Makes the present task part of a flight, until it has landed."""
+    _leading.set((*_leading.get(), flight))
+
+
 def present_task() -> asyncio.Task[Any] | None:
     """The task that runs, if one does."""
     try:
@@ -213,8 +233,10 @@ async def take_off(
     key: K,
     look: Callable[[K], F | None],
     look_longer: Callable[[K], Awaitable[F | None]] | None = None,
-) -> F | Flight:
+) -> F | Flight | Failure:
     """What is found of a key, waited for if another computes it, or the flight in which to compute it.
+
+    A failure is that of a task or thread of this process that was waited for.
 
     `look` may not block the loop. What takes longer is `look_longer`, which whoever has the flight does once.
     """
@@ -233,12 +255,24 @@ async def take_off(
 
 
 async def make_and_keep_in_task(
-    flight: Flight, make: Callable[[], Awaitable[T]], keep: Callable[[T], Awaitable[object]]
+    flight: Flight,
+    make: Callable[[], Awaitable[T]],
+    keep: Callable[[T], Awaitable[object]],
+    *,
+    shares_failure: bool = True,
 ) -> T:
-    """Makes a value, keeps it, and ends the flight. What cannot be kept is the `result` of the error."""
+    """Makes a value, keeps it, and ends the flight. What cannot be kept is the `result` of the error.
+
+    If the function fails, so do those who wait for it, unless they are to try themselves.
+    """
     try:
-        with leading(flight):
-            value = await make()
+        try:
+            with leading(flight):
+                value = await make()
+        except Exception as error:
+            if shares_failure:
+                flight.note(error)
+            raise
         try:
             await keep(value)
         except CacheError as error:
@@ -249,7 +283,7 @@ async def make_and_keep_in_task(
         flight.end()
 
 
-async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight:
+async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight | Failure:
     slot = (asyncio.get_running_loop(), store, key)
     began, pause = monotonic(), FIRST_PAUSE
     while True:
@@ -265,9 +299,11 @@ async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Fl
             finally:
                 for own in held:
                     own._waits.remove(flight)
+            if flight.failure is not None:
+                return flight.failure
         else:
             lead = store.try_lead(key)
-            if lead is not None:
+            if isinstance(lead, Lead):
                 try:
                     found = recall(key)
                 except BaseException:
@@ -281,6 +317,8 @@ async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Fl
                 return Flight(None, None)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
+            if isinstance(lead.failure, Failure):
+                return lead.failure
         found = recall(key)
         if found is not None:
             return found

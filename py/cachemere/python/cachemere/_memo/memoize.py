@@ -41,6 +41,7 @@ def memoize(
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    retry_waiters: bool = False,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -61,6 +62,7 @@ def memoize(
     types: Iterable[type] = (),
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    retry_waiters: bool = False,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -79,9 +81,10 @@ def memoize(
     it. `self` and `cls` are arguments like any other. Forms of more than 256 characters are in the key as their
     SHA-256.
 
-    Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
-    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is
-    returned all the same; see `strict`. No lock of the store is held while the function runs, and
+    Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, so does each call of
+    this process that waited for it, and one of each other process that waits tries again. Exceptions are not kept: the
+    next call tries again. If it is cancelled, interrupted or killed, the next one takes over. A result that cannot be
+    stored is returned all the same; see `strict`. No lock of the store is held while the function runs, and
     coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
     for ever.
 
@@ -116,6 +119,8 @@ def memoize(
         strict: Whether a result that cannot be kept (an object without a safe form, more than an entry or the store can
             hold, a full disk) is an error, which has it as its `result`. Otherwise it is returned, and a line of the
             log, one for each function, says why and what to do.
+        retry_waiters: Whether calls that wait for one that raises try themselves, one after the other, instead of
+            raising what it did.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -153,6 +158,7 @@ def memoize(
         "tags": tags,
         "stream_patience": stream_patience,
         "strict": strict,
+        "retry_waiters": retry_waiters,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)

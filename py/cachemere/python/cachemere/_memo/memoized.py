@@ -188,6 +188,7 @@ class MemoFunction(MemoBase, Memoized[P, R]):
             turn,
             lambda: self._function(*args, **kwargs),
             lambda value: results.keep(key, value, perf_counter() - began),
+            shares_failure=results.shares_failures,
         )
 
 
@@ -226,6 +227,7 @@ class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
             turn,
             lambda: self._function(*args, **kwargs),
             lambda value: results.akeep(turn, key, value, perf_counter() - began),
+            shares_failure=results.shares_failures,
         )
 
 

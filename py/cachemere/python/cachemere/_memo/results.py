@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 from .._core.guarded import GuardedStore
 from .._engine import Calls, Lead
 from .._forms.advice import advise
+from .._leads.failures import Failure
 from .._leads.task_flights import Flight, Found, opened, take_off
 from .._leads.thread_turns import take_turn
 from ..errors import (
@@ -73,6 +74,7 @@ class Results:
         cache_if: Callable[[Any], bool] | None,
         stream_patience: float | None,
         strict: bool,
+        retry_waiters: bool,
         way: str,
     ) -> None:
         self.keys = keys
@@ -87,6 +89,8 @@ class Results:
         self._cache_if = cache_if
         #: Seconds for which the lead of a stream is kept for a consumer that does not consume.
         self.stream_patience = stream_patience
+        #: Whether those who wait for a call that fails do so, too.
+        self.shares_failures = not retry_waiters
         #: How a class is registered, for messages.
         self._way = way
         #: Whether a result that cannot be kept is an error.
@@ -130,6 +134,7 @@ class Results:
         Raises:
             ReplayMissError: Nothing is stored and nothing may be computed.
             Bypassed: The store has failed.
+            Exception: What the function raised in a call that was waited for.
         """
         try:
             mode = self._prepare()
@@ -139,9 +144,12 @@ class Results:
                 return None
             if mode == "replay":
                 return self._replayed(key)
-            return take_turn(store, key, self.recall)
+            turn = take_turn(store, key, self.recall)
         except CacheError as error:
             self._failed(error, key)
+        if isinstance(turn, Failure):
+            raise turn.again()
+        return turn
 
     def recall(self, key: CallKey) -> Found | None:
         """What is stored. Counts a hit. A damaged entry is an error, or if that is bypassed nothing: it is replaced."""
@@ -242,9 +250,11 @@ class Results:
             turn = await take_off(store, key, self.recall)
             if is_stream and isinstance(turn, Flight):
                 turn.becomes_stream(self.stream_patience)
-            return turn
         except CacheError as error:
             self._failed(error, key)
+        if isinstance(turn, Failure):
+            raise turn.again()
+        return turn
 
     async def akeep(self, flight: Flight, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """As :meth:`keep`. Cancelled, it lets the write end before somebody else computes."""
