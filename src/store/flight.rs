@@ -105,6 +105,7 @@ impl Watch {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     hash: KeyHash,
+    /// Of several keys, if one load makes the values of all.
     number: LeadNumber,
     /// Not a lead inside another lead of the same thread or task, which stands in no table and holds no lock.
     is_flight: bool,
@@ -192,10 +193,41 @@ impl Flights {
         if let Some(flight) = table.flights.get(&hash).filter(|flight| flight.leader.is_some()) {
             return Ok(Tried::Led(Watch(Some(flight.ending.clone()))));
         }
-        let mut lead = self.lead_in(&mut table, hash);
+        let mut lead = self.lead_in(&mut table, hash, LeadNumber::new());
         drop(table);
         // If another process has it, dropping the lead is its end.
         Ok(if lead.try_lock_process()? { Tried::Lead(lead) } else { Tried::Led(Watch(None)) })
+    }
+
+    /// As [`try_enter`](Self::try_enter), for several keys on behalf of one load. If it is one of this thread, what it waits for
+    /// meanwhile is seen not to be waited for by itself. Leads that are not had among processes are of this one alone.
+    pub(crate) fn try_enter_many(
+        self: &Arc<Self>,
+        hashes: &[KeyHash],
+        among_processes: bool,
+        of_thread: bool,
+    ) -> Result<Vec<Tried>> {
+        let number = LeadNumber::new();
+        let (mut tried, mut is_noted) = (Vec::with_capacity(hashes.len()), false);
+        for hash in hashes {
+            let mut table = lock(&self.table);
+            if let Some(flight) = table.flights.get(hash).filter(|flight| flight.leader.is_some()) {
+                tried.push(Tried::Led(Watch(Some(flight.ending.clone()))));
+                continue;
+            }
+            let mut lead = self.lead_in(&mut table, *hash, number);
+            drop(table);
+            if among_processes && !lead.try_lock_process()? {
+                tried.push(Tried::Led(Watch(None)));
+                continue;
+            }
+            if of_thread && (among_processes || !is_noted) {
+                is_noted = true;
+                lead.tell().note();
+            }
+            tried.push(Tried::Lead(lead));
+        }
+        Ok(tried)
     }
 
     /// Takes the lead if nobody has it. Else takes a place in the line, or keeps the one it has.
@@ -210,7 +242,9 @@ impl Flights {
             None => flight,
         };
         let leader = flight.and_then(|flight| flight.leader);
-        let Some(leader) = leader else { return Found::Mine(self.lead_in(&mut table, hash)) };
+        let Some(leader) = leader else {
+            return Found::Mine(self.lead_in(&mut table, hash, LeadNumber::new()));
+        };
         let leads = place.as_ref().map_or_else(LeadNumber::here, |place| place.leads.clone());
         if table.would_deadlock(leader, &leads) {
             return Found::Mine(self.lead_beside(hash));
@@ -229,8 +263,8 @@ impl Flights {
     }
 
     /// The caller has seen that nobody has the lead.
-    fn lead_in(self: &Arc<Self>, table: &mut Table, hash: KeyHash) -> Lead {
-        let lead = self.lead(hash, true);
+    fn lead_in(self: &Arc<Self>, table: &mut Table, hash: KeyHash, number: LeadNumber) -> Lead {
+        let lead = self.lead(hash, number, true);
         let new = || Flight { leader: None, line: Arc::default(), waiting: 0, ending: Ending::default() };
         table.flights.entry(hash).or_insert_with(new).leader = Some(lead.number);
         lead
@@ -238,14 +272,14 @@ impl Flights {
 
     /// For who would have to wait for itself: the function runs twice rather than never.
     fn lead_beside(self: &Arc<Self>, hash: KeyHash) -> Lead {
-        self.lead(hash, false)
+        self.lead(hash, LeadNumber::new(), false)
     }
 
-    fn lead(self: &Arc<Self>, hash: KeyHash, is_flight: bool) -> Lead {
+    fn lead(self: &Arc<Self>, hash: KeyHash, number: LeadNumber, is_flight: bool) -> Lead {
         Lead {
             flights: self.clone(),
             hash,
-            number: LeadNumber::new(),
+            number,
             is_flight,
             locked: false,
             led: None,

@@ -152,6 +152,9 @@ class Cache(AsyncTwins):
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
         retry_waiters: bool = False,
+        batch: str | None = None,
+        batch_size: int | None = None,
+        stack: bool = False,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -172,6 +175,9 @@ class Cache(AsyncTwins):
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
         retry_waiters: bool = False,
+        batch: str | None = None,
+        batch_size: int | None = None,
+        stack: bool = False,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -189,6 +195,9 @@ class Cache(AsyncTwins):
             stream_patience=stream_patience,
             strict=strict,
             retry_waiters=retry_waiters,
+            batch=batch,
+            batch_size=batch_size,
+            stack=stack,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
-from .._engine import Lead, Store
+from .._engine import Lead, Leads, Store
 from ..errors import CacheError
 from .failures import Failure, is_of_function
 from .stream_leads import StreamLead
@@ -51,11 +51,12 @@ class Found(NamedTuple):
 class Flight:
     """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
 
-    __slots__ = ("__weakref__", "_landed", "_lead", "_slot", "_waits", "drivers", "failure", "is_landing")
+    __slots__ = ("__weakref__", "_landed", "_lead", "_slots", "_waits", "drivers", "failure", "is_landing")
 
-    def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
-        self._slot = slot
-        self._lead: Lead | StreamLead | None = lead
+    def __init__(self, slots: Iterable[tuple[Any, ...]], lead: Lead | Leads | None) -> None:
+        #: Of the keys that it makes: one, unless it makes many together.
+        self._slots = tuple(slots)
+        self._lead: Lead | Leads | StreamLead | None = lead
         self._landed = asyncio.Event()
         #: Whether it lands by itself, when a write has ended.
         self.is_landing = False
@@ -65,7 +66,7 @@ class Flight:
         self._waits: list[Flight] = []
         #: Of a stream: who consumes it, as far as can be known.
         self.drivers: tuple[asyncio.Task[Any] | None, ...] = ()
-        if slot is not None:
+        for slot in self._slots:
             _airborne[slot] = self
 
     def becomes_stream(self, patience: float | None) -> None:
@@ -80,7 +81,7 @@ class Flight:
         """
         if isinstance(self._lead, StreamLead):
             self._lead.work()
-        if self._slot is not None and not self.has_landed:
+        if self._slots and not self.has_landed:
             self.drivers = (caller, asyncio.current_task())
             _streams.add(self)
 
@@ -111,8 +112,9 @@ class Flight:
                 self._lead.release()
             else:
                 self._lead.fail(self.failure)
-        if self._slot is not None and _airborne.get(self._slot) is self:
-            del _airborne[self._slot]
+        for slot in self._slots:
+            if _airborne.get(slot) is self:
+                del _airborne[slot]
         _streams.discard(self)
         self.drivers = ()
         self._landed.set()
@@ -127,14 +129,16 @@ class Flight:
         if not self.is_landing:
             self.land()
 
-    async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended."""
+    async def in_thread(self, work: Callable[..., T], *arguments: Any, beside: Iterable[Flight] = ()) -> T:
+        """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended, and so do
+        others that are one with it."""
         doing = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work, *arguments)
         try:
             return await asyncio.shield(doing)
         finally:
             if not doing.done():
-                self.land_after(doing)
+                for flight in (self, *beside):
+                    flight.land_after(doing)
 
     def _land_late(self, work: asyncio.Future[Any]) -> None:
         if not work.cancelled() and work.exception() is not None:
@@ -185,16 +189,16 @@ _leading: ContextVar[tuple[Flight, ...]] = ContextVar("cachemere_leading", defau
 
 
 class leading:
-    """A context in which the present task, and the tasks it starts, are part of a flight."""
+    """A context in which the present task, and the tasks it starts, are part of flights."""
 
-    __slots__ = ("_before", "_flight")
+    __slots__ = ("_before", "_flights")
 
-    def __init__(self, flight: Flight) -> None:
-        self._flight = flight
+    def __init__(self, *flights: Flight) -> None:
+        self._flights = flights
 
     def __enter__(self) -> None:
         self._before = _leading.get()
-        _leading.set((*self._before, self._flight))
+        _leading.set((*self._before, *self._flights))
 
     def __exit__(self, *error: object) -> None:
         # Not by a token: a stream can be closed in another context than it was advanced in.
@@ -220,6 +224,11 @@ def _held() -> list[Flight]:
     held = [flight for flight in _leading.get() if not flight.has_landed]
     held.extend(flight for flight in list(_streams) if task in flight.drivers)
     return held
+
+
+def slot_of(store: Store, key: Hashable) -> tuple[Any, ...]:
+    """Where the flight of a key is found, among those of the running loop."""
+    return asyncio.get_running_loop(), store, key
 
 
 async def opened(store: Store) -> None:
@@ -284,14 +293,14 @@ async def make_and_keep_in_task(
 
 
 async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight | Failure:
-    slot = (asyncio.get_running_loop(), store, key)
+    slot = slot_of(store, key)
     began, pause = monotonic(), FIRST_PAUSE
     while True:
         held = _held()
         flight = _airborne.get(slot)
         if flight is not None:
             if held and flight.depends_on(held):
-                return Flight(None, None)
+                return Flight((), None)
             for own in held:
                 own._waits.append(flight)
             try:
@@ -310,11 +319,11 @@ async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Fl
                     lead.release()
                     raise
                 if found is None:
-                    return Flight(slot, lead)
+                    return Flight((slot,), lead)
                 lead.release()
                 return found
             if held and monotonic() - began > PATIENCE:
-                return Flight(None, None)
+                return Flight((), None)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
             if isinstance(lead.failure, Failure):

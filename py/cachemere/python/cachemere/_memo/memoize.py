@@ -42,6 +42,9 @@ def memoize(
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
     retry_waiters: bool = False,
+    batch: str | None = None,
+    batch_size: int | None = None,
+    stack: bool = False,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -63,6 +66,9 @@ def memoize(
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
     retry_waiters: bool = False,
+    batch: str | None = None,
+    batch_size: int | None = None,
+    stack: bool = False,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -121,6 +127,12 @@ def memoize(
             log, one for each function, says why and what to do.
         retry_waiters: Whether calls that wait for one that raises try themselves, one after the other, instead of
             raising what it did.
+        batch: The parameter that takes a list, of a function that returns a list with a result for each item:
+            `batch="texts"`. Each item is kept by itself: a call looks all up at once, calls the function once with
+            those that are missing, each once, and keeps theirs in one transaction. Of all that miss an item at once,
+            one computes it. The result is a list.
+        batch_size: How many items the function is given at most. What was computed is kept before the next are.
+        stack: Whether results are arrays of one shape, and a call returns them as one array.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -159,6 +171,9 @@ def memoize(
         "stream_patience": stream_patience,
         "strict": strict,
         "retry_waiters": retry_waiters,
+        "batch": batch,
+        "batch_size": batch_size,
+        "stack": stack,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)
