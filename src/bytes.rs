@@ -13,7 +13,7 @@ use crate::entries::{
 };
 use crate::error::Result;
 use crate::face::store_operations;
-use crate::store::{Flights, KeyBuffer, KeyHash, Lead, Stamp, Turn};
+use crate::store::{Flights, KeyBuffer, KeyHash, Lead, LoadFailure, Stamp, Tried, Turn, Watch};
 
 /// A persistent cache from canonical key bytes to payload bytes.
 ///
@@ -113,7 +113,44 @@ impl Default for ScanPosition {
 /// The right to load the value of one key, from [`ByteCache::lead`] or [`ByteCache::try_lead`], until dropped.
 #[must_use = "the right to load ends when it is dropped"]
 pub struct LoadGuard {
-    _lead: Lead,
+    lead: Lead,
+}
+
+impl LoadGuard {
+    fn of(lead: Lead) -> LoadGuard {
+        LoadGuard { lead: lead.landing_anyhow() }
+    }
+
+    /// Ends it with a failure instead of a value. All threads of this process that wait for it get the failure, as
+    /// [`LoadTurn::Failed`]; who comes later, and other processes, do not.
+    pub fn fail(self, failure: LoadFailure) {
+        self.lead.fail(failure);
+    }
+}
+
+/// Whose turn it is to load the value of a key, from [`ByteCache::turn`].
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum LoadTurn {
+    /// The caller's.
+    Lead(LoadGuard),
+    /// Another thread of this process has just finished; look again.
+    Landed,
+    /// Another thread of this process has failed.
+    Failed(LoadFailure),
+    /// The caller did not want to wait any longer.
+    GivenUp,
+}
+
+/// Of somebody else's load: how it goes.
+pub struct LoadWatch(Watch);
+
+impl LoadWatch {
+    /// The failure it has ended with. `None`: none yet, or it had none, or it is one of another process.
+    #[must_use]
+    pub fn failure(&self) -> Option<LoadFailure> {
+        self.0.failure()
+    }
 }
 
 /// What a conditional insert expects of the key's present entry.
@@ -479,20 +516,25 @@ impl ByteCache {
     ///
     /// [`Error::Gone`](crate::Error::Gone) if what was opened is not what lies at its path any more.
     pub fn lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
-        self.lead_unless(key, || false)
+        Ok(match self.turn(key, || false)? {
+            LoadTurn::Lead(guard) => Some(guard),
+            _ => None,
+        })
     }
 
-    /// As [`lead`](Self::lead), but also returns `None` when `gives_up` does so while it waits: it is asked every 100 ms.
-    /// No lock of the store is held then.
+    /// As [`lead`](Self::lead), and tells what became of the load that it waited for. It stops waiting when `gives_up` says so,
+    /// which is asked every 100 ms. No lock of the store is held then.
     ///
     /// # Errors
     ///
     /// As [`lead`](Self::lead).
-    pub fn lead_unless(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<Option<LoadGuard>> {
+    pub fn turn(&self, key: &[u8], gives_up: impl Fn() -> bool) -> Result<LoadTurn> {
         let (flights, hash) = self.flight(key)?;
         Ok(match flights.enter(hash, &gives_up)? {
-            Turn::Lead(lead) => Some(LoadGuard { _lead: lead.landing_anyhow() }),
-            Turn::Waited | Turn::GivenUp => None,
+            Turn::Lead(lead) => LoadTurn::Lead(LoadGuard::of(lead)),
+            Turn::Waited => LoadTurn::Landed,
+            Turn::Failed(failure) => LoadTurn::Failed(failure),
+            Turn::GivenUp => LoadTurn::GivenUp,
         })
     }
 
@@ -503,8 +545,51 @@ impl ByteCache {
     ///
     /// As [`lead`](Self::lead).
     pub fn try_lead(&self, key: &[u8]) -> Result<Option<LoadGuard>> {
+        Ok(self.try_turn(key)?.ok())
+    }
+
+    /// As [`try_lead`](Self::try_lead); if somebody loads it, tells how that goes.
+    ///
+    /// # Errors
+    ///
+    /// As [`lead`](Self::lead).
+    pub fn try_turn(&self, key: &[u8]) -> Result<std::result::Result<LoadGuard, LoadWatch>> {
         let (flights, hash) = self.flight(key)?;
-        Ok(flights.try_enter(hash)?.map(|lead| LoadGuard { _lead: lead.landing_anyhow() }))
+        Ok(match flights.try_enter(hash)? {
+            Tried::Lead(lead) => Ok(LoadGuard::of(lead)),
+            Tried::Led(watch) => Err(LoadWatch(watch)),
+        })
+    }
+
+    /// Takes the rights to load several keys, those that nobody has, without waiting; the caller loads them together. In the
+    /// order of the keys. If it loads them in this thread (`in_thread`), a wait within that for one of them is found to be a
+    /// circle.
+    ///
+    /// Rights among processes cost more the more there are: 256 take half a millisecond, 10,000 more than a second. Those
+    /// that are not `among_processes` are of this process alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`lead`](Self::lead).
+    pub fn try_turns<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k [u8]>,
+        among_processes: bool,
+        in_thread: bool,
+    ) -> Result<Vec<std::result::Result<LoadGuard, LoadWatch>>> {
+        let (mut flights, mut hashes) = (None, Vec::new());
+        for key in keys {
+            let (of_store, hash) = self.flight(key)?;
+            flights = Some(of_store);
+            hashes.push(hash);
+        }
+        let Some(flights) = flights else { return Ok(Vec::new()) };
+        let tried = flights.try_enter_many(&hashes, among_processes, in_thread)?;
+        let turns = tried.into_iter().map(|tried| match tried {
+            Tried::Lead(lead) => Ok(LoadGuard::of(lead)),
+            Tried::Led(watch) => Err(LoadWatch(watch)),
+        });
+        Ok(turns.collect())
     }
 
     /// For who is about to compute what is to be kept here, without asking for the right to: not in vain, as far as can be
@@ -579,6 +664,12 @@ fn raw_entry(raw: Raw) -> RawEntry {
 impl fmt::Debug for ByteCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByteCache").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LoadWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadWatch").finish_non_exhaustive()
     }
 }
 

@@ -105,7 +105,9 @@ mod waiting;
 pub use async_cache::AsyncCache;
 pub use batch::{Batch, ByteBatch};
 pub use builder::{Builder, ByteBuilder};
-pub use bytes::{ByteCache, Condition, Known, LoadGuard, Payload, RawEntry, ScanPosition, Version};
+pub use bytes::{
+    ByteCache, Condition, Known, LoadGuard, LoadTurn, LoadWatch, Payload, RawEntry, ScanPosition, Version,
+};
 pub use cache::Cache;
 pub use clock::Clock;
 #[cfg(feature = "load")]
@@ -122,5 +124,5 @@ pub use secret::{Argon2Params, Secret};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use store::fuzzing;
-pub use store::{BackendKind, Durability, Maintenance, about_to_fork, forked};
+pub use store::{BackendKind, Durability, LoadFailure, Maintenance, about_to_fork, forked};
 pub use waiting::ask_while_waiting;

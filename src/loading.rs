@@ -82,7 +82,7 @@ where
             }
             let lead = match self.enter_flight(key)? {
                 Turn::Lead(lead) => lead,
-                Turn::Waited => continue,
+                Turn::Waited | Turn::Failed(_) => continue,
                 Turn::GivenUp => return Err(Error::Interrupted.into()),
             };
             // Another process can have landed just before. (Looked up without being counted again.)

@@ -41,7 +41,8 @@ pub use self::backend::BackendKind;
 use self::config::Config;
 pub(crate) use self::config::Request;
 pub use self::config::{Durability, Maintenance};
-pub(crate) use self::flight::{Flights, Lead, Turn};
+pub use self::flight::LoadFailure;
+pub(crate) use self::flight::{Flights, Lead, Tried, Turn, Watch};
 #[cfg(feature = "load")]
 pub(crate) use self::format::header::ENTRY_VERSION_2;
 pub(crate) use self::format::header::{

@@ -9,6 +9,7 @@ mod dict;
 mod errors;
 mod forks;
 mod form;
+mod gathered;
 mod keys;
 mod load;
 mod logging;
@@ -41,7 +42,10 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::Store>()?;
     module.add_class::<store::Version>()?;
     module.add_class::<scanner::Scanner>()?;
+    module.add_class::<gathered::Gathered>()?;
     module.add_class::<store::Lead>()?;
+    module.add_class::<store::Leads>()?;
+    module.add_class::<store::Watch>()?;
     module.add_class::<dict::DictBase>()?;
     module.add_class::<memo::Calls>()?;
     module.add_class::<memo::MemoBase>()?;

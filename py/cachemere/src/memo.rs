@@ -143,16 +143,18 @@ impl Calls {
         table.set_item(call, key)
     }
 
-    /// Counts a hit found in another way, that saved so many seconds.
-    fn hit(&self, seconds: f64) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+    /// Counts hits found in another way, that saved so many seconds.
+    #[pyo3(signature = (seconds, count=1))]
+    fn hit(&self, seconds: f64, count: u64) {
+        self.hits.fetch_add(count, Ordering::Relaxed);
         if seconds > 0.0 {
             self.saved_nanos.fetch_add((seconds * 1e9) as u64, Ordering::Relaxed);
         }
     }
 
-    fn miss(&self) {
-        self.misses.fetch_add(1, Ordering::Relaxed);
+    #[pyo3(signature = (count=1))]
+    fn miss(&self, count: u64) {
+        self.misses.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Hits, misses, and the seconds the hits saved.
@@ -199,7 +201,7 @@ impl Calls {
         }
         match store.get().resident(&key, |_| true) {
             Ok(Some((value, cost))) => {
-                self.hit(cost);
+                self.hit(cost, 1);
                 Ok(Some(value))
             }
             Ok(None) => Ok(None),

@@ -3,15 +3,19 @@
 use std::mem::take;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cachemere::{ByteBatch, ByteCache, Condition, Error, Known, LoadGuard, Payload, ScanPosition};
+use cachemere::{
+    ByteBatch, ByteCache, Condition, Error, Known, LoadFailure, LoadGuard, LoadTurn, LoadWatch, Payload,
+    ScanPosition,
+};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use crate::errors::{from_engine, is_interrupted, missing, opening, raised_meanwhile};
+use crate::gathered::Gathered;
 use crate::keys::{self, Exact};
 use crate::load::{self, Description};
 use crate::logging;
@@ -32,7 +36,7 @@ pub(crate) struct Store {
     cache: OnceLock<ByteCache>,
     /// Also of a store that was closed before it was opened, which must not open then.
     is_closed: AtomicBool,
-    policy: Policy,
+    pub(crate) policy: Policy,
     residents: Residents,
 }
 
@@ -66,6 +70,52 @@ impl Lead {
         let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| drop(lead));
     }
+
+    /// Gives the right back without a value, and this to those in the process who wait for it.
+    fn fail(&self, py: Python<'_>, failure: Py<PyAny>) {
+        let lead = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lead) = lead {
+            py.detach(|| lead.fail(Arc::new(failure)));
+        }
+    }
+}
+
+/// The rights to compute the values of several keys.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Leads(Mutex<Vec<LoadGuard>>);
+
+#[pymethods]
+impl Leads {
+    /// Gives the rights back.
+    fn release(&self, py: Python<'_>) {
+        let leads = take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        py.detach(|| drop(leads));
+    }
+
+    /// Gives the rights back without values, and this to those in the process who wait for one of them.
+    fn fail(&self, py: Python<'_>, failure: Py<PyAny>) {
+        let leads = take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let failure: LoadFailure = Arc::new(failure);
+        py.detach(|| leads.into_iter().for_each(|lead| lead.fail(failure.clone())));
+    }
+}
+
+/// Somebody else's right to compute.
+#[pyclass(frozen, module = "cachemere._engine")]
+pub(crate) struct Watch(LoadWatch);
+
+#[pymethods]
+impl Watch {
+    /// What it was given back with instead of a value, if it was in this process.
+    #[getter]
+    fn failure(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.0.failure().and_then(|failure| taken(py, &failure))
+    }
+}
+
+/// What a lead was failed with.
+fn taken(py: Python<'_>, failure: &LoadFailure) -> Option<Py<PyAny>> {
+    failure.downcast_ref::<Py<PyAny>>().map(|given| given.clone_ref(py))
 }
 
 #[pymethods]
@@ -165,13 +215,14 @@ impl Store {
         done
     }
 
-    /// Writes all pairs in one transaction.
-    #[pyo3(signature = (pairs, ttl=None, tags=None))]
+    /// Writes all pairs in one transaction. `cost`: seconds that each took to compute.
+    #[pyo3(signature = (pairs, ttl=None, tags=None, cost=None))]
     fn put_many(
         &self,
         pairs: &Bound<'_, PyList>,
         ttl: Option<f64>,
         tags: Option<&Bound<'_, PyTuple>>,
+        cost: Option<f64>,
     ) -> PyResult<()> {
         let py = pairs.py();
         let ttl = seconds("ttl", ttl)?;
@@ -179,7 +230,7 @@ impl Store {
         for pair in pairs.iter() {
             let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let (bytes, exact) = self.key(&key)?;
-            let aside = Aside { key: (&key, exact), tags, cost: None };
+            let aside = Aside { key: (&key, exact), tags, cost };
             let (payload, tag) = values::encode(&self.policy, &value, &aside)?;
             items.push((bytes, payload, tag));
             self.residents.forget(&key)?;
@@ -242,10 +293,7 @@ impl Store {
         default: &Bound<'py, PyAny>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = wanted.py();
-        let mut forms = Vec::with_capacity(wanted.len());
-        for key in wanted.iter() {
-            forms.push(self.key(&key)?.0);
-        }
+        let forms = self.forms(wanted)?;
         let cache = self.cache(py)?;
         let found = detached(py, || cache.get_many(forms.iter().map(Vec::as_slice)))?;
         found
@@ -307,21 +355,63 @@ impl Store {
         }
     }
 
-    /// Waits until nobody computes the key's value and takes the right to; `None`: somebody just did, look again.
-    fn lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+    /// Waits until nobody computes the key's value and takes the right to. `None`: somebody just did, look again. Anything
+    /// else is what somebody has failed with.
+    fn lead<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
         let (bytes, _) = self.key(key)?;
-        let cache = self.cache(key.py())?;
+        let cache = self.cache(py)?;
         // Ctrl-C ends the wait, and whatever a handler of a signal raises.
-        let lead = detached(key.py(), || cache.lead_unless(&bytes, is_interrupted))?;
-        Ok(lead.map(Lead::new))
+        Ok(match detached(py, || cache.turn(&bytes, is_interrupted))? {
+            LoadTurn::Lead(guard) => Some(Bound::new(py, Lead::new(guard))?.into_any()),
+            LoadTurn::Failed(failure) => taken(py, &failure).map(|failure| failure.into_bound(py)),
+            _ => None,
+        })
     }
 
-    /// Takes the right to compute the key's value, if nobody has it; for tasks. Never waits.
-    fn try_lead(&self, key: &Bound<'_, PyAny>) -> PyResult<Option<Lead>> {
+    /// Takes the right to compute the key's value, or tells how that goes if somebody has it; for tasks. Never waits.
+    fn try_lead<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
         let (bytes, _) = self.key(key)?;
-        let cache = self.cache(key.py())?;
-        let lead = detached(key.py(), || cache.try_lead(&bytes))?;
-        Ok(lead.map(Lead::new))
+        let cache = self.cache(py)?;
+        Ok(match detached(py, || cache.try_turn(&bytes))? {
+            Ok(guard) => Bound::new(py, Lead::new(guard))?.into_any(),
+            Err(watch) => Bound::new(py, Watch(watch))?.into_any(),
+        })
+    }
+
+    /// Takes the rights to compute the values of those keys of which nobody has it. The rights, and the places of the keys.
+    /// Never waits. `among_processes`: they are had among all processes, which is for some hundreds at most. `in_thread`: they
+    /// are computed in this thread.
+    fn try_leads<'py>(
+        &self,
+        wanted: &Bound<'py, PyList>,
+        among_processes: bool,
+        in_thread: bool,
+    ) -> PyResult<(Leads, Vec<usize>)> {
+        let py = wanted.py();
+        let forms = self.forms(wanted)?;
+        let cache = self.cache(py)?;
+        let tried =
+            detached(py, || cache.try_turns(forms.iter().map(Vec::as_slice), among_processes, in_thread))?;
+        let (mut leads, mut places) = (Vec::with_capacity(tried.len()), Vec::with_capacity(tried.len()));
+        for (place, tried) in tried.into_iter().enumerate() {
+            if let Ok(guard) = tried {
+                leads.push(guard);
+                places.push(place);
+            }
+        }
+        Ok((Leads(Mutex::new(leads)), places))
+    }
+
+    /// What is stored of several keys, read and not yet decoded.
+    fn gather(slf: Bound<'_, Self>, wanted: &Bound<'_, PyList>) -> PyResult<Gathered> {
+        let py = wanted.py();
+        let store = slf.get();
+        let forms = store.forms(wanted)?;
+        let cache = store.cache(py)?;
+        let found = detached(py, || cache.get_many(forms.iter().map(Vec::as_slice)))?;
+        Ok(Gathered::new(slf.unbind(), found))
     }
 
     /// An error if what is computed now could not be kept, because the store is not at its path any more.
@@ -541,7 +631,7 @@ pub(crate) struct Unpacked<'py> {
 }
 
 /// Tags and cost of a preface.
-fn aside<'py>(
+pub(crate) fn aside<'py>(
     py: Python<'py>,
     preface: Option<&Bound<'py, PyTuple>>,
 ) -> PyResult<(Bound<'py, PyTuple>, Option<f64>)> {
@@ -573,6 +663,10 @@ impl Store {
             detached(py, || cache.close())?;
         }
         Ok(cache)
+    }
+
+    fn forms(&self, keys: &Bound<'_, PyList>) -> PyResult<Vec<Vec<u8>>> {
+        keys.iter().map(|key| Ok(self.key(&key)?.0)).collect()
     }
 
     fn key(&self, key: &Bound<'_, PyAny>) -> PyResult<(Vec<u8>, Exact)> {

@@ -181,6 +181,11 @@ pub(crate) fn decode<'py>(
     Ok(Decoded { value, sharing, weight, preface })
 }
 
+/// Whether a value is in the safe form.
+pub(crate) fn is_safe(tag: u8) -> bool {
+    tag & !PREFACE == SAFE
+}
+
 /// What was stored beside the value.
 pub(crate) fn split<'a, 'py>(
     py: Python<'py>,

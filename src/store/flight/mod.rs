@@ -7,13 +7,17 @@
 //! Those who wait for a key of this process stand in a line. When a lead lands, all of them look for the value; when it ends
 //! without one, the next in line has it, and the others wait on. Whoever leaves the line, as a task that is dropped, passes
 //! its turn on.
+//!
+//! A lead can also end with a failure, whatever that is to those who use it. Who stands in line then gets it; who comes later
+//! does not.
 
 mod circles;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -36,6 +40,11 @@ const NAPS: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(5
 /// So much longer a task naps for each that does: thousands that wait for other processes leave the processor to others.
 const NAP_IN_A_CROWD: Duration = Duration::from_micros(20);
 
+/// What a load ended with instead of a value, for those of the process who wait for it.
+pub type LoadFailure = Arc<dyn Any + Send + Sync>;
+
+type Ending = Arc<OnceLock<LoadFailure>>;
+
 pub(crate) struct Flights {
     table: Mutex<Table>,
     /// Between processes; `None` where this process cannot write.
@@ -55,6 +64,7 @@ struct Flight {
     line: Arc<Event>,
     /// How many stand in it.
     waiting: usize,
+    ending: Ending,
 }
 
 /// What somebody finds who wants a key.
@@ -71,14 +81,33 @@ pub(crate) enum Turn {
     Lead(Lead),
     /// Somebody in this process has finished: look whether it succeeded.
     Waited,
+    /// Somebody in this process has failed, for all who waited.
+    Failed(LoadFailure),
     /// The caller did not want to wait any longer.
     GivenUp,
+}
+
+/// What a task finds that does not wait.
+pub(crate) enum Tried {
+    Lead(Lead),
+    Led(Watch),
+}
+
+/// How the flight of somebody else goes, if that is one of this process.
+pub(crate) struct Watch(Option<Ending>);
+
+impl Watch {
+    /// The failure it has ended with.
+    pub(crate) fn failure(&self) -> Option<LoadFailure> {
+        self.0.as_ref()?.get().cloned()
+    }
 }
 
 /// The right to run the function for one key, until dropped.
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     hash: KeyHash,
+    /// Of several keys, if one load makes the values of all.
     number: LeadNumber,
     /// Not a lead inside another lead of the same thread or task, which stands in no table and holds no lock.
     is_flight: bool,
@@ -115,7 +144,7 @@ impl Flights {
         let mut lead = loop {
             match self.look(hash, &mut place) {
                 Found::Mine(lead) => break lead,
-                Found::Landed => return Ok(Turn::Waited),
+                Found::Landed => return Ok(Place::landed(place.as_ref())),
                 Found::Led => {}
             }
             if let Some(place) = &mut place {
@@ -143,7 +172,7 @@ impl Flights {
         let mut lead = loop {
             match self.look(hash, &mut place) {
                 Found::Mine(lead) => break lead,
-                Found::Landed => return Ok(Turn::Waited),
+                Found::Landed => return Ok(Place::landed(place.as_ref())),
                 Found::Led => {}
             }
             if let Some(place) = &mut place {
@@ -161,15 +190,46 @@ impl Flights {
     }
 
     /// Takes the lead unless somebody has it. Never waits. The lead is of no thread.
-    pub(crate) fn try_enter(self: &Arc<Self>, hash: KeyHash) -> Result<Option<Lead>> {
+    pub(crate) fn try_enter(self: &Arc<Self>, hash: KeyHash) -> Result<Tried> {
         let mut table = lock(&self.table);
-        if table.flights.get(&hash).is_some_and(|flight| flight.leader.is_some()) {
-            return Ok(None);
+        if let Some(flight) = table.flights.get(&hash).filter(|flight| flight.leader.is_some()) {
+            return Ok(Tried::Led(Watch(Some(flight.ending.clone()))));
         }
-        let mut lead = self.lead_in(&mut table, hash);
+        let mut lead = self.lead_in(&mut table, hash, LeadNumber::new());
         drop(table);
         // If another process has it, dropping the lead is its end.
-        Ok(lead.try_lock_process()?.then_some(lead))
+        Ok(if lead.try_lock_process()? { Tried::Lead(lead) } else { Tried::Led(Watch(None)) })
+    }
+
+    /// As [`try_enter`](Self::try_enter), for several keys on behalf of one load. If it is one of this thread, what it waits for
+    /// meanwhile is seen not to be waited for by itself. Leads that are not had among processes are of this one alone.
+    pub(crate) fn try_enter_many(
+        self: &Arc<Self>,
+        hashes: &[KeyHash],
+        among_processes: bool,
+        of_thread: bool,
+    ) -> Result<Vec<Tried>> {
+        let number = LeadNumber::new();
+        let (mut tried, mut is_noted) = (Vec::with_capacity(hashes.len()), false);
+        for hash in hashes {
+            let mut table = lock(&self.table);
+            if let Some(flight) = table.flights.get(hash).filter(|flight| flight.leader.is_some()) {
+                tried.push(Tried::Led(Watch(Some(flight.ending.clone()))));
+                continue;
+            }
+            let mut lead = self.lead_in(&mut table, *hash, number);
+            drop(table);
+            if among_processes && !lead.try_lock_process()? {
+                tried.push(Tried::Led(Watch(None)));
+                continue;
+            }
+            if of_thread && (among_processes || !is_noted) {
+                is_noted = true;
+                lead.tell().note();
+            }
+            tried.push(Tried::Lead(lead));
+        }
+        Ok(tried)
     }
 
     /// Takes the lead if nobody has it. Else takes a place in the line, or keeps the one it has.
@@ -184,7 +244,9 @@ impl Flights {
             None => flight,
         };
         let leader = flight.and_then(|flight| flight.leader);
-        let Some(leader) = leader else { return Found::Mine(self.lead_in(&mut table, hash)) };
+        let Some(leader) = leader else {
+            return Found::Mine(self.lead_in(&mut table, hash, LeadNumber::new()));
+        };
         let leads = place.as_ref().map_or_else(LeadNumber::here, |place| place.leads.clone());
         if table.would_deadlock(leader, &leads) {
             return Found::Mine(self.lead_beside(hash));
@@ -203,23 +265,23 @@ impl Flights {
     }
 
     /// The caller has seen that nobody has the lead.
-    fn lead_in(self: &Arc<Self>, table: &mut Table, hash: KeyHash) -> Lead {
-        let lead = self.lead(hash, true);
-        let new = || Flight { leader: None, line: Arc::default(), waiting: 0 };
+    fn lead_in(self: &Arc<Self>, table: &mut Table, hash: KeyHash, number: LeadNumber) -> Lead {
+        let lead = self.lead(hash, number, true);
+        let new = || Flight { leader: None, line: Arc::default(), waiting: 0, ending: Ending::default() };
         table.flights.entry(hash).or_insert_with(new).leader = Some(lead.number);
         lead
     }
 
     /// For who would have to wait for itself: the function runs twice rather than never.
     fn lead_beside(self: &Arc<Self>, hash: KeyHash) -> Lead {
-        self.lead(hash, false)
+        self.lead(hash, LeadNumber::new(), false)
     }
 
-    fn lead(self: &Arc<Self>, hash: KeyHash, is_flight: bool) -> Lead {
+    fn lead(self: &Arc<Self>, hash: KeyHash, number: LeadNumber, is_flight: bool) -> Lead {
         Lead {
             flights: self.clone(),
             hash,
-            number: LeadNumber::new(),
+            number,
             is_flight,
             locked: false,
             led: None,
@@ -255,12 +317,21 @@ impl Table {
     fn line_up(&mut self, flights: &Arc<Flights>, hash: KeyHash, leads: Vec<LeadNumber>) -> Option<Place> {
         let flight = self.flights.get_mut(&hash)?;
         flight.waiting += 1;
-        let line = flight.line.clone();
+        let (line, ending) = (flight.line.clone(), flight.ending.clone());
         for lead in &leads {
             self.waiting.entry(*lead).or_default().push(hash);
         }
         let turn = Some(line.listen());
-        Some(Place { flights: flights.clone(), hash, line, turn, leads, told: None, forks: fork::epoch() })
+        Some(Place {
+            flights: flights.clone(),
+            hash,
+            line,
+            ending,
+            turn,
+            leads,
+            told: None,
+            forks: fork::epoch(),
+        })
     }
 }
 
@@ -269,6 +340,7 @@ struct Place {
     flights: Arc<Flights>,
     hash: KeyHash,
     line: Arc<Event>,
+    ending: Ending,
     /// Dropping one that was called calls the next.
     turn: Option<EventListener>,
     /// On whose behalf it waits.
@@ -278,6 +350,13 @@ struct Place {
 }
 
 impl Place {
+    /// What became of the flight it stood in line for.
+    fn landed(place: Option<&Place>) -> Turn {
+        place
+            .and_then(|place| place.ending.get())
+            .map_or(Turn::Waited, |failure| Turn::Failed(failure.clone()))
+    }
+
     /// Waits until it is called, or for a while; whether it was.
     fn wait(&mut self) -> bool {
         self.turn.take().is_some_and(|turn| turn.wait_timeout(ASKING_INTERVAL).is_some())
@@ -344,6 +423,18 @@ impl Lead {
     /// Ends it, and lets all who wait for it look for the value.
     pub(crate) fn land(self) {
         drop(self.landing_anyhow());
+    }
+
+    /// Ends it with a failure, which all get who wait for it in this process.
+    pub(crate) fn fail(self, failure: LoadFailure) {
+        // The child of a fork has no part in it, and the table may be locked there for ever.
+        if self.is_flight && self.forks == fork::epoch() {
+            if let Some(flight) = lock(&self.flights.table).flights.get(&self.hash) {
+                // It is the first: with it the flight ends.
+                let _ = flight.ending.set(failure);
+            }
+            self.land();
+        }
     }
 
     /// Whether somebody in this process waits for it.
@@ -464,6 +555,13 @@ mod tests {
         }
     }
 
+    fn tried(flights: &Arc<Flights>, hash: KeyHash) -> Option<Lead> {
+        match flights.try_enter(hash).unwrap() {
+            Tried::Lead(lead) => Some(lead),
+            Tried::Led(_) => None,
+        }
+    }
+
     #[test]
     fn one_thread_leads_and_the_others_wait() {
         let flights = Flights::local();
@@ -540,9 +638,9 @@ mod tests {
     #[test]
     fn a_task_takes_a_free_lead_without_waiting_and_is_bound_to_no_thread() {
         let flights = Flights::local();
-        let lead = flights.try_enter(A).unwrap().expect("nobody else is there");
-        assert!(flights.try_enter(A).unwrap().is_none(), "not even in the thread that leads");
-        assert!(flights.try_enter(B).unwrap().is_some());
+        let lead = tried(&flights, A).expect("nobody else is there");
+        assert!(tried(&flights, A).is_none(), "not even in the thread that leads");
+        assert!(tried(&flights, B).is_some());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| matches!(flights.enter(A, &|| false).unwrap(), Turn::Waited));
             wait_for(&flights, 1);
@@ -551,9 +649,47 @@ mod tests {
         });
         assert!(lock(&flights.table).flights.is_empty());
         let thread = flights.enter(A, &|| false).unwrap();
-        assert!(flights.try_enter(A).unwrap().is_none());
+        assert!(tried(&flights, A).is_none());
         drop(thread);
-        assert!(flights.try_enter(A).unwrap().is_some());
+        assert!(tried(&flights, A).is_some());
+    }
+
+    #[test]
+    fn a_failure_is_of_all_who_wait_and_of_nobody_who_comes_later() {
+        let flights = Flights::local();
+        let Turn::Lead(first) = flights.enter(A, &|| false).unwrap() else { panic!("nobody else is there") };
+        let Tried::Led(watch) = flights.try_enter(A).unwrap() else { panic!("somebody leads") };
+        assert!(watch.failure().is_none());
+        let failed = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    if let Turn::Failed(failure) = flights.enter(A, &|| false).unwrap() {
+                        failed.fetch_add(*failure.downcast_ref().unwrap(), Ordering::SeqCst);
+                    }
+                });
+            }
+            wait_for(&flights, 4);
+            first.fail(Arc::new(10_usize));
+        });
+        assert_eq!(failed.load(Ordering::SeqCst), 40);
+        assert_eq!(watch.failure().and_then(|failure| failure.downcast_ref().copied()), Some(10_usize));
+        assert!(lock(&flights.table).flights.is_empty());
+        let next = tried(&flights, A);
+        assert!(next.is_some());
+        let Tried::Led(watch) = flights.try_enter(A).unwrap() else { panic!("somebody leads") };
+        drop(next);
+        assert!(watch.failure().is_none());
+    }
+
+    #[test]
+    fn a_failure_beside_a_flight_is_its_own() {
+        let flights = Flights::local();
+        let Turn::Lead(_outer) = flights.enter(A, &|| false).unwrap() else { panic!("nobody else is there") };
+        let Turn::Lead(inner) = flights.enter(A, &|| false).unwrap() else { panic!("it is beside its own") };
+        inner.fail(Arc::new(1));
+        let Tried::Led(watch) = flights.try_enter(A).unwrap() else { panic!("somebody leads") };
+        assert!(watch.failure().is_none());
     }
 
     #[test]

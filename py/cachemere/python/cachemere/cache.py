@@ -153,6 +153,10 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        retry_waiters: bool = False,
+        batch: str | None = None,
+        batch_size: int | None = None,
+        stack: bool = False,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -172,6 +176,10 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        retry_waiters: bool = False,
+        batch: str | None = None,
+        batch_size: int | None = None,
+        stack: bool = False,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -188,6 +196,10 @@ class Cache(AsyncTwins):
             tags=tags,
             stream_patience=stream_patience,
             strict=strict,
+            retry_waiters=retry_waiters,
+            batch=batch,
+            batch_size=batch_size,
+            stack=stack,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "BadRecordError",
+    "BatchLengthError",
     "BusyError",
     "CacheError",
     "ClosedError",
@@ -151,6 +152,10 @@ class NotInstalledError(CacheError, ImportError):
 
 class HostVersionError(CacheError, ImportError):
     """A library that an adapter is for has another interface. The message names the versions that are supported."""
+
+
+class BatchLengthError(CacheError, ValueError):
+    """A function from a list to a list returned something else than one result for each item."""
 
 
 class ReplayMissError(CacheError, LookupError):

@@ -38,6 +38,39 @@ async def test_of_tasks_that_ask_the_same_one_does(endpoint: ChatEndpoint, path:
     assert [answer.id for answer in answers] == ["chat-1"] * MANY and len(endpoint.asked) == 1
 
 
+class Unreachable(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """A server that cannot be reached, which shows after a while."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked += 1
+        time.sleep(0.3)
+        raise httpx2.ConnectError("no way there")
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked += 1
+        await asyncio.sleep(0.3)
+        raise httpx2.ConnectError("no way there")
+
+
+URL, BODY = "http://nowhere.invalid/v1/chat/completions", {"model": "m", "messages": MESSAGES}
+
+
+async def test_those_that_wait_for_a_request_that_fails_fail_with_it(path: Path) -> None:
+    server = Unreachable()
+    with httpx2.Client(transport=CachemereTransport(Cache(path), server)) as client, ThreadPoolExecutor(MANY) as pool:
+        doing = [pool.submit(client.post, URL, json=BODY) for _ in range(MANY)]
+        errors: list[Any] = [await asyncio.to_thread(each.exception, 20) for each in doing]
+    assert [type(error) for error in errors] == [httpx2.ConnectError] * MANY and server.asked == 1
+    assert len({id(error) for error in errors}) == MANY
+    async with httpx2.AsyncClient(transport=AsyncCachemereTransport(Cache(path), server)) as tasks:
+        asking = (tasks.post(URL, json=BODY) for _ in range(MANY))
+        errors = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(error) for error in errors] == [httpx2.ConnectError] * MANY and server.asked == 2
+
+
 PROGRAM = """
 import sys
 import httpx2

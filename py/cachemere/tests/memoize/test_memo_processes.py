@@ -50,6 +50,17 @@ async def astream(x):
     await asyncio.sleep(note(x))
     yield x + str(os.getpid())
 
+@cache.memoize
+def failing(x):
+    time.sleep(note(x))
+    raise OSError("no")
+
+def failed(x):
+    try:
+        return failing(x)
+    except OSError as error:
+        return [str(error)]
+
 async def drain(x):
     return [item async for item in astream(x)][0]
 
@@ -61,6 +72,7 @@ work = {
     "coroutine": lambda x: asyncio.run(many(coroutine, x)),
     "stream": lambda x: list(stream(x)),
     "astream": lambda x: asyncio.run(many(drain, x)),
+    "failing": failed,
 }
 print("ready", flush=True)
 for line in sys.stdin:
@@ -130,6 +142,21 @@ def test_if_the_computing_process_is_killed_another_takes_over_at_once(tmp_path:
         began = time.monotonic()
         heard = {worker.hear() for worker in workers if worker is not leader}
         assert len(heard) == 1 and time.monotonic() - began < 2 and len(runs(tmp_path)) == 2
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def test_a_failure_is_shared_by_the_threads_of_a_process_and_each_waiting_process_tries_once(tmp_path: Path) -> None:
+    workers = [Worker(tmp_path) for _ in range(3)]
+    try:
+        assert {worker.hear() for worker in workers} == {"ready"}
+        for worker in workers:
+            worker.say("failing one 10")
+        assert [worker.hear() for worker in workers] == ["no"] * 3
+        by = [line.split()[0] for line in runs(tmp_path)]
+        # Not all of its threads need have begun when a process has failed.
+        assert len(set(by)) == 3 and len(by) <= 6
     finally:
         for worker in workers:
             worker.end()

@@ -64,19 +64,6 @@ async def test_loops_of_several_threads_compute_once(cache: Cache) -> None:
     assert len(results) == 4 and calls == [1]
 
 
-async def test_if_the_leading_task_fails_another_takes_over(cache: Cache) -> None:
-    @cache.memoize
-    async def memo() -> int:
-        calls.append(1)
-        await asyncio.sleep(0.01)
-        if len(calls) < 3:
-            raise OSError("busy")
-        return len(calls)
-
-    results = await asyncio.gather(*(memo() for _ in range(5)), return_exceptions=True)
-    assert [type(result) for result in results].count(OSError) == 2 and results.count(3) == 3 and len(calls) == 3
-
-
 async def test_if_the_leading_task_is_cancelled_another_takes_over_at_once(cache: Cache) -> None:
     @cache.memoize
     async def memo() -> int:

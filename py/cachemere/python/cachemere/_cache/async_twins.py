@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 
 from .._core.info import EntryInfo, Stats, StoreInfo, VerifyReport
 from .._core.load import MEMORY_BUDGET, Format, Kind, LoadSummary
+from .._leads.many_tasks import make_alone_in_task, make_many_in_task
 from .._leads.task_making import get_or_make
 from .methods import CacheMethods, Path
 
@@ -22,6 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Self
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _MISSING: Any = object()
@@ -76,7 +78,8 @@ class AsyncTwins(CacheMethods):
     ) -> Any:
         """As :meth:`Cache.get_or_set`; `make` is a function, which is called in a thread, or a coroutine function.
 
-        Of all tasks, threads and processes that miss at once, one calls `make`. If its task is cancelled, another takes
+        Of all tasks, threads and processes that miss at once, one calls `make`. If it raises, so does each call of this
+        process that waited, and the next call tries again. If its task is cancelled, another takes
         over: of a coroutine function at once; a function in a thread cannot be stopped, so it runs to its end, and its
         value is stored. Tasks that need each other's values in a circle run twice rather than wait for ever.
 
@@ -96,6 +99,25 @@ class AsyncTwins(CacheMethods):
             ['42', '42', '42']
         """
         return await get_or_make(self._guarded, key, make, ttl, tags)
+
+    async def aget_or_set_many(
+        self,
+        keys: Iterable[K],
+        make: Callable[[list[K]], Awaitable[Iterable[T]]],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        batch_size: int | None = None,
+    ) -> dict[K, T]:
+        """As :meth:`Cache.get_or_set_many`; `make` is a coroutine function."""
+        wanted = list(dict.fromkeys(keys))
+        found: dict[K, T] = await self.aget_many(wanted)
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            many = self._many(make, ttl, tags, batch_size)
+            made = make_alone_in_task if self.disabled else make_many_in_task
+            found.update(await made(many, missing))
+        return {key: found[key] for key in wanted}
 
     async def ainfo(self, key: Hashable) -> EntryInfo | None:
         """As :meth:`Cache.info`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .._core import checks
 from .._core.environment import is_disabled
@@ -15,10 +15,13 @@ from .._core.load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, 
 from .._core.options import Options, check_tags
 from .._core.walk import met, pairs_of
 from .._engine import Store, Version
+from .._leads.failures import Failure
+from .._leads.many_turns import Many, make_alone, make_many
 from .._leads.task_flights import Found
 from .._leads.thread_turns import make_and_keep, take_turn
 from ..errors import CacheError, InvalidOptionError, MissingKeyError, ValueFormError
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 Path = str | os.PathLike[str]
@@ -158,9 +161,10 @@ class CacheMethods(Handle):
     def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
 
-        Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, or
-        its process is killed, another takes over. No lock of the store is held meanwhile. A value that
-        cannot be stored is the `result` of the error.
+        Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, so
+        does each call of this process that waited, and the next call tries again; in other processes that wait, one
+        takes over, as it does if the thread is interrupted or the process killed. No lock of the store is held
+        meanwhile. A value that cannot be stored is the `result` of the error.
         """
         found = self.get(key, _MISSING)
         if found is not _MISSING:
@@ -175,6 +179,8 @@ class CacheMethods(Handle):
             raise
         if isinstance(turn, Found):
             return turn.value  # type: ignore[no-any-return]
+        if isinstance(turn, Failure):
+            raise turn.again()
         try:
             # Before the value is made, which can cost much.
             lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
@@ -182,6 +188,61 @@ class CacheMethods(Handle):
             turn.release()
             raise
         return make_and_keep(turn, make, lambda made: self.set(key, made, lifetime, marks))
+
+    def get_or_set_many(
+        self,
+        keys: Iterable[K],
+        make: Callable[[list[K]], Iterable[T]],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        batch_size: int | None = None,
+    ) -> dict[K, T]:
+        """The keys with their values; those that have none are given to `make`, which returns a value for each.
+
+        `make` is called once with all keys that are missing, or with `batch_size` at a time, and what it returns is
+        written in one transaction each time; if it raises, what came before is kept. Of all threads and processes that
+        miss a key at once, one makes its value, as with :meth:`get_or_set`; of more than 256 at a time, that holds
+        within a process, and among processes for calls with the same keys.
+
+        Raises:
+            BatchLengthError: `make` returned something else than one value for each key.
+
+        Example:
+            >>> import tempfile, cachemere
+            >>> with cachemere.Cache(tempfile.mkdtemp() + "/store") as cache:
+            ...     cache["a"] = 1
+            ...     cache.get_or_set_many(["a", "b", "b"], lambda missing: [len(missing) for key in missing])
+            {'a': 1, 'b': 1}
+        """
+        wanted = list(dict.fromkeys(keys))
+        found: dict[K, T] = self.get_many(wanted)
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            many = self._many(make, ttl, tags, batch_size)
+            found.update(make_alone(many, missing) if self.disabled else make_many(many, missing))
+        return {key: found[key] for key in wanted}
+
+    def _many(
+        self, make: Callable[[list[K]], Any], ttl: float | None, tags: Iterable[str], size: int | None
+    ) -> Many[K]:
+        lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
+        if size is not None:
+            checks.count("batch_size", size)
+
+        def trouble(error: CacheError) -> NoReturn:
+            raise error
+
+        return Many(
+            self._store,
+            find=self.get_many,
+            make=make,
+            keep=lambda pairs, _: self.set_many(pairs, lifetime, marks),
+            size=size,
+            shares_failure=True,
+            shown=getattr(make, "__qualname__", repr(make)),
+            trouble=trouble,
+        )
 
     def _found(self, key: Hashable) -> Found | None:
         found = self.get(key, _MISSING)

@@ -13,6 +13,7 @@ from time import monotonic
 from weakref import WeakSet
 
 from .._engine import Lead
+from .failures import Failure
 
 #: Seconds.
 PATIENCE = 30.0
@@ -47,6 +48,10 @@ class StreamLead:
     def release(self) -> None:
         """Gives the lead back."""
         self._lead.release()
+
+    def fail(self, failure: Failure) -> None:
+        """Gives the lead back, and the failure to those who wait."""
+        self._lead.fail(failure)
 
 
 class _Watch:

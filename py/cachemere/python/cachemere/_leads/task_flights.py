@@ -23,8 +23,9 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet, WeakValueDictionary
 
-from .._engine import Lead, Store
+from .._engine import Lead, Leads, Store
 from ..errors import CacheError
+from .failures import Failure, is_of_function
 from .stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
@@ -50,19 +51,22 @@ class Found(NamedTuple):
 class Flight:
     """The right of a task to compute the result of a key, until :meth:`land`. Without a lead it is nobody's concern."""
 
-    __slots__ = ("__weakref__", "_landed", "_lead", "_slot", "_waits", "drivers", "is_landing")
+    __slots__ = ("__weakref__", "_landed", "_lead", "_slots", "_waits", "drivers", "failure", "is_landing")
 
-    def __init__(self, slot: tuple[Any, ...] | None, lead: Lead | None) -> None:
-        self._slot = slot
-        self._lead: Lead | StreamLead | None = lead
+    def __init__(self, slots: Iterable[tuple[Any, ...]], lead: Lead | Leads | None) -> None:
+        #: Of the keys that it makes: one, unless it makes many together.
+        self._slots = tuple(slots)
+        self._lead: Lead | Leads | StreamLead | None = lead
         self._landed = asyncio.Event()
         #: Whether it lands by itself, when a write has ended.
         self.is_landing = False
+        #: What it lands with instead of a result.
+        self.failure: Failure | None = None
         #: Flights that tasks wait for on which this one depends.
         self._waits: list[Flight] = []
         #: Of a stream: who consumes it, as far as can be known.
         self.drivers: tuple[asyncio.Task[Any] | None, ...] = ()
-        if slot is not None:
+        for slot in self._slots:
             _airborne[slot] = self
 
     def becomes_stream(self, patience: float | None) -> None:
@@ -77,7 +81,7 @@ class Flight:
         """
         if isinstance(self._lead, StreamLead):
             self._lead.work()
-        if self._slot is not None and not self.has_landed:
+        if self._slots and not self.has_landed:
             self.drivers = (caller, asyncio.current_task())
             _streams.add(self)
 
@@ -94,12 +98,23 @@ class Flight:
             return None
         return lead.patience if lead.since is None else lead.since + lead.patience - monotonic()
 
+    def note(self, error: BaseException) -> None:
+        """Has those who wait fail as the function has, when it lands."""
+        if is_of_function(error):
+            assert isinstance(error, Exception)
+            self.failure = Failure(error)
+
     def land(self) -> None:
-        """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none."""
+        """Gives the right back. Waiting tasks look for the result, and one of them takes over if there is none, unless
+        the function has failed."""
         if self._lead is not None:
-            self._lead.release()
-        if self._slot is not None and _airborne.get(self._slot) is self:
-            del _airborne[self._slot]
+            if self.failure is None:
+                self._lead.release()
+            else:
+                self._lead.fail(self.failure)
+        for slot in self._slots:
+            if _airborne.get(slot) is self:
+                del _airborne[slot]
         _streams.discard(self)
         self.drivers = ()
         self._landed.set()
@@ -114,14 +129,16 @@ class Flight:
         if not self.is_landing:
             self.land()
 
-    async def in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended."""
+    async def in_thread(self, work: Callable[..., T], *arguments: Any, beside: Iterable[Flight] = ()) -> T:
+        """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended, and so do
+        others that are one with it."""
         doing = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work, *arguments)
         try:
             return await asyncio.shield(doing)
         finally:
             if not doing.done():
-                self.land_after(doing)
+                for flight in (self, *beside):
+                    flight.land_after(doing)
 
     def _land_late(self, work: asyncio.Future[Any]) -> None:
         if not work.cancelled() and work.exception() is not None:
@@ -129,6 +146,8 @@ class Flight:
         elif not work.cancelled() and inspect.iscoroutine(work.result()):
             # Nobody is left to await it.
             work.result().close()
+        # Who was cancelled has not failed.
+        self.failure = None
         self.land()
 
     @property
@@ -170,20 +189,25 @@ _leading: ContextVar[tuple[Flight, ...]] = ContextVar("cachemere_leading", defau
 
 
 class leading:
-    """A context in which the present task, and the tasks it starts, are part of a flight."""
+    """A context in which the present task, and the tasks it starts, are part of flights."""
 
-    __slots__ = ("_before", "_flight")
+    __slots__ = ("_before", "_flights")
 
-    def __init__(self, flight: Flight) -> None:
-        self._flight = flight
+    def __init__(self, *flights: Flight) -> None:
+        self._flights = flights
 
     def __enter__(self) -> None:
         self._before = _leading.get()
-        _leading.set((*self._before, self._flight))
+        _leading.set((*self._before, *self._flights))
 
     def __exit__(self, *error: object) -> None:
         # Not by a token: a stream can be closed in another context than it was advanced in.
         _leading.set(self._before)
+
+
+def part_of(flight: Flight) -> None:
+    """Makes the present task part of a flight, until it has landed."""
+    _leading.set((*_leading.get(), flight))
 
 
 def present_task() -> asyncio.Task[Any] | None:
@@ -202,6 +226,11 @@ def _held() -> list[Flight]:
     return held
 
 
+def slot_of(store: Store, key: Hashable) -> tuple[Any, ...]:
+    """Where the flight of a key is found, among those of the running loop."""
+    return asyncio.get_running_loop(), store, key
+
+
 async def opened(store: Store) -> None:
     """Opens a store, in a thread, if it is not open."""
     if not store.is_open:
@@ -213,8 +242,10 @@ async def take_off(
     key: K,
     look: Callable[[K], F | None],
     look_longer: Callable[[K], Awaitable[F | None]] | None = None,
-) -> F | Flight:
+) -> F | Flight | Failure:
     """What is found of a key, waited for if another computes it, or the flight in which to compute it.
+
+    A failure is that of a task or thread of this process that was waited for.
 
     `look` may not block the loop. What takes longer is `look_longer`, which whoever has the flight does once.
     """
@@ -233,12 +264,24 @@ async def take_off(
 
 
 async def make_and_keep_in_task(
-    flight: Flight, make: Callable[[], Awaitable[T]], keep: Callable[[T], Awaitable[object]]
+    flight: Flight,
+    make: Callable[[], Awaitable[T]],
+    keep: Callable[[T], Awaitable[object]],
+    *,
+    shares_failure: bool = True,
 ) -> T:
-    """Makes a value, keeps it, and ends the flight. What cannot be kept is the `result` of the error."""
+    """Makes a value, keeps it, and ends the flight. What cannot be kept is the `result` of the error.
+
+    If the function fails, so do those who wait for it, unless they are to try themselves.
+    """
     try:
-        with leading(flight):
-            value = await make()
+        try:
+            with leading(flight):
+                value = await make()
+        except Exception as error:
+            if shares_failure:
+                flight.note(error)
+            raise
         try:
             await keep(value)
         except CacheError as error:
@@ -249,15 +292,15 @@ async def make_and_keep_in_task(
         flight.end()
 
 
-async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight:
-    slot = (asyncio.get_running_loop(), store, key)
+async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Flight | Failure:
+    slot = slot_of(store, key)
     began, pause = monotonic(), FIRST_PAUSE
     while True:
         held = _held()
         flight = _airborne.get(slot)
         if flight is not None:
             if held and flight.depends_on(held):
-                return Flight(None, None)
+                return Flight((), None)
             for own in held:
                 own._waits.append(flight)
             try:
@@ -265,22 +308,26 @@ async def _turn(store: Store, key: K, recall: Callable[[K], F | None]) -> F | Fl
             finally:
                 for own in held:
                     own._waits.remove(flight)
+            if flight.failure is not None:
+                return flight.failure
         else:
             lead = store.try_lead(key)
-            if lead is not None:
+            if isinstance(lead, Lead):
                 try:
                     found = recall(key)
                 except BaseException:
                     lead.release()
                     raise
                 if found is None:
-                    return Flight(slot, lead)
+                    return Flight((slot,), lead)
                 lead.release()
                 return found
             if held and monotonic() - began > PATIENCE:
-                return Flight(None, None)
+                return Flight((), None)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
+            if isinstance(lead.failure, Failure):
+                return lead.failure
         found = recall(key)
         if found is not None:
             return found

@@ -11,6 +11,7 @@ from .._core import checks
 from .._core.guarded import GuardedStore
 from .._core.options import check_tags
 from ..errors import CacheError
+from .failures import Failure
 from .task_flights import Flight, Found, leading, opened, take_off
 
 _MISSING: Any = object()
@@ -52,6 +53,8 @@ async def get_or_make(
         raise
     if isinstance(turn, Found):
         return turn.value
+    if isinstance(turn, Failure):
+        raise turn.again()
     try:
         # Before the value is made, which can cost much.
         lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
@@ -80,11 +83,25 @@ async def _make(
         return value
 
     def make_and_keep() -> Any:
-        made = _plainly(make)
+        made = called()
         return made if inspect.isawaitable(made) else keep(made)
 
+    def called() -> Any:
+        try:
+            return _plainly(make)
+        except Exception as error:
+            flight.note(error)
+            raise
+
     made = make() if _is_coroutine(make) else await flight.in_thread(make_and_keep)
-    return await flight.in_thread(keep, await made) if inspect.isawaitable(made) else made
+    if not inspect.isawaitable(made):
+        return made
+    try:
+        value = await made
+    except Exception as error:
+        flight.note(error)
+        raise
+    return await flight.in_thread(keep, value)
 
 
 async def _called(make: Callable[[], Any]) -> Any:

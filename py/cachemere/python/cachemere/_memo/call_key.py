@@ -24,6 +24,8 @@ CallKey = tuple[str, str, str, str, str]
 #: returned.
 PLAIN = "memoize/2"
 STREAM = "memoize/2 stream"
+#: Of an item of a batch.
+ITEM = "memoize/2 item"
 
 #: The length of a `CallKey`.
 KEY_LENGTH = 5
@@ -149,6 +151,28 @@ class CallKeys:
         """
         return self.kind, self.name, self.version, self.arguments(args, options), salt
 
+    def of_items(self, bound: inspect.BoundArguments, name: str, items: list[Any], salt: str = "") -> list[CallKey]:
+        """The keys of the items of a batch, which is the argument `name` of a call: each as if it were the argument.
+
+        Raises:
+            KeyFormError: An argument, an item, or what the function carries, has no canonical form.
+        """
+        kind, own, version = self.kind, self.name, self.version
+        if self._signature is None:
+            made = [self._given(bound, name, item) for item in items]
+        else:
+            parameters = [it for it in self._signature.parameters.values() if it.name not in self.ignore]
+            place = next(place for place, it in enumerate(parameters) if it.name == name)
+            before = "".join(self._named(it, bound.arguments[it.name]) + ", " for it in parameters[:place])
+            after = "".join(", " + self._named(it, bound.arguments[it.name]) for it in parameters[place + 1 :])
+            made = [self._whole(f"{before}{name}={self._part(name, item)}{after}") for item in items]
+        return [(kind, own, version, each, salt) for each in made]
+
+    def _given(self, bound: inspect.BoundArguments, name: str, item: Any) -> str:
+        assert self.key is not None
+        single = inspect.BoundArguments(bound.signature, bound.arguments | {name: item})
+        return self._whole("key=" + self._part("key", self.key(*single.args, **single.kwargs)))
+
     def salt(self, salt: object) -> str:
         """The form of a salt."""
         return "salt=" + self._part("salt", salt)
@@ -167,6 +191,9 @@ class CallKeys:
                 if name not in self.ignore
             ]
             whole = ", ".join(parts)
+        return self._whole(whole)
+
+    def _whole(self, whole: str) -> str:
         if len(whole) > ARGUMENTS_LIMIT:
             whole = digest(whole)
         return "typed " + whole if self.typed else whole

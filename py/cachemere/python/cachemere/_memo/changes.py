@@ -39,10 +39,13 @@ class Changes:
 
     def earlier(self, key: CallKey, store: GuardedStore) -> list[CallKey]:
         """The keys of the call by earlier codes, the last one first, if the results of those are to be used."""
+        return [(key[0], key[1], version, key[3], key[4]) for version in self.earlier_versions(store)]
+
+    def earlier_versions(self, store: GuardedStore) -> list[str]:
+        """What keys by earlier codes have as their version."""
         if not self._keys.has_code or self._keys.on_change in (None, "recompute"):
             return []
-        codes = [code for code in reversed(self._read(store)) if code != self._keys.code]
-        return [(key[0], key[1], self._keys.version_of(code), key[3], key[4]) for code in codes]
+        return [self._keys.version_of(code) for code in reversed(self._read(store)) if code != self._keys.code]
 
     def used(self) -> None:
         """Tells once that a result of earlier code was given, if that is to be told."""

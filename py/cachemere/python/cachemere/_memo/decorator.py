@@ -11,7 +11,8 @@ from .._core.guarded import GuardedStore
 from .._core.options import check_tags
 from .._engine import BoundMemo
 from ..errors import InvalidOptionError
-from .call_key import PLAIN, STREAM, CallKeys
+from .batches import Batch, MemoBatch, MemoBatchCoroutine
+from .call_key import ITEM, PLAIN, STREAM, CallKeys
 from .carried import inner
 from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from .results import Results
@@ -44,6 +45,10 @@ def decorator(
     tags: Iterable[str],
     stream_patience: float | None,
     strict: bool,
+    retry_waiters: bool,
+    batch: str | None,
+    batch_size: int | None,
+    stack: bool,
     find_store: Callable[[], GuardedStore],
     way: str,
 ) -> Any:
@@ -70,6 +75,18 @@ def decorator(
     checks.function("memoize: cache_if", cache_if)
     checks.flag("memoize: typed", typed)
     checks.flag("memoize: strict", strict)
+    checks.flag("memoize: retry_waiters", retry_waiters)
+    if batch is not None and not (isinstance(batch, str) and batch):
+        raise InvalidOptionError(
+            f"memoize: batch must name a parameter, 'texts' for example, not {checks.shown(batch)}"
+        )
+    if batch_size is not None:
+        checks.count("memoize: batch_size", batch_size)
+    checks.flag("memoize: stack", stack)
+    if batch is None and (batch_size is not None or stack):
+        raise InvalidOptionError(
+            "memoize: batch_size= and stack= are for functions with batch=, the parameter of a list"
+        )
     patience = checks.seconds("memoize: stream_patience", stream_patience)
 
     def decorate(function: Any) -> Any:
@@ -78,9 +95,17 @@ def decorator(
         if isinstance(function, classmethod):
             return _MemoClassMethod(decorate(function.__func__))
         kind = _kind(function)
+        of_batch = None if batch is None else Batch(function, batch, batch_size, stack)
+        if of_batch is not None:
+            if kind not in (MemoFunction, MemoCoroutine):
+                raise InvalidOptionError(f"memoize: batch= is for functions that return a list, not for {function!r}")
+            if batch in ignored:
+                raise InvalidOptionError(
+                    f"memoize: the items of the batch are told apart by {batch!r}: do not ignore it"
+                )
         keys = CallKeys(
             function,
-            kind=STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
+            kind=ITEM if batch is not None else STREAM if kind in (MemoGenerator, MemoAsyncGenerator) else PLAIN,
             name=name,
             version="" if version is None else str(version),
             on_change=on_change,
@@ -99,8 +124,11 @@ def decorator(
             cache_if=cache_if,
             stream_patience=patience,
             strict=strict,
+            retry_waiters=retry_waiters,
             way=way,
         )
+        if of_batch is not None:
+            return (MemoBatchCoroutine if kind is MemoCoroutine else MemoBatch)(results, function, of_batch)
         return kind(results, function)
 
     return decorate

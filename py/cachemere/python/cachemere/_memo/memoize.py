@@ -42,6 +42,10 @@ def memoize(
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    retry_waiters: bool = False,
+    batch: str | None = None,
+    batch_size: int | None = None,
+    stack: bool = False,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -63,6 +67,10 @@ def memoize(
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    retry_waiters: bool = False,
+    batch: str | None = None,
+    batch_size: int | None = None,
+    stack: bool = False,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -81,9 +89,10 @@ def memoize(
     it. `self` and `cls` are arguments like any other. Forms of more than 256 characters are in the key as their
     SHA-256.
 
-    Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, is cancelled or
-    killed, the next one takes over; exceptions are not kept. A result that cannot be stored is
-    returned all the same; see `strict`. No lock of the store is held while the function runs, and
+    Of all threads, tasks and processes that miss a result at once, one computes it. If it raises, so does each call of
+    this process that waited for it, and one of each other process that waits tries again. Exceptions are not kept: the
+    next call tries again. If it is cancelled, interrupted or killed, the next one takes over. A result that cannot be
+    stored is returned all the same; see `strict`. No lock of the store is held while the function runs, and
     coroutines never block the loop. Functions that need each other's results in a circle run twice rather than wait
     for ever.
 
@@ -122,6 +131,14 @@ def memoize(
         strict: Whether a result that cannot be kept (an object without a safe form, more than an entry or the store can
             hold, a full disk) is an error, which has it as its `result`. Otherwise it is returned, and a line of the
             log, one for each function, says why and what to do.
+        retry_waiters: Whether calls that wait for one that raises try themselves, one after the other, instead of
+            raising what it did.
+        batch: The parameter that takes a list, of a function that returns a list with a result for each item:
+            `batch="texts"`. Each item is kept by itself: a call looks all up at once, calls the function once with
+            those that are missing, each once, and keeps theirs in one transaction. Of all that miss an item at once,
+            one computes it. The result is a list.
+        batch_size: How many items the function is given at most. What was computed is kept before the next are.
+        stack: Whether results are arrays of one shape, and a call returns them as one array.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -159,6 +176,10 @@ def memoize(
         "tags": tags,
         "stream_patience": stream_patience,
         "strict": strict,
+        "retry_waiters": retry_waiters,
+        "batch": batch,
+        "batch_size": batch_size,
+        "stack": stack,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)

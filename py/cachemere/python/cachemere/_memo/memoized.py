@@ -188,10 +188,11 @@ class MemoFunction(MemoBase, Memoized[P, R]):
             turn,
             lambda: self._function(*args, **kwargs),
             lambda value: results.keep(key, value, perf_counter() - began),
+            shares_failure=results.shares_failures,
         )
 
 
-class _Functionlike(Memoized[P, R]):
+class Functionlike(Memoized[P, R]):
     """Has what `inspect` looks for in functions of other kinds than the plain one, and is called in Python."""
 
     def __init__(self, results: Results, function: Callable[..., Any]) -> None:
@@ -210,7 +211,7 @@ class _Functionlike(Memoized[P, R]):
             return self if instance is None else BoundMemo(self, instance)
 
 
-class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
+class MemoCoroutine(Functionlike[P, Coroutine[Any, Any, Any]]):
     """Of an `async def`."""
 
     async def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
@@ -226,17 +227,18 @@ class MemoCoroutine(_Functionlike[P, Coroutine[Any, Any, Any]]):
             turn,
             lambda: self._function(*args, **kwargs),
             lambda value: results.akeep(turn, key, value, perf_counter() - began),
+            shares_failure=results.shares_failures,
         )
 
 
-class MemoGenerator(_Functionlike[P, Generator[Any, Any, Any]]):
+class MemoGenerator(Functionlike[P, Generator[Any, Any, Any]]):
     """Of a generator."""
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
         return stream(self._function, self._results, key, args, kwargs, is_fresh)
 
 
-class MemoAsyncGenerator(_Functionlike[P, AsyncGenerator[Any, Any]]):
+class MemoAsyncGenerator(Functionlike[P, AsyncGenerator[Any, Any]]):
     """Of an asynchronous generator."""
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from .._core.guarded import GuardedStore
-from .._engine import Calls, Lead
+from .._engine import Calls, Gathered, Lead
 from .._forms.advice import advise
+from .._leads.failures import Failure
 from .._leads.task_flights import Flight, Found, opened, take_off
 from .._leads.thread_turns import take_turn
 from ..errors import (
@@ -30,6 +31,9 @@ _log = logging.getLogger("cachemere")
 
 #: Why a result that was computed is not kept, where that is no fault of the store.
 _UNKEPT = (ValueFormError, TooLargeError, StoreFullError, DiskFullError)
+
+
+_MISSING: Any = object()
 
 
 class Hit(NamedTuple):
@@ -73,6 +77,7 @@ class Results:
         cache_if: Callable[[Any], bool] | None,
         stream_patience: float | None,
         strict: bool,
+        retry_waiters: bool,
         way: str,
     ) -> None:
         self.keys = keys
@@ -87,6 +92,8 @@ class Results:
         self._cache_if = cache_if
         #: Seconds for which the lead of a stream is kept for a consumer that does not consume.
         self.stream_patience = stream_patience
+        #: Whether those who wait for a call that fails do so, too.
+        self.shares_failures = not retry_waiters
         #: How a class is registered, for messages.
         self._way = way
         #: Whether a result that cannot be kept is an error.
@@ -114,13 +121,28 @@ class Results:
         if known is not None:
             return known
         made = self.keys.of(args, options)
-        if not self._is_named:
-            self._is_named = True
-            notice(self.keys)
+        self.name_once()
         # Unless what the function carries has become something else meanwhile.
         if made[1] == self.keys.name:
             self.calls.remember(args, options, made)
         return made
+
+    def name_once(self) -> None:
+        """Tells, at the first call, if another function has the same keys."""
+        if not self._is_named:
+            self._is_named = True
+            notice(self.keys)
+
+    def mode(self) -> str:
+        """What the environment says is to be done.
+
+        Raises:
+            Bypassed: The store has failed.
+        """
+        try:
+            return self._prepare()
+        except CacheError as error:
+            self.trouble(error)
 
     # --- in a thread --------------------------------------------------------------------------------------------------
 
@@ -130,6 +152,7 @@ class Results:
         Raises:
             ReplayMissError: Nothing is stored and nothing may be computed.
             Bypassed: The store has failed.
+            Exception: What the function raised in a call that was waited for.
         """
         try:
             mode = self._prepare()
@@ -139,9 +162,12 @@ class Results:
                 return None
             if mode == "replay":
                 return self._replayed(key)
-            return take_turn(store, key, self.recall)
+            turn = take_turn(store, key, self.recall)
         except CacheError as error:
             self._failed(error, key)
+        if isinstance(turn, Failure):
+            raise turn.again()
+        return turn
 
     def recall(self, key: CallKey) -> Found | None:
         """What is stored. Counts a hit. A damaged entry is an error, or if that is bypassed nothing: it is replaced."""
@@ -164,6 +190,68 @@ class Results:
                 self._changes.used()
                 return found
         return None
+
+    def find_many(self, keys: list[CallKey]) -> dict[CallKey, Any]:
+        """The stored results of those of the keys that have some. Counts hits.
+
+        Raises:
+            Bypassed: The store has failed.
+        """
+        gathered = self.gather(keys)
+        if gathered is None:
+            recalled = ((key, self.recall(key)) for key in keys)
+            return {key: it.value for key, it in recalled if it is not None}
+        values, seconds = gathered.values(_MISSING)
+        known = {key: value for key, value in zip(keys, values, strict=True) if value is not _MISSING}
+        self.calls.hit(seconds, len(known))
+        if len(known) < len(keys):
+            for version in self._changes.earlier_versions(self.store):
+                missing = [key for key in keys if key not in known]
+                earlier = [(key[0], key[1], version, key[3], key[4]) for key in missing]
+                for key, value in zip(missing, self.store.native.get_many(earlier, _MISSING), strict=True):
+                    if value is not _MISSING:
+                        self._changes.used()
+                        self.calls.hit(0.0)
+                        known[key] = value
+        return known
+
+    def gather(self, keys: list[CallKey]) -> Gathered | None:
+        """What is stored, not yet decoded; `None`: something is damaged and passed over."""
+        try:
+            self._prepare()
+            return self.store.native.gather(keys)
+        except CacheError as error:
+            if isinstance(error, (DamagedError, TamperedError)) and self.store.bypasses(error):
+                return None
+            self.trouble(error)
+
+    def trouble(self, error: CacheError) -> NoReturn:
+        """Raises an error of the store.
+
+        Raises:
+            Bypassed: Instead, if that is to be done.
+        """
+        if self.store.bypasses(error):
+            raise Bypassed from error
+        raise error
+
+    def keep_many(self, pairs: list[tuple[CallKey, Any]], cost: float) -> None:
+        """Stores the results of a batch in one transaction, those that `cache_if` agrees to."""
+        self.calls.miss(len(pairs))
+        wanted = [pair for pair in pairs if self._is_wanted(pair[1])]
+        if not wanted:
+            return
+        try:
+            self.store.native.put_many(wanted, ttl=self._ttl, tags=self._tags, cost=cost)
+            self._changes.stored(self.store)
+        except CacheError as error:
+            if self.store.bypasses(error):
+                return
+            if not isinstance(error, _UNKEPT):
+                raise
+            # One of them need not take the others with it.
+            for key, value in wanted:
+                self._put(key, value, cost)
 
     def keep(self, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """Stores a result, if `cache_if` agrees; it judges `judged` if that is given."""
@@ -212,17 +300,18 @@ class Results:
                 error.args = (self.store.told(error),)
             raise error
         if self.store.mode == "replay":
-            self._refuse(key)
+            self.refuse(key)
         self.calls.miss()
         raise Bypassed from error
 
     def _replayed(self, key: CallKey) -> Found:
         found = self.recall(key)
         if found is None:
-            self._refuse(key)
+            self.refuse(key)
         return found
 
-    def _refuse(self, key: CallKey) -> NoReturn:
+    def refuse(self, key: CallKey) -> NoReturn:
+        """Raises what a miss is in replay mode."""
         self.calls.miss()
         raise ReplayMissError(
             f"the result of {key[1]}({key[3]}), version {key[2]!r}, is not in the cache at {self.store.path}, and in "
@@ -240,15 +329,17 @@ class Results:
             mode = self._prepare()
             if mode == "refresh" or (is_fresh and mode != "replay"):
                 store.check_place()
-                return Flight(None, None)
+                return Flight((), None)
             if mode == "replay":
                 return self._replayed(key)
             turn = await take_off(store, key, self.recall)
             if is_stream and isinstance(turn, Flight):
                 turn.becomes_stream(self.stream_patience)
-            return turn
         except CacheError as error:
             self._failed(error, key)
+        if isinstance(turn, Failure):
+            raise turn.again()
+        return turn
 
     async def akeep(self, flight: Flight, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """As :meth:`keep`. Cancelled, it lets the write end before somebody else computes."""

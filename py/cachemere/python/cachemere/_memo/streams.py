@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from .._core.signals import is_of_handler
+from .._leads.failures import Failure, is_of_function
 from .._leads.stream_leads import StreamLead
 from .._leads.task_flights import Found, leading
 from ..errors import ValueFormError
@@ -100,7 +101,7 @@ def stream(
     lead = None if turn is None else StreamLead(turn, results.stream_patience)
     try:
         recording = _Recording()
-        returned = yield from _record(function(*args, **options), recording, lead)
+        returned = yield from _record(function(*args, **options), recording, lead, results.shares_failures)
         if recording.is_whole:
             results.keep(key, (recording.items, returned), recording.cost, recording.items)
         else:
@@ -112,7 +113,7 @@ def stream(
 
 
 def _record(
-    source: Generator[Any, Any, Any], recording: _Recording, lead: StreamLead | None
+    source: Generator[Any, Any, Any], recording: _Recording, lead: StreamLead | None, shares_failure: bool
 ) -> Generator[Any, Any, Any]:
     advance: Callable[[], Any] = lambda: next(source)  # noqa: E731
     try:
@@ -124,6 +125,10 @@ def _record(
                 item = advance()
             except StopIteration as end:
                 return end.value
+            except Exception as error:
+                if lead is not None and shares_failure and recording.is_whole and is_of_function(error):
+                    lead.fail(Failure(error))
+                raise
             finally:
                 recording.stop()
             recording.add(item)
@@ -196,6 +201,10 @@ async def astream(
                     recording.add(item)
             except StopAsyncIteration:
                 break
+            except Exception as error:
+                if turn is not None and recording is not None and recording.is_whole and results.shares_failures:
+                    turn.note(error)
+                raise
             thrown = None
             try:
                 sent = yield item

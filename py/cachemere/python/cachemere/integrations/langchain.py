@@ -8,14 +8,17 @@ of one are those of :data:`RESTORED` and of `types=` of the cache.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from .._core.checks import seconds, shown
+from .._leads.failures import Failure
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
 from ._host import Host
 from ._part import Part, Troubles
+from ._turns import Turns
 
 _HOST = Host(module="langchain", extra="langchain", distribution="langchain-core", supported=">=1,<2")
 
@@ -110,34 +113,71 @@ class CachemereCache(BaseCache):
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LangChain", on_error)
         self._part = Part.of(cache, namespace, RESTORED)
+        self._turns = Turns(self._part)
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
-        """The answer to a prompt, `None` if there is none."""
+        """The answer to a prompt, `None` if there is none and the model is to be asked.
+
+        Of all threads, tasks and processes whose models are to be asked the same at once, one asks and the others wait.
+        """
+        key = _key(prompt, llm_string)
         try:
-            return _generations(self._part.get(_key(prompt, llm_string)))
+            found = self._find(key)
+            if found is not None or self._part.disabled:
+                return found
+            return self._turns.take(key, self._find, sys._getframe(1))
         except Exception as error:
             self._troubles.meet(error)
             return None
 
+    def _find(self, key: tuple[str, str]) -> list[Generation] | None:
+        return _generations(self._part.get(key))
+
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
-        """As :meth:`lookup`. Only what is in memory and current is given out without a thread."""
+        """As :meth:`lookup`. Only what is in memory and current is given out without a thread.
+
+        If the task fails that asks, so do those that wait for it.
+        """
+        key, call = _key(prompt, llm_string), sys._getframe(1)
         try:
-            return _generations(await self._part.aget(_key(prompt, llm_string)))
+            found = await self._afind(key)
+            if found is not None or self._part.disabled:
+                return found
+            turn = await self._turns.atake(key, self._peek, self._afind, call)
         except Exception as error:
             self._troubles.meet(error)
             return None
+        if isinstance(turn, Failure):
+            raise turn.again()
+        return turn
+
+    async def _afind(self, key: tuple[str, str]) -> list[Generation] | None:
+        return _generations(await self._part.aget(key))
+
+    def _peek(self, key: tuple[str, str]) -> list[Generation] | None:
+        return _generations(self._part.native.peek(key, None))
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """Keeps an answer. A write that failed changes nothing."""
+        key = _key(prompt, llm_string)
         try:
-            stored = [_storable(generation) for generation in return_val]
-            self._part.set(_key(prompt, llm_string), stored, self._ttl)
-        except Exception as error:
-            self._troubles.meet(error)
+            self._keep(key, return_val)
+        finally:
+            self._turns.give_back(key)
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
         """As :meth:`update`, in a thread."""
-        await asyncio.to_thread(self.update, prompt, llm_string, return_val)
+        key = _key(prompt, llm_string)
+        try:
+            await asyncio.to_thread(self._keep, key, return_val)
+        finally:
+            self._turns.agive_back(key)
+
+    def _keep(self, key: tuple[str, str], answer: Sequence[Generation]) -> None:
+        try:
+            self._part.set(key, [_storable(generation) for generation in answer], self._ttl)
+        except Exception as error:
+            self._troubles.meet(error)
 
     def clear(self, **kwargs: Any) -> None:
         """Removes all answers of this namespace, for everybody. Its errors are always raised: nobody should believe

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..._core import checks
 from ..._engine import Lead
+from ..._leads.failures import Failure
 from ..._leads.task_flights import Flight, take_off
 from ..._leads.thread_turns import take_turn
 from ...cache import Cache
@@ -139,15 +140,18 @@ class Answers:
 
     # --- whose turn it is to ask --------------------------------------------------------------------------------------
 
-    def turn(self, key: Key) -> Exchange | Lead | None:
-        """Waits for an answer, or for the turn to ask. `None`: the store has failed, ask as if there were none."""
+    def turn(self, key: Key) -> Exchange | Lead | Failure | None:
+        """Waits for an answer, for the failure of who asked, or for the turn to ask.
+
+        `None`: the store has failed, ask as if there were none.
+        """
         try:
             return take_turn(self._part.native, key, self.find)
         except CacheError as error:
             self._troubles.meet(error)
             return None
 
-    async def aturn(self, key: Key) -> Exchange | Flight | None:
+    async def aturn(self, key: Key) -> Exchange | Flight | Failure | None:
         """As :meth:`turn`, for a task. Only memory is looked at in the loop."""
         store = self._part.native
         if not store.is_open:

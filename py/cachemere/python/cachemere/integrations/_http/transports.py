@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
 from ..._engine import Lead
+from ..._leads.failures import Failure, is_of_function
 from ..._leads.task_flights import Flight
 from ...cache import Cache
 from . import completeness, mismatch
@@ -107,8 +108,14 @@ class CachingTransport(_Transport):
         turn = answers.turn(asked.key)
         if isinstance(turn, Exchange):
             return self._replayed(turn)
+        if isinstance(turn, Failure):
+            raise turn.again()
         try:
             return self._ask(request, asked, turn)
+        except Exception as error:
+            if turn is not None and is_of_function(error):
+                turn.fail(Failure(error))
+            raise
         finally:
             if turn is not None:
                 turn.release()
@@ -171,8 +178,14 @@ class AsyncCachingTransport(_Transport):
         turn = await answers.aturn(asked.key)
         if isinstance(turn, Exchange):
             return self._replayed(turn)
+        if isinstance(turn, Failure):
+            raise turn.again()
         try:
             return await self._ask(request, asked, turn)
+        except Exception as error:
+            if turn is not None:
+                turn.note(error)
+            raise
         finally:
             if turn is not None:
                 turn.land()
