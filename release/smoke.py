@@ -51,6 +51,11 @@ def persist_dict(directory: Path) -> None:
     opened["a"] = [1, 2]
     opened["b"] = {1, 2}
     assert isinstance(opened, dict) and opened == {"a": [1, 2], "b": {1, 2}} and list(opened) == ["a", "b"]
+    assert {**opened} == dict(opened) == opened | {} == dict.copy(opened) == opened.to_dict()
+    del opened["b"]
+    # Whether code in C that looks into the dict sees the entries depends on the version of Python.
+    assert json.dumps(opened) == json.dumps([opened])[1:-1] == json.dumps(opened, sort_keys=True) == '{"a": [1, 2]}'
+    assert type("Made", (), opened).__dict__["a"] == [1, 2]
 
 
 def parallel(directory: Path) -> None:

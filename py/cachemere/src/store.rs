@@ -50,7 +50,8 @@ impl Drop for Store {
 }
 
 /// Which writing of a key a value was.
-#[pyclass(frozen, module = "cachemere._engine")]
+#[pyclass(eq, frozen, module = "cachemere._engine")]
+#[derive(PartialEq)]
 pub(crate) struct Version(pub(crate) cachemere::Version);
 
 /// The right to compute the value of a key.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import copy
-import json
 import pickle
 import string
 import types
@@ -284,6 +283,14 @@ def test_pickling_gives_the_store_and_not_a_copy(d: Any) -> None:
         again.close()
 
 
+def test_a_closed_one_prints(path: Path) -> None:
+    closed: Any = PersistDict(path)
+    keys = closed.keys()
+    closed.close()
+    assert repr(closed) == f"<closed PersistDict {str(path)!r}>" == str(closed) == f"{closed}"
+    assert repr(keys) == f"dict_keys({closed!r})"
+
+
 def test_repr_of_a_large_store_is_cut(empty: Any) -> None:
     empty.update((number, number) for number in range(5000))
     shown = repr(empty)
@@ -297,24 +304,6 @@ def test_a_store_that_contains_itself_prints(empty: Any) -> None:
     empty["self"] = empty
     assert repr(empty) == "{'self': {...}}"
     assert type(empty["self"]) is PersistDict
-
-
-# --- what code in C cannot see --------------------------------------------------------------------------------------
-
-
-def test_json_sees_nothing_but_to_dict_helps(empty: Any) -> None:
-    empty["a"] = [1]
-    assert json.dumps(empty) == "{}"
-    assert json.dumps(empty.to_dict()) == '{"a": [1]}'
-
-
-def test_what_looks_into_the_hidden_dict_is_told_in_the_docs(empty: Any) -> None:
-    empty["a"] = 1
-    assert dict.__len__(empty) == 0
-    assert dict.__repr__(empty) == "{}"
-    assert type("T", (), empty).__dict__.get("a") is None
-    for told in ("json.dumps", "to_dict", "type(", "dict.__len__"):
-        assert told in (PersistDict.__doc__ or "")
 
 
 def test_nothing_is_evicted_unless_a_limit_is_given(empty: Any) -> None:

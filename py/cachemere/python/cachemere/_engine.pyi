@@ -29,7 +29,8 @@ _Write = tuple[Any, Any, float | None, tuple[str, ...] | None, tuple[float, floa
 _Times = tuple[float, float, float, float | None, int, float | None]
 
 @final
-class Version: ...
+class Version:
+    def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Lead:
@@ -127,7 +128,7 @@ class Store:
 
 @disjoint_base
 class DictBase(dict[_K, _V]):
-    def _attach(self, store: Store) -> bool: ...
+    def _attach(self, store: Store, placeholder: object, watch: object | None = None) -> bool: ...
 
 @final
 class Calls:

@@ -13,6 +13,7 @@ __all__ = [
     "BatchLengthError",
     "BusyError",
     "CacheError",
+    "ChangedMeanwhileError",
     "ClosedError",
     "DamagedError",
     "DecodeError",
@@ -37,6 +38,7 @@ __all__ = [
     "TooLargeError",
     "UnsafeValueError",
     "UnsupportedFileSystemError",
+    "UnwrittenChangeWarning",
     "ValueFormError",
     "WorkerDiedError",
     "WrongSecretError",
@@ -140,6 +142,31 @@ class UnsupportedFileSystemError(CacheError, OSError):
 
 class BusyError(CacheError):
     """Another process has the store open, and the operation needs it alone."""
+
+
+class ChangedMeanwhileError(CacheError):
+    """Values that a `PersistDict` with `writeback=True` handed out were changed, and written by others as well.
+
+    The others' values are kept. Read them, change them again and flush.
+    """
+
+    #: The keys.
+    keys: list[Any]
+
+    def __init__(self, keys: list[Any]) -> None:
+        self.keys = keys
+        shown = ", ".join(map(repr, keys[:5])) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+        super().__init__(
+            f"not written back, as they were written or removed by others after they were read: the values of {shown}; "
+            "read them again and change those"
+        )
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.keys,)
+
+
+class UnwrittenChangeWarning(UserWarning):
+    """A value that a `PersistDict` with `writeback="warn"` handed out was changed, and not assigned again."""
 
 
 class StoreIOError(CacheError, OSError):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Hashable, ItemsView, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar, overload
+from types import GeneratorType, MemberDescriptorType
+from typing import Any, Literal, TypeVar, overload
 
 from ._core import checks
 from ._core.dict_views import DictItems, DictKeys, DictValues, Viewed
-from ._core.handle import Handle
+from ._core.handed_out import Warned, WrittenBack, watch
+from ._core.handle import Handle, Path
 from ._core.info import EntryInfo, entry_info
 from ._core.options import (
     MEMORY_BYTES,
@@ -24,9 +27,10 @@ from ._core.options import (
     resolve,
     serializers,
 )
+from ._core.placeholder import PLACEHOLDER
 from ._core.walk import entries, met, pairs_of
 from ._engine import Store
-from .errors import CacheError, InvalidOptionError, MissingKeyError
+from .errors import CacheError, ClosedError, InvalidOptionError, MissingKeyError
 
 if sys.version_info >= (3, 11):
     from typing import Self
@@ -51,12 +55,15 @@ class PersistDict(Handle, Viewed[K, V]):
     """A `dict` whose entries are in a directory, shared by all threads and processes that open it.
 
     Everything a dict does works, in the order of insertion: other processes' writes are seen by the next read, a write
-    that has returned survives a kill. Values are copies: to change one, assign it again. Keys that are equal (`1`,
-    `1.0` and `True`) are one key, shown as it was last written, where a dict shows the first.
+    that has returned survives a kill. Values are copies: to change one, assign it again, or say `writeback=True`. Keys
+    that are equal (`1`, `1.0` and `True`) are one key, shown as it was last written, where a dict shows the first.
 
-    The entries are not in the memory of the `dict` this is a subclass of, which stays empty. Code in Python does not
-    notice, but code in C that looks into dicts without asking them does: `json.dumps(d)` (it writes `{}`),
-    `type(name, bases, d)`, `dict.__len__(d)` and other methods called on `dict` itself. Give those `d.to_dict()`.
+    The entries are not in the memory of the `dict` this is a subclass of. Code in Python and `json.dumps(d)` do not
+    notice. Other code in C that looks into dicts without asking them (orjson, pydantic, methods called on `dict`
+    itself, as `dict.__len__(d)`) meets one entry there that nothing can write, whose name says what to do:
+    `d.to_dict()`.
+
+    A subclass can have attributes, which are pickled with it, and `__missing__`.
 
     Args:
         database_path: The store's directory; made if it is missing, with its parents.
@@ -91,6 +98,10 @@ class PersistDict(Handle, Viewed[K, V]):
         types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle, and those their fields
             name; see :class:`~cachemere.Cache`.
         memory_bytes: How much to keep in memory, roughly.
+        writeback: `True`: values that were handed out and changed are written by :meth:`flush`, :meth:`close`, whatever
+            looks at all entries, and the end of the program; a kill before loses the changes. They stay in memory until
+            then, and each read costs several times as much. `"warn"`, for tests: they are not written, and an
+            `UnwrittenChangeWarning` tells of each.
 
     Raises:
         InvalidOptionError: For options that make no sense.
@@ -107,10 +118,23 @@ class PersistDict(Handle, Viewed[K, V]):
         >>> d.close()
     """
 
+    # Beside the attributes of subclasses and users, which are pickled.
+    __slots__ = ("_log", "_options", "_store", "_verbose", "_watch")
+
+    #: Templates of Django call what can be called, unless they are told that it is not meant for them.
+    do_not_call_in_templates = True
+
     _options: Options
     _store: Store
     _log: logging.Logger
     _verbose: bool
+    _watch: WrittenBack | Warned | None
+
+    def __new__(cls, /, *args: Any, **options: Any) -> Self:
+        if len(args) == 1 and not options and type(args[0]) is GeneratorType:
+            # This is how `dataclasses.asdict` copies a field that is a dict. As `copy()`, it gets a plain one.
+            return dict(args[0])  # type: ignore[return-value]
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -139,6 +163,7 @@ class PersistDict(Handle, Viewed[K, V]):
         allow_pickle: bool = True,
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
+        writeback: bool | Literal["warn"] = False,
     ) -> None:
         checks.count("key_size_limit", key_size_limit)
         checks.duration("background_timeout", background_timeout)
@@ -164,16 +189,23 @@ class PersistDict(Handle, Viewed[K, V]):
             "key_serializers": serializers("key", key_serializer, key_unserializer),
             "types": checks.items("types", types, "classes"),
         }
-        self._open(remember(options, secret), secret, bool(verbose), name)
+        self._open(remember(options, secret), secret, bool(verbose), name, writeback)
         # What is wrong with the path, the secret or the pipeline is told here and not by a later read.
         self._store.open_now()
 
-    def _open(self, options: Options, secret: Secret | None, verbose: bool, name: str | None) -> None:
+    def _open(
+        self, options: Options, secret: Secret | None, verbose: bool, name: str | None, writeback: bool | str
+    ) -> None:
         store = options.open(secret)
-        if not self._attach(store):
+        watching = watch(store, writeback)
+        if not self._attach(store, PLACEHOLDER, watching):
             raise CacheError("PersistDict.__init__ was called twice: make a new one instead")
         self._options = options
         self._store = store
+        self._watch = watching
+        if watching is not None:
+            # At the end of the interpreter it is done while stores are open yet.
+            weakref.finalize(self, watching.end).atexit = False
         self._verbose = verbose
         self._log = logging.getLogger("cachemere" if name is None else f"cachemere.{name}")
         self._note("opened %s", options.path)
@@ -183,26 +215,41 @@ class PersistDict(Handle, Viewed[K, V]):
             self._log.info(message, *arguments)
 
     def __call__(self, /, *args: Any, **kwargs: V) -> Self:
-        """Fills the dict as the constructor of a dict does: `d = d(a=1)`. Allowed once for each store.
+        """Fills the dict as the constructor of a dict does: `d = d(a=1)`. Allowed once, and again while it is empty.
+
+        Code that calls whatever can be called does no harm: without arguments nothing is written, and what is neither a
+        mapping nor pairs is refused.
 
         Raises:
             CacheError: It was done before, by whichever process. Use :meth:`update`.
         """
+        if len(args) > 1:
+            raise TypeError(f"expected at most 1 argument, got {len(args)}")
+        if not args and not kwargs:
+            return self
+        pairs = list(_filling(args[0])) if args else []
         marks = Options(
             path=self._options.path, namespace=f"{self._options.namespace}/cachemere", encrypted=self._options.encrypted
         )
         store = marks.open(None)
         try:
-            if not store.put("called", True, expect="absent"):
+            if not self._may_be_filled(store):
                 raise CacheError("this store was filled by a call before, which is allowed once: use update() instead")
             try:
-                self.update(*args, **kwargs)
+                self.update(pairs, **kwargs)
             except BaseException:
                 store.remove("called")
                 raise
         finally:
             store.close()
         return self
+
+    def _may_be_filled(self, marks: Store) -> bool:
+        if marks.put("called", True, expect="absent"):
+            return True
+        # Of several that find it empty one is the first.
+        found = marks.fetch("called")
+        return found is not None and not self and marks.put("called", True, expect=found[1])
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -214,8 +261,22 @@ class PersistDict(Handle, Viewed[K, V]):
         Raises:
             DamagedError, TamperedError: For an entry that is damaged; :meth:`to_dict` can skip those.
         """
+        if self._watch is None:
+            yield from self._pairs(reverse=reverse)
+            return
+        self._watch.settle()
+        for key, value, version, _ in entries(self._store, reverse, keys_only=False):
+            yield key, self._watch.handed(key, value, version)
+
+    def _pairs(self, *, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        """As :meth:`walk`, for those who hand no value out."""
+        self._settle()
         for key, value, _, _ in entries(self._store, reverse, keys_only=False):
             yield key, value
+
+    def _settle(self) -> None:
+        if self._watch is not None:
+            self._watch.settle()
 
     def __iter__(self) -> Iterator[K]:
         return (key for key, _, _, _ in entries(self._store, reverse=False, keys_only=True))
@@ -238,6 +299,7 @@ class PersistDict(Handle, Viewed[K, V]):
     def to_dict(self, *, skip_damaged: bool = False) -> dict[K, V]:
         """A plain dict of all entries, for code that looks into dicts without asking them (`json.dumps`, say)."""
         checks.flag("skip_damaged", skip_damaged)
+        self._settle()
         found: dict[K, V] = {}
         for entry in met(self._store, reverse=False, keys_only=False):
             if not isinstance(entry, Exception):
@@ -264,9 +326,10 @@ class PersistDict(Handle, Viewed[K, V]):
             return True
         if isinstance(other, PersistDict):
             other = other.to_dict()
+        self._settle()
         if len(self) != len(other):
             return False
-        return all(other.get(key, _MISSING) == value for key, value in self.walk())
+        return all(other.get(key, _MISSING) == value for key, value in self._pairs())
 
     def __ne__(self, other: object) -> bool:
         # That of a dict would compare the hidden one.
@@ -287,12 +350,14 @@ class PersistDict(Handle, Viewed[K, V]):
         token = _being_shown.set(outer | {store})
         try:
             parts: list[str] = []
-            for key, value in self.walk():
+            for key, value in self._pairs():
                 if len(parts) == SHOWN:
                     parts.append(f"... {len(self)} in all")
                     break
                 parts.append(form(key, value))
             return before + ", ".join(parts) + after
+        except ClosedError:
+            return f"<closed {type(self).__name__} {self.path!r}>"
         finally:
             _being_shown.reset(token)
 
@@ -304,14 +369,17 @@ class PersistDict(Handle, Viewed[K, V]):
     def set(self, key: K, value: V, ttl: float | None = None) -> None:
         """As `d[key] = value`, for an entry that expires `ttl` seconds from now."""
         self._store.put(key, value, ttl=checks.seconds("ttl", ttl))
+        if self._watch is not None:
+            self._watch.assigned(key, value)
 
     def setdefault(self, key: K, default: V = None) -> V:  # type: ignore[assignment]
         """The key's value; if it has none, `default`, which is then its value. Atomic among processes."""
         while True:
-            found = self._store.get(key, _MISSING)
+            found: V = self.get(key, _MISSING)
             if found is not _MISSING:
-                return found  # type: ignore[no-any-return]
-            if self._store.put(key, default, expect="absent"):
+                return found
+            # What is watched is what is handed out, which `default` is not.
+            if self._store.put(key, default, expect="absent") and self._watch is None:
                 return default
 
     @overload
@@ -320,6 +388,7 @@ class PersistDict(Handle, Viewed[K, V]):
     def pop(self, key: K, default: T, /) -> V | T: ...
     def pop(self, key: K, default: Any = _MISSING, /) -> Any:
         """Removes a key and returns its value. Of several that pop one key, one gets it."""
+        self._settle()
         while True:
             found = self._store.fetch(key)
             if found is None:
@@ -328,13 +397,18 @@ class PersistDict(Handle, Viewed[K, V]):
                 return default
             value, version, _, _ = found
             if self._store.remove(key, version):
+                if self._watch is not None:
+                    self._watch.removed(key)
                 return value
 
     def popitem(self) -> tuple[K, V]:
         """Removes the entry that was inserted last and returns it. One that cannot be read stays."""
+        self._settle()
         popped = self._store.pop_newest()
         if popped is None:
             raise MissingKeyError("popitem(): dictionary is empty")
+        if self._watch is not None:
+            self._watch.removed(popped[0])
         return popped
 
     def update(self, /, *args: Any, **kwargs: V) -> None:
@@ -343,15 +417,20 @@ class PersistDict(Handle, Viewed[K, V]):
             raise TypeError(f"update expected at most 1 argument, got {len(args)}")
         pairs: list[tuple[Any, Any]] = []
         if args:
-            pairs += args[0].walk() if isinstance(args[0], PersistDict) else pairs_of(args[0])
+            pairs += args[0]._pairs() if isinstance(args[0], PersistDict) else pairs_of(args[0])
         pairs += kwargs.items()
         if pairs:
             self._store.put_many(pairs)
+            if self._watch is not None:
+                for key, value in pairs:
+                    self._watch.assigned(key, value)
             self._note("updated %d entries", len(pairs))
 
     def clear(self) -> None:
         """Removes all entries, at once for everybody."""
         self._store.clear()
+        if self._watch is not None:
+            self._watch.cleared()
         self._note("cleared %s", self._options.path)
 
     def __or__(self, other: Any) -> Any:
@@ -390,22 +469,83 @@ class PersistDict(Handle, Viewed[K, V]):
         self._note("swept %d entries", count)
         return count
 
+    def flush(self) -> None:
+        """Makes everything written so far safe from a power loss, after what `writeback` has to write.
+
+        Raises:
+            ChangedMeanwhileError: With `writeback=True`: somebody else has written values that were changed here.
+        """
+        if self._watch is not None:
+            self._watch.flush()
+        super().flush()
+
+    def backup(self, path: Path) -> None:
+        """Copies the store, while it is in use, into a directory that must not exist."""
+        self._settle()
+        super().backup(path)
+
     def close(self) -> None:
-        """Writes what is in memory (access times), makes everything safe and closes this handle."""
-        super().close()
+        """Writes what is in memory (changed values with `writeback`, access times) and closes this handle.
+
+        Raises:
+            ChangedMeanwhileError: With `writeback=True`: somebody else has written values that were changed here. It is
+                closed all the same.
+        """
+        watching, self._watch = self._watch, None
+        try:
+            if watching is not None:
+                watching.flush()
+        finally:
+            super().close()
         self._note("closed %s", self._options.path)
 
     # --- pickling -----------------------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        self._settle()
         name = self._log.name.partition(".")[2] or None
-        return _reopen, (type(self), self._options, self._verbose, name)
+        writeback = "warn" if isinstance(self._watch, Warned) else self._watch is not None
+        return _reopen, (type(self), self._options, self._verbose, name, writeback), self.__getstate__()
+
+    def __getstate__(self) -> Any:
+        """The attributes that a subclass or a user has given it, those of slots too, as `pickle` has them."""
+        slots = {
+            name: member.__get__(self)
+            for kind in type(self).__mro__
+            if kind is not PersistDict and issubclass(kind, PersistDict)
+            for name, member in vars(kind).items()
+            if isinstance(member, MemberDescriptorType) and hasattr(self, name)
+        }
+        attributes = vars(self) or None
+        return (attributes, slots) if slots else attributes
 
 
-def _reopen(kind: type[PersistDict[Any, Any]], options: Options, verbose: bool, name: str | None) -> Any:
+def _reopen(
+    kind: type[PersistDict[Any, Any]],
+    options: Options,
+    verbose: bool,
+    name: str | None,
+    writeback: bool | str = False,
+) -> Any:
     made = kind.__new__(kind)
-    made._open(options, None, verbose, name)
+    made._open(options, None, verbose, name, writeback)
     return made
+
+
+def _filling(given: Any) -> Iterable[tuple[Any, Any]]:
+    """The pairs that a dict is to be filled with; of what somebody calls it with who calls everything, an error."""
+    if isinstance(given, PersistDict):
+        return given._pairs()
+    if isinstance(given, Mapping):
+        return given.items()
+    if isinstance(given, (list, tuple, set, frozenset, Iterator, ItemsView)):
+        pairs = list(given)
+        if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+            return pairs
+    raise TypeError(
+        f"a PersistDict is called to fill it, with a mapping, pairs or keywords, and not with {checks.shown(given)}: "
+        "to look a key up, use d[key] or d.get(key)"
+    )
 
 
 def _idle(expiration_days: float) -> float | None:

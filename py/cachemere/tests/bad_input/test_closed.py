@@ -99,8 +99,6 @@ OF_DICT: dict[str, Callable[[Any], Any]] = OF_BOTH | {
     "__or__": lambda it: it | {},
     "__ror__": lambda it: {} | it,
     "__ior__": lambda it: it.__ior__({"k": 2}),
-    "__repr__": repr,
-    "shown": lambda it: it.shown(lambda key, value: str(key), "", ""),
 }
 
 #: What a closed handle still does: close, say what it is, be pickled (as the path and options), and what asks no store.
@@ -108,7 +106,7 @@ STILL = {
     Cache: {"close", "aclose", "path", "namespace", "disabled", "mode", "__enter__", "__exit__", "__aenter__"}
     | {"__aexit__", "__bool__", "__repr__", "__reduce__", "__init__", "__orig_bases__"},
     PersistDict: {"close", "path", "fromkeys", "__enter__", "__exit__", "__call__", "__init__", "__reduce_ex__"}
-    | {"__hash__", "__class_getitem__", "__new__", "__getattribute__"},
+    | {"__hash__", "__class_getitem__", "__new__", "__getattribute__", "__repr__", "shown", "__getstate__"},
 }
 
 

@@ -16,6 +16,7 @@ from .._engine import Store
 from .._forms.forms import Forms
 from ..errors import ClosedError, InvalidOptionError
 from . import checks
+from .handed_out import write_all_back
 from .which_engine import require_rocksdb
 
 Secret = bytes | str
@@ -252,8 +253,9 @@ def _unless_closed(tell: Callable[[threading.ExceptHookArgs], object]) -> Callab
 
 
 def close_all() -> None:
-    """Writes what handles have in memory (access times), and closes them. Runs when the interpreter ends."""
+    """Writes what handles have in memory (changes, access times), and closes them. Runs when the interpreter ends."""
     threading.excepthook = _unless_closed(threading.excepthook)
+    write_all_back()
     for store in list(_opened):
         try:
             store.close()
