@@ -26,7 +26,7 @@ ROCKS_VENV = .venv-rocks
 ROCKS_PACKAGE = py/cachemere-rocksdb
 WHEELS = target/wheels
 
-FEATURES = --features load
+FEATURES = --features load,macros
 # Tests that end processes at named places, or break rules on purpose, in a build of their own. It has what a program can
 # choose instead of moka and chacha20poly1305 as well.
 FAULT_FEATURES = --features load,fault-injection,quick_cache,ring
@@ -53,6 +53,7 @@ demo-rust:
 test: lint test-rust test-python test-release lint-rocks test-rocks
 
 test-rust:
+	$(CARGO) test --package cachemere-macros
 	$(CARGO) test $(FEATURES)
 	$(WITH_QUICK_CACHE) $(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS) $(BOTH_FRONTS)
 	$(CARGO) test --no-default-features --lib
@@ -173,7 +174,7 @@ SEMVER = target/tools/bin/cargo-semver-checks
 
 semver: $(SEMVER)
 	$(SEMVER) semver-checks --package cachemere --baseline-rev $(BASELINE) --only-explicit-features \
-		--features zstd,load,quick_cache,ring
+		--features zstd,load,macros,quick_cache,ring
 
 $(SEMVER):
 	$(CARGO) install --quiet --locked cargo-semver-checks --root target/tools

@@ -23,6 +23,9 @@ COPIES = [
     # The two distributions go together: one of another version is not loaded.
     (ROOT / "py/cachemere-rocksdb/pyproject.toml", re.compile(r'(?<="cachemere==)[^"]+')),
     (ROOT / "Cargo.lock", re.compile(r'(?<=name = "cachemere"\nversion = ")[^"]+')),
+    # The macros are made for this very version: what they write calls what is not for others.
+    (ROOT / "Cargo.toml", re.compile(r'(?<=cachemere-macros = \{ version = "=)[^"]+')),
+    (ROOT / "Cargo.lock", re.compile(r'(?<=name = "cachemere-macros"\nversion = ")[^"]+')),
     (ROOT / "Cargo.lock", re.compile(r'(?<=name = "cachemere-python"\nversion = ")[^"]+')),
 ]
 

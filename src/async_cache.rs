@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::entries::{EntryInfo, NamespaceInfo, Stats, StoreInfo};
 use crate::error::{Error, Result};
+use crate::loading::FoundOrLead;
 use crate::store::{Abandoned, Flights, KeyHash, Lead, Turn};
 
 /// A [`Cache`] whose operations are futures, for any runtime: none ever blocks it.
@@ -297,25 +298,37 @@ where
             FoundOrLead::Lead(lead) => lead,
         };
         let value = Arc::new(lead.run(load).await?);
+        self.keep_loaded(lead, key, value.clone(), Cache::keep_loaded).await?;
+        Ok(value)
+    }
+
+    /// Has what was loaded kept, and lands if it is.
+    pub(crate) async fn keep_loaded(
+        &self,
+        lead: Lead,
+        key: &K,
+        value: Arc<V>,
+        keep: impl FnOnce(&Cache<K, V>, &K, &V) -> Result<bool> + Send + 'static,
+    ) -> Result<()> {
         if self.cache.is_read_only() {
-            return Ok(value);
+            return Ok(());
         }
         let key = key.to_owned();
         let keep = move |cache: &Cache<K, V>| {
-            if cache.keep_loaded(key.borrow(), &value)? {
+            if keep(cache, key.borrow(), &value)? {
                 if lead.is_awaited() {
                     // So that those who wait find it in memory.
                     cache.peek(key.borrow())?;
                 }
                 lead.land();
             }
-            Ok(value)
+            Ok(())
         };
-        Ok(self.run(keep).await?)
+        self.run(keep).await
     }
 
     /// The key's value, or the right to load it. Waits for those who have that.
-    async fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
+    pub(crate) async fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
         loop {
             if let Some(value) = self.cache.get_in_memory(key)? {
                 return Ok(FoundOrLead::Found(value));
@@ -421,11 +434,6 @@ where
     pub async fn close(&self) -> Result<()> {
         self.run(Cache::close).await
     }
-}
-
-enum FoundOrLead<V> {
-    Found(Arc<V>),
-    Lead(Lead),
 }
 
 enum FoundOrFlight<V> {

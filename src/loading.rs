@@ -6,8 +6,14 @@ use crate::cache::Cache;
 use crate::entries::Scratch;
 use crate::error::{Error, Result};
 use crate::schema::Undecodable;
-use crate::store::{Flights, KeyHash, Turn};
+use crate::store::{Flights, KeyHash, Lead, Turn};
 use crate::typed::Looked;
+
+/// What becomes of a key that is to be loaded if it has no value.
+pub(crate) enum FoundOrLead<V> {
+    Found(Arc<V>),
+    Lead(Lead),
+}
 
 impl<K, V> Cache<K, V>
 where
@@ -76,25 +82,36 @@ where
         key: &K,
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
+        let lead = match self.find_or_lead(key)? {
+            FoundOrLead::Found(value) => return Ok(value),
+            FoundOrLead::Lead(lead) => lead,
+        };
+        let value = Arc::new(load()?);
+        if self.keep_loaded(key, &value)? {
+            lead.land();
+        }
+        Ok(value)
+    }
+
+    /// The key's value, or the right to load it. Waits for those who have that.
+    pub(crate) fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
         loop {
             if let Some(value) = self.get_or_miss(key)? {
-                return Ok(value);
+                return Ok(FoundOrLead::Found(value));
             }
             let lead = match self.enter_flight(key)? {
                 Turn::Lead(lead) => lead,
                 Turn::Waited | Turn::Failed(_) => continue,
-                Turn::GivenUp => return Err(Error::Interrupted.into()),
+                Turn::GivenUp => return Err(Error::Interrupted),
             };
             // Another process can have landed just before. (Looked up without being counted again.)
-            if let Some(value) = self.peek(key)? {
-                lead.land();
-                return Ok(value);
-            }
-            let value = Arc::new(load()?);
-            if self.keep_loaded(key, &value)? {
-                lead.land();
-            }
-            return Ok(value);
+            return Ok(match self.peek(key)? {
+                Some(value) => {
+                    lead.land();
+                    FoundOrLead::Found(value)
+                }
+                None => FoundOrLead::Lead(lead),
+            });
         }
     }
 

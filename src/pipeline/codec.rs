@@ -112,33 +112,11 @@ where
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        write(value, out).map(drop)
+        write(value, out, bytes_mode::<T>()).map(drop)
     }
 
     fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        let start = out.len();
-        let shape = write(value, out)?;
-        let refused =
-            || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
-        let sorted = match shape {
-            Shape { has_list: true, .. } if canonical::names_unordered_set(type_name::<T>()) => {
-                Err(refused())
-            }
-            Shape { has_map: false, .. } => Ok(()),
-            // Structs look like maps, and stay as they are.
-            Shape { has_map: true, .. } => {
-                let mut compact = Vec::new();
-                let written = rmp_serde::encode::write(&mut compact, value).map_err(BoxError::from);
-                match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
-                    Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
-                    done => done.map(drop),
-                }
-            }
-        };
-        if sorted.is_err() {
-            out.truncate(start);
-        }
-        sorted
+        write_canonical(value, out, bytes_mode::<T>())
     }
 
     fn shape(&self) -> u8 {
@@ -167,15 +145,54 @@ where
     }
 }
 
-/// Appends a value, with structs as maps, and tells what it has.
-fn write<T: Serialize + ?Sized + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Shape, BoxError> {
-    let start = out.len();
-    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-    // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
-    // `Vec<u8>` back from the binary type.
+/// Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a `Vec<u8>` back from
+/// the binary type.
+fn bytes_mode<T: ?Sized + 'static>() -> BytesMode {
     if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-        serializer = serializer.with_bytes(BytesMode::ForceIterables);
+        return BytesMode::ForceIterables;
     }
+    BytesMode::Normal
+}
+
+/// Appends what several values together are told apart by: equal ones have equal bytes.
+#[cfg(feature = "macros")]
+pub(crate) fn canonical_parts(parts: &impl Serialize, out: &mut Vec<u8>) -> Result<(), BoxError> {
+    write_canonical(parts, out, BytesMode::Normal)
+}
+
+/// As [`write`], with the same bytes for all equal values.
+fn write_canonical<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    bytes: BytesMode,
+) -> Result<(), BoxError> {
+    let start = out.len();
+    let shape = write(value, out, bytes)?;
+    let refused =
+        || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
+    let sorted = match shape {
+        Shape { has_list: true, .. } if canonical::names_unordered_set(type_name::<T>()) => Err(refused()),
+        Shape { has_map: false, .. } => Ok(()),
+        // Structs look like maps, and stay as they are.
+        Shape { has_map: true, .. } => {
+            let mut compact = Vec::new();
+            let written = rmp_serde::encode::write(&mut compact, value).map_err(BoxError::from);
+            match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
+                Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
+                done => done.map(drop),
+            }
+        }
+    };
+    if sorted.is_err() {
+        out.truncate(start);
+    }
+    sorted
+}
+
+/// Appends a value, with structs as maps, and tells what it has.
+fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, bytes: BytesMode) -> Result<Shape, BoxError> {
+    let start = out.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map().with_bytes(bytes);
     let written = value.serialize(&mut serializer).map_err(BoxError::from);
     // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
     // could not be read back must fail now, while the caller still has the value.

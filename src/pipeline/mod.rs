@@ -24,6 +24,8 @@ mod xchacha_ring;
 mod xchacha_rustcrypto;
 
 pub use cipher::{Cipher, XChaCha20Poly1305};
+#[cfg(feature = "macros")]
+pub(crate) use codec::canonical_parts;
 pub use codec::{Codec, MessagePack};
 pub use compress::Compressor;
 #[cfg(feature = "zstd")]
