@@ -1,12 +1,15 @@
 //! The serializer stage: a value to bytes and back.
 
 use std::any::{Any, TypeId, type_name};
+use std::cell::Cell;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use rmp_serde::config::BytesMode;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::watched::Watched;
 use super::{canonical, shape};
 use crate::error::BoxError;
 
@@ -93,9 +96,15 @@ where
 /// told from lists: a `HashSet` in a key's type is refused where it can be seen, but not as the field of a struct. Use a
 /// `BTreeSet` there.
 ///
-/// Limits: `Some(None)` and `Some(())` come back as `None`, and containers nest at most 128 deep (an enum variant with
-/// data counts as one, or two if it has several or named fields). Deeper values are refused when they are written,
-/// since nothing bounds the stack that reading them would take.
+/// What could not be read back is refused when it is written:
+///
+/// - `Some(None)` and `Some(())`, which would come back as `None`;
+/// - what nests more than 128 deep (an enum variant with data counts as one, or two if it has several or named fields), since
+///   nothing bounds the stack that reading it would take;
+/// - numbers of 128 bits, structs without fields (`struct Unit;`) and types that have a form for people and another for
+///   machines, as `IpAddr`, where serde cannot read them: inside of `#[serde(flatten)]`, `#[serde(tag = "…")]` and
+///   `#[serde(untagged)]`. What has any of these anywhere, and is not one of them as a whole, is read once when it is
+///   written, to see.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessagePack;
 
@@ -112,12 +121,12 @@ where
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        write(value, out).map(drop)
+        self.write(value, out).map(drop)
     }
 
     fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
         let start = out.len();
-        let shape = write(value, out)?;
+        let shape = self.write(value, out)?;
         let refused =
             || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
         let sorted = match shape {
@@ -167,23 +176,59 @@ where
     }
 }
 
-/// Appends a value, with structs as maps, and tells what it has.
-fn write<T: Serialize + ?Sized + 'static>(value: &T, out: &mut Vec<u8>) -> Result<Shape, BoxError> {
+impl MessagePack {
+    /// Appends a value that can be read back, with structs as maps, and tells what it has.
+    fn write<T>(&self, value: &T, out: &mut Vec<u8>) -> Result<Shape, BoxError>
+    where
+        T: Serialize + ToOwned + ?Sized + 'static,
+        T::Owned: DeserializeOwned + 'static,
+    {
+        let start = out.len();
+        let result = write(value, out).and_then(|(shape, doubt)| {
+            if doubt && !is_read_as_it_is(TypeId::of::<T>()) {
+                Codec::<T>::decode(self, out.get(start..).unwrap_or_default())
+                    .map_err(|error| format!("it could not be read back: {error}"))?;
+            }
+            Ok(shape)
+        });
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+}
+
+/// Appends a value, and tells what it has, and whether it may not be readable for all that.
+fn write<T: Serialize + ?Sized + 'static>(value: &T, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError> {
     let start = out.len();
     let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+    let doubt = Cell::new(false);
     // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
     // `Vec<u8>` back from the binary type.
     if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-        serializer = serializer.with_bytes(BytesMode::ForceIterables);
+        value.serialize(&mut serializer.with_bytes(BytesMode::ForceIterables))?;
+    } else {
+        value.serialize(Watched::new(&mut serializer, &doubt))?;
     }
-    let written = value.serialize(&mut serializer).map_err(BoxError::from);
     // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
     // could not be read back must fail now, while the caller still has the value.
-    let result = written.and_then(|()| Ok(check(out.get(start..).unwrap_or_default())?));
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
+    let shape = check(out.get(start..).unwrap_or_default())?;
+    Ok((shape, doubt.get()))
+}
+
+/// Whether nothing but the deserializer itself reads a type of which there would be doubt.
+fn is_read_as_it_is(of: TypeId) -> bool {
+    let types = [
+        TypeId::of::<u128>(),
+        TypeId::of::<i128>(),
+        TypeId::of::<IpAddr>(),
+        TypeId::of::<Ipv4Addr>(),
+        TypeId::of::<Ipv6Addr>(),
+        TypeId::of::<SocketAddr>(),
+        TypeId::of::<SocketAddrV4>(),
+        TypeId::of::<SocketAddrV6>(),
+    ];
+    types.contains(&of)
 }
 
 /// Why bytes are not one MessagePack value.

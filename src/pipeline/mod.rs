@@ -18,6 +18,7 @@ mod cipher;
 mod codec;
 mod compress;
 pub(crate) mod shape;
+mod watched;
 #[cfg(feature = "ring")]
 mod xchacha_ring;
 #[cfg(any(test, not(feature = "ring")))]
