@@ -407,8 +407,8 @@ fn check<T: Value>(numbers: &[u64], counts: &mut Counts) -> Result<(), TestCaseE
     let value = T::draw(&mut Numbers(numbers.iter()));
     let mut bytes = b"before".to_vec();
     let mut canonical = Vec::new();
-    let written = MessagePack.encode(&value, &mut bytes);
-    let as_key = MessagePack.encode_canonical(&value, &mut canonical);
+    let written = Codec::<T, T>::encode(&MessagePack, &value, &mut bytes);
+    let as_key = Codec::<T, T>::encode_canonical(&MessagePack, &value, &mut canonical);
     match written {
         Err(error) => {
             prop_assert!(T::REFUSED, "{of} is refused: {error}: {value:?}");
@@ -417,11 +417,11 @@ fn check<T: Value>(numbers: &[u64], counts: &mut Counts) -> Result<(), TestCaseE
             counts.refused += 1;
         }
         Ok(()) => {
-            let read = Codec::<T>::decode(&MessagePack, &bytes[6..]);
+            let read = Codec::<T, T>::decode(&MessagePack, &bytes[6..]);
             prop_assert!(read.is_ok(), "{of}: {value:?} is not read: {}", read.unwrap_err());
             prop_assert_eq!(&read.unwrap(), &value, "{}", of);
             prop_assert!(as_key.is_ok());
-            let read = Codec::<T>::decode(&MessagePack, &canonical);
+            let read = Codec::<T, T>::decode(&MessagePack, &canonical);
             prop_assert!(read.is_ok(), "{of} as a key: {value:?} is not read: {}", read.unwrap_err());
             counts.written += 1;
         }
@@ -490,16 +490,17 @@ fn what_is_odd_comes_back_from_places_in_places_or_is_refused_there() {
 }
 
 fn refusal<T: Value>(value: T) -> String {
-    let error = MessagePack.encode(&value, &mut Vec::new()).unwrap_err().to_string();
-    let as_key = MessagePack.encode_canonical(&value, &mut Vec::new()).unwrap_err().to_string();
+    let error = Codec::<T, T>::encode(&MessagePack, &value, &mut Vec::new()).unwrap_err().to_string();
+    let as_key =
+        Codec::<T, T>::encode_canonical(&MessagePack, &value, &mut Vec::new()).unwrap_err().to_string();
     assert_eq!(error, as_key);
     error
 }
 
 fn comes_back<T: Value>(value: T) {
     let mut bytes = Vec::new();
-    MessagePack.encode(&value, &mut bytes).unwrap();
-    assert_eq!(Codec::<T>::decode(&MessagePack, &bytes).unwrap(), value);
+    Codec::<T, T>::encode(&MessagePack, &value, &mut bytes).unwrap();
+    assert_eq!(Codec::<T, T>::decode(&MessagePack, &bytes).unwrap(), value);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The serializer stage: a value to bytes and back.
 
 use std::any::{Any, TypeId, type_name};
+use std::borrow::Borrow;
 use std::cell::Cell;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -13,7 +14,8 @@ use super::watched::Watched;
 use super::{canonical, shape};
 use crate::error::BoxError;
 
-/// Turns values of type `T` into bytes and back.
+/// Turns values of type `T` into bytes and back. What it reads is an `O`: `T` itself for values, for keys their owned form, as
+/// `String` for `str`.
 ///
 /// The bytes are read by later versions of the program, and by other processes: they must not depend on anything but
 /// the value. `decode` sees whatever is on the disk, so it must fail, not panic, on bytes that `encode` never wrote.
@@ -39,10 +41,7 @@ use crate::error::BoxError;
 ///     }
 /// }
 /// ```
-pub trait Codec<T: ?Sized>: Send + Sync + 'static
-where
-    T: ToOwned,
-{
+pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
     /// The name the store records. It stands for one byte format, for ever.
     fn name(&self) -> &str;
 
@@ -63,12 +62,23 @@ where
         self.encode(value, out)
     }
 
+    /// As [`encode_canonical`](Self::encode_canonical) for a key in [borrowed form](crate::KeyForm), with the same bytes. To be
+    /// implemented by what writes keys as serde shows them.
+    ///
+    /// # Errors
+    ///
+    /// As there; unless it is implemented, always.
+    fn encode_borrowed(&self, key: BorrowedKey<'_>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        let (_, _) = (key, out);
+        Err(format!("the serializer {:?} takes no keys in borrowed form", self.name()).into())
+    }
+
     /// The value that `bytes`, all of them, stand for.
     ///
     /// # Errors
     ///
     /// When they are not exactly one value of the type.
-    fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError>;
+    fn decode(&self, bytes: &[u8]) -> Result<O, BoxError>;
 
     /// What kind of value the type is, by a number from 1 to 127 that stays the same; 0 (the default) if that is not to be
     /// told. It is recorded with each entry, and one of another kind is not decoded: see
@@ -111,22 +121,134 @@ pub struct MessagePack;
 /// How deep arrays and maps may nest: what serde_json allows, and far from the end of a 2 MiB thread stack.
 const MAX_DEPTH: usize = 128;
 
-impl<T> Codec<T> for MessagePack
+impl<T, O> Codec<T, O> for MessagePack
 where
-    T: Serialize + ToOwned + ?Sized + 'static,
-    T::Owned: DeserializeOwned + 'static,
+    T: Serialize + ?Sized + 'static,
+    O: Borrow<T> + DeserializeOwned + 'static,
 {
     fn name(&self) -> &str {
         "msgpack"
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        self.write(value, out).map(drop)
+        self.write::<T, O, T>(value, out).map(drop)
     }
 
     fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        self.write_canonical::<T, O, T>(value, out)
+    }
+
+    fn encode_borrowed(&self, key: BorrowedKey<'_>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        self.write_canonical::<T, O, dyn Written + '_>(key.0, out)
+    }
+
+    fn shape(&self) -> u8 {
+        shape::of::<O>()
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<O, BoxError> {
+        check(bytes)?;
+        if let Some(content) = binary(bytes) {
+            // serde would push the bytes one by one.
+            let mut value: Option<O> = None;
+            if let Some(slot) = (&mut value as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
+                *slot = Some(content.to_vec());
+            }
+            if let Some(value) = value {
+                return Ok(value);
+            }
+        }
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+        let value = O::deserialize(&mut deserializer)?;
+        // `check` saw exactly one value, but an odd `Deserialize` may have left a part of it unread.
+        match IgnoredAny::deserialize(&mut deserializer) {
+            Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+            _ => Err(Malformed::Trailing.into()),
+        }
+    }
+}
+
+/// What can be written as MessagePack, whatever its type.
+trait Written {
+    /// Appends it, with structs as maps, and tells what it has, and whether it may not be readable for all that.
+    fn write(&self, is_bytes: bool, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError>;
+
+    /// Appends it, with structs as lists.
+    fn write_compact(&self, out: &mut Vec<u8>) -> Result<(), BoxError>;
+}
+
+impl<T: Serialize + ?Sized> Written for T {
+    fn write(&self, is_bytes: bool, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError> {
         let start = out.len();
-        let shape = self.write(value, out)?;
+        let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+        let doubt = Cell::new(false);
+        if is_bytes {
+            self.serialize(&mut serializer.with_bytes(BytesMode::ForceIterables))?;
+        } else {
+            self.serialize(Watched::new(&mut serializer, &doubt))?;
+        }
+        // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
+        // could not be read back must fail now, while the caller still has the value.
+        let shape = check(out.get(start..).unwrap_or_default())?;
+        Ok((shape, doubt.get()))
+    }
+
+    fn write_compact(&self, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(rmp_serde::encode::write(out, self)?)
+    }
+}
+
+/// A key in [borrowed form](crate::KeyForm), on its way to [`Codec::encode_borrowed`]; what implements that can hand it on to
+/// [`MessagePack`].
+pub struct BorrowedKey<'k>(&'k dyn Written);
+
+impl<'k> BorrowedKey<'k> {
+    pub(crate) fn new(key: &'k impl Serialize) -> BorrowedKey<'k> {
+        BorrowedKey(key)
+    }
+}
+
+impl fmt::Debug for BorrowedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BorrowedKey").finish_non_exhaustive()
+    }
+}
+
+impl MessagePack {
+    /// Appends a `T` that can be read back as an `O`, and tells what it has.
+    fn write<T, O, W>(&self, value: &W, out: &mut Vec<u8>) -> Result<Shape, BoxError>
+    where
+        T: Serialize + ?Sized + 'static,
+        O: Borrow<T> + DeserializeOwned + 'static,
+        W: Written + ?Sized,
+    {
+        let start = out.len();
+        let of = TypeId::of::<T>();
+        // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
+        // `Vec<u8>` back from the binary type.
+        let is_bytes = of == TypeId::of::<[u8]>() || of == TypeId::of::<Vec<u8>>();
+        let result = value.write(is_bytes, out).and_then(|(shape, doubt)| {
+            if doubt && !is_read_as_it_is(of) {
+                Codec::<T, O>::decode(self, out.get(start..).unwrap_or_default())
+                    .map_err(|error| format!("it could not be read back: {error}"))?;
+            }
+            Ok(shape)
+        });
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    /// As [`write`](Self::write), with the same bytes for all that are equal.
+    fn write_canonical<T, O, W>(&self, value: &W, out: &mut Vec<u8>) -> Result<(), BoxError>
+    where
+        T: Serialize + ?Sized + 'static,
+        O: Borrow<T> + DeserializeOwned + 'static,
+        W: Written + ?Sized,
+    {
+        let start = out.len();
+        let shape = self.write::<T, O, W>(value, out)?;
         let refused =
             || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
         let sorted = match shape {
@@ -137,7 +259,7 @@ where
             // Structs look like maps, and stay as they are.
             Shape { has_map: true, .. } => {
                 let mut compact = Vec::new();
-                let written = rmp_serde::encode::write(&mut compact, value).map_err(BoxError::from);
+                let written = value.write_compact(&mut compact);
                 match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
                     Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
                     done => done.map(drop),
@@ -149,71 +271,6 @@ where
         }
         sorted
     }
-
-    fn shape(&self) -> u8 {
-        shape::of::<T::Owned>()
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError> {
-        check(bytes)?;
-        if let Some(content) = binary(bytes) {
-            // serde would push the bytes one by one.
-            let mut value: Option<T::Owned> = None;
-            if let Some(slot) = (&mut value as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
-                *slot = Some(content.to_vec());
-            }
-            if let Some(value) = value {
-                return Ok(value);
-            }
-        }
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-        let value = T::Owned::deserialize(&mut deserializer)?;
-        // `check` saw exactly one value, but an odd `Deserialize` may have left a part of it unread.
-        match IgnoredAny::deserialize(&mut deserializer) {
-            Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-            _ => Err(Malformed::Trailing.into()),
-        }
-    }
-}
-
-impl MessagePack {
-    /// Appends a value that can be read back, with structs as maps, and tells what it has.
-    fn write<T>(&self, value: &T, out: &mut Vec<u8>) -> Result<Shape, BoxError>
-    where
-        T: Serialize + ToOwned + ?Sized + 'static,
-        T::Owned: DeserializeOwned + 'static,
-    {
-        let start = out.len();
-        let result = write(value, out).and_then(|(shape, doubt)| {
-            if doubt && !is_read_as_it_is(TypeId::of::<T>()) {
-                Codec::<T>::decode(self, out.get(start..).unwrap_or_default())
-                    .map_err(|error| format!("it could not be read back: {error}"))?;
-            }
-            Ok(shape)
-        });
-        if result.is_err() {
-            out.truncate(start);
-        }
-        result
-    }
-}
-
-/// Appends a value, and tells what it has, and whether it may not be readable for all that.
-fn write<T: Serialize + ?Sized + 'static>(value: &T, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError> {
-    let start = out.len();
-    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
-    let doubt = Cell::new(false);
-    // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
-    // `Vec<u8>` back from the binary type.
-    if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-        value.serialize(&mut serializer.with_bytes(BytesMode::ForceIterables))?;
-    } else {
-        value.serialize(Watched::new(&mut serializer, &doubt))?;
-    }
-    // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
-    // could not be read back must fail now, while the caller still has the value.
-    let shape = check(out.get(start..).unwrap_or_default())?;
-    Ok((shape, doubt.get()))
 }
 
 /// Whether nothing but the deserializer itself reads a type of which there would be doubt.
@@ -397,8 +454,15 @@ mod tests {
         T::Owned: DeserializeOwned + 'static,
     {
         let mut out = Vec::new();
-        MessagePack.encode(value, &mut out)?;
+        Codec::<T, T::Owned>::encode(&MessagePack, value, &mut out)?;
         Ok(out)
+    }
+
+    fn encode_into<T>(value: &T, out: &mut Vec<u8>) -> Result<(), BoxError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        Codec::<T, T>::encode(&MessagePack, value, out)
     }
 
     fn decode<T: Clone + Serialize + DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, BoxError> {
@@ -511,7 +575,7 @@ mod tests {
         T::Owned: DeserializeOwned + 'static,
     {
         let mut out = b"before".to_vec();
-        let done = MessagePack.encode_canonical(value, &mut out);
+        let done = Codec::<T, T::Owned>::encode_canonical(&MessagePack, value, &mut out);
         assert_eq!(out.get(..6), Some(&b"before"[..]));
         assert!(done.is_ok() || out.len() == 6);
         done.map(|()| out.split_off(6))
@@ -661,7 +725,8 @@ mod tests {
     fn what_cannot_be_read_is_not_written() {
         assert!(encode(&Liar(0)).is_err());
         let mut out = b"kept".to_vec();
-        assert!(MessagePack.encode(&(1u8, Refuses(0)), &mut out).unwrap_err().to_string().contains("no"));
+        let refused = encode_into(&(1u8, Refuses(0)), &mut out).unwrap_err();
+        assert!(refused.to_string().contains("no"));
         assert_eq!(out, b"kept");
     }
 

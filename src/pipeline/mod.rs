@@ -25,7 +25,7 @@ mod xchacha_ring;
 mod xchacha_rustcrypto;
 
 pub use cipher::{Cipher, XChaCha20Poly1305};
-pub use codec::{Codec, MessagePack};
+pub use codec::{BorrowedKey, Codec, MessagePack};
 pub use compress::Compressor;
 #[cfg(feature = "zstd")]
 pub use compress::Zstd;
