@@ -66,7 +66,7 @@ impl<K, V> AsyncCache<K, V>
 where
     K: ToOwned + ?Sized + 'static,
     K::Owned: Send + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     /// The cache itself, with its blocking operations.
     #[must_use]
@@ -106,7 +106,10 @@ where
     /// # Errors
     ///
     /// As [`Cache::get`].
-    pub async fn get(&self, key: &K) -> Result<Option<V>> {
+    pub async fn get(&self, key: &K) -> Result<Option<V>>
+    where
+        V: Clone,
+    {
         Ok(self.get_shared(key).await?.map(Arc::unwrap_or_clone))
     }
 
@@ -229,6 +232,7 @@ where
     /// As [`Cache::get_or_insert_with`].
     pub async fn get_or_insert_with<F>(&self, key: &K, load: impl FnOnce() -> F) -> Result<V>
     where
+        V: Clone,
         F: Future<Output = V>,
     {
         self.try_get_or_insert_with(key, || async { Ok(load().await) }).await
@@ -261,6 +265,7 @@ where
     /// ```
     pub async fn try_get_or_insert_with<E, F>(&self, key: &K, load: impl FnOnce() -> F) -> Result<V, E>
     where
+        V: Clone,
         E: From<Error>,
         F: Future<Output = Result<V, E>>,
     {

@@ -105,17 +105,14 @@ impl<K: ?Sized + ToOwned, V> Batch<K, V> {
 impl<K, V> Batch<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     pub(crate) fn encode(&self, inner: &Inner<K, V>) -> Result<Changes<'static>> {
         let encode = |(key, change): &(K::Owned, Change<V>)| {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             Ok(match change {
-                Change::Insert(value, age) => {
-                    let payload = inner.encode_value(value)?.into();
-                    (buffer, Change::Insert(Bytes { payload, tag: inner.tag() }, *age))
-                }
+                Change::Insert(value, age) => (buffer, inner.insertion(value, *age)?),
                 Change::Remove => (buffer, Change::Remove),
             })
         };

@@ -20,7 +20,7 @@ use crate::store::{
     BackendKind, Durability, Live, Maintenance, Namespace, NamespaceRequest, Request, Store,
     check_namespace_name,
 };
-use crate::typed::Reading;
+use crate::typed::{Rules, TtlOf};
 
 /// The namespace of a cache that names none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -45,6 +45,7 @@ pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
     front: FrontOptions,
     schema: Option<String>,
     on_undecodable: Option<Undecodable>,
+    ttl_of: Option<TtlOf<V>>,
     types: PhantomData<fn(&K) -> V>,
 }
 
@@ -76,6 +77,7 @@ impl<K: ?Sized, V> Builder<K, V> {
             front: FrontOptions { kind: FrontKind::default(), bytes: DEFAULT_FRONT },
             schema: None,
             on_undecodable: None,
+            ttl_of: None,
             types: PhantomData,
         }
     }
@@ -101,23 +103,20 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     pub fn open(self) -> Result<Cache<K, V>>
     where
         K: ToOwned + 'static,
-        V: Clone + Send + Sync + 'static,
+        V: Send + Sync + 'static,
         KC: Codec<K>,
-        VC: Codec<V>,
+        VC: Codec<V, V>,
     {
         let schema = Schema::new(self.schema, self.values.shape())?;
-        let reading = Reading { schema, on_undecodable: self.on_undecodable };
+        let rules = Rules { schema, on_undecodable: self.on_undecodable, ttl_of: self.ttl_of };
         let entries = self.common.open(self.keys.name(), self.values.name())?;
-        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front, reading))
+        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front, rules))
     }
 
     /// Serializes values with a stage of your own instead of MessagePack.
-    pub fn serializer<C: Codec<V>>(self, values: C) -> Builder<K, V, KC, C>
-    where
-        V: Clone,
-    {
-        let Builder { common, keys, front, schema, on_undecodable, types, .. } = self;
-        Builder { common, keys, values, front, schema, on_undecodable, types }
+    pub fn serializer<C: Codec<V, V>>(self, values: C) -> Builder<K, V, KC, C> {
+        let Builder { common, keys, front, schema, on_undecodable, ttl_of, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, types }
     }
 
     /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes:
@@ -126,8 +125,8 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     where
         K: ToOwned,
     {
-        let Builder { common, values, front, schema, on_undecodable, types, .. } = self;
-        Builder { common, keys, values, front, schema, on_undecodable, types }
+        let Builder { common, values, front, schema, on_undecodable, ttl_of, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, types }
     }
 
     /// Names what the values of this handle mean, by any text of 1 to 255 bytes: another one with each change that makes old
@@ -163,6 +162,43 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     /// [`Stats::undecodable`](crate::Stats::undecodable), and the first of a handle is logged.
     pub fn on_undecodable(mut self, what: Undecodable) -> Self {
         self.on_undecodable = Some(what);
+        self
+    }
+
+    /// Takes the time that a value lives after it was written from the value itself: from the `max-age` of a response, say.
+    ///
+    /// `None`: as long as [`time_to_live`](Self::time_to_live) has it. One that lives for no time at all is not kept: a load
+    /// gives it to who runs it, and an insert comes to a removal. A lifetime that is given with an insert is taken instead;
+    /// so are those of [`load`](crate::Cache::load).
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::Cache;
+    /// use std::time::Duration;
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Page { body: String, max_age: Option<u64> }
+    ///
+    /// let pages: Cache<str, Page> = Cache::builder(dir.path().join("pages"))
+    ///     .time_to_live(Duration::from_secs(600))
+    ///     .time_to_live_of(|page: &Page| page.max_age.map(Duration::from_secs))
+    ///     .open()?;
+    /// let fetch = || Page { body: "hello".to_owned(), max_age: Some(30) };
+    /// assert_eq!(pages.get_shared_or_insert_with("/", fetch)?.body, "hello");
+    /// let info = pages.info("/")?.unwrap();
+    /// assert_eq!(info.expires, Some(info.created + Duration::from_secs(30)));
+    ///
+    /// pages.get_shared_or_insert_with("/now", || Page { body: "12:00".to_owned(), max_age: Some(0) })?;
+    /// assert!(!pages.contains("/now")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn time_to_live_of(
+        mut self,
+        ttl_of: impl Fn(&V) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.ttl_of = Some(Arc::new(ttl_of));
         self
     }
 
@@ -472,6 +508,7 @@ impl<K: ?Sized, V, KC: Clone, VC: Clone> Clone for Builder<K, V, KC, VC> {
             front: self.front,
             schema: self.schema.clone(),
             on_undecodable: self.on_undecodable,
+            ttl_of: self.ttl_of.clone(),
             types: PhantomData,
         }
     }

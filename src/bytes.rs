@@ -452,7 +452,7 @@ impl ByteCache {
             Some(ttl) => Life { ttl: lifetime("ttl", ttl)?, ..self.entries.space.life },
             None => self.entries.space.life,
         };
-        with_key(key, |scratch| self.entries.touch(scratch, life))
+        with_key(key, |scratch| self.entries.touch(scratch, life, Expect::Anything))
     }
 
     /// The next entries in the order of insertion, some hundred at a time; empty at the end, which is the newest entry of
@@ -507,6 +507,28 @@ impl ByteCache {
     /// As [`pop_oldest`](Self::pop_oldest).
     pub fn pop_newest(&self) -> Result<Option<RawEntry>> {
         self.entries.pop(Direction::Newest, |raw| Ok(Some(raw_entry(raw.clone()))))
+    }
+
+    /// Removes the entries whose key begins with `prefix`; returns how many. Goes through all of them, since an entry is found
+    /// by a hash of its key.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove). Those before it were removed then.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let cache = cachemere::ByteCache::builder(dir.path().join("store")).open()?;
+    /// for key in [&b"a/1"[..], b"a/2", b"b/1"] {
+    ///     cache.insert(key, b"payload", 0, None)?;
+    /// }
+    /// assert_eq!((cache.remove_prefix(b"a/")?, cache.len()?), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove_prefix(&self, prefix: &[u8]) -> Result<u64> {
+        self.entries.remove_where(|raw| Ok(raw.key.starts_with(prefix)))
     }
 
     /// Waits until no other thread or process loads this key, and takes the right to do so. `None`: another thread of this

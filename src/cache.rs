@@ -10,17 +10,19 @@ use std::time::Duration;
 use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::entries::{
-    Age, Bytes, Change, Direction, Entries, EntryInfo, Expect, Life, Raw, Read, Scratch, Stats, Written,
-    lifetime,
+    Age, Direction, Entries, EntryInfo, Expect, Life, Raw, Scratch, Stats, Written, lifetime,
 };
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::face::store_operations;
 use crate::front::{Front, FrontOptions};
 use crate::iter::{Iter, Walk};
 use crate::pipeline::Codec;
+use crate::prefix::Prefix;
 use crate::schema::Undecodable;
 use crate::store::KeyBuffer;
-use crate::typed::{Inner, Looked, Reading, serialize};
+use crate::typed::{Inner, Rules, serialize};
 
 /// A persistent cache from keys of type `K` to values of type `V`.
 ///
@@ -56,7 +58,7 @@ pub struct Cache<K: ?Sized + ToOwned, V> {
 impl<K, V> Cache<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     /// Starts to describe the cache to open; see [`Builder`].
     pub fn builder(path: impl AsRef<Path>) -> Builder<K, V> {
@@ -66,22 +68,33 @@ where
     pub(crate) fn new(
         entries: Entries,
         keys: Arc<dyn Codec<K>>,
-        values: Arc<dyn Codec<V>>,
+        values: Arc<dyn Codec<V, V>>,
         front: FrontOptions,
-        reading: Reading,
+        rules: Rules<V>,
     ) -> Cache<K, V> {
-        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, reading)) }
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, rules)) }
     }
 
     pub(crate) fn inner(&self) -> &Inner<K, V> {
         &self.inner
     }
 
-    /// As [`get_shared`](Self::get_shared), unless it would wait for something: then `None`, as if nobody had asked.
-    pub(crate) fn get_in_memory(&self, key: &K) -> Result<Option<Arc<V>>> {
+    /// Does something with the entry of a key.
+    pub(crate) fn with_key<T>(
+        &self,
+        key: &K,
+        work: impl FnOnce(&Inner<K, V>, &mut Scratch) -> Result<T>,
+    ) -> Result<T> {
         let inner = &*self.inner;
         Scratch::with(|scratch| {
             inner.encode_key(key, scratch)?;
+            work(inner, scratch)
+        })
+    }
+
+    /// As [`get_shared`](Self::get_shared), unless it would wait for something: then `None`, as if nobody had asked.
+    pub(crate) fn get_in_memory(&self, key: &K) -> Result<Option<Arc<V>>> {
+        self.with_key(key, |inner, scratch| {
             let Some(at) = inner.entries.at_now()? else { return Ok(None) };
             Ok(inner.find_in_front(&at, scratch).map(|item| {
                 at.was_given(&item.held);
@@ -99,8 +112,11 @@ where
     ///
     /// [`Error::Serialize`] for the key, [`Error::Deserialize`] if the stored value is of another type or schema (unless
     /// [`on_undecodable`](Builder::on_undecodable) makes that a miss), [`Error::Damaged`] or [`Error::Tampered`] if the entry is not what was written. The entry stays untouched.
-    pub fn get(&self, key: &K) -> Result<Option<V>> {
-        self.look_up(key, Undecodable::Error, Arc::unwrap_or_clone)
+    pub fn get(&self, key: &K) -> Result<Option<V>>
+    where
+        V: Clone,
+    {
+        Ok(self.get_shared(key)?.map(Arc::unwrap_or_clone))
     }
 
     /// As [`get`](Self::get), without cloning the value: it is shared with the front.
@@ -109,43 +125,12 @@ where
     ///
     /// As [`get`](Self::get).
     pub fn get_shared(&self, key: &K) -> Result<Option<Arc<V>>> {
-        self.look_up(key, Undecodable::Error, |value| value)
+        self.with_key(key, |inner, scratch| inner.look_up(scratch, Undecodable::Error))
     }
 
     /// As [`get_shared`](Self::get_shared), for who loads what is missing.
     pub(crate) fn get_or_miss(&self, key: &K) -> Result<Option<Arc<V>>> {
-        self.look_up(key, Undecodable::Miss, |value| value)
-    }
-
-    fn look_up<T>(
-        &self,
-        key: &K,
-        undecodable: Undecodable,
-        give: impl FnOnce(Arc<V>) -> T,
-    ) -> Result<Option<T>> {
-        let inner = &*self.inner;
-        let value = Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            let at = inner.entries.at()?;
-            Ok::<_, Error>(match inner.find(&at, scratch)? {
-                Looked::Front(item) => {
-                    at.was_given(&item.held);
-                    Some(item.value.clone())
-                }
-                Looked::Store(found) => {
-                    at.note_read(found.read());
-                    drop(at);
-                    let value = inner.decoded(undecodable, inner.decode_found(*found, scratch))?;
-                    inner.entries.space.count(value.is_some());
-                    value
-                }
-                Looked::Missing => {
-                    inner.entries.space.count(false);
-                    None
-                }
-            })
-        })?;
-        Ok(value.map(give))
+        self.with_key(key, |inner, scratch| inner.look_up(scratch, Undecodable::Miss))
     }
 
     /// Inserts a value, in place of the key's present one if any, with the cache's own time to live.
@@ -157,7 +142,7 @@ where
     /// [`Error::Serialize`], [`Error::TooLarge`], [`Error::StoreFull`], [`Error::DiskFull`], [`Error::ReadOnly`].
     /// Nothing was written then.
     pub fn insert(&self, key: &K, value: &V) -> Result<()> {
-        self.put(key, value, self.inner.entries.space.life, Expect::Anything).map(drop)
+        self.put(key, value, self.inner.life_of(value)?, Expect::Anything).map(drop)
     }
 
     /// Inserts a value that expires `ttl` from now, whatever the cache's own time to live is.
@@ -166,7 +151,8 @@ where
     ///
     /// As [`insert`](Self::insert), and [`Error::Invalid`] for a `ttl` of zero.
     pub fn insert_with_ttl(&self, key: &K, value: &V, ttl: Duration) -> Result<()> {
-        self.put(key, value, self.inner.entries.space.life.with_ttl(ttl)?, Expect::Anything).map(drop)
+        let life = self.inner.entries.space.life.with_ttl(ttl)?;
+        self.put(key, value, Some(life), Expect::Anything).map(drop)
     }
 
     /// Inserts a value if the key has none; whether it did.
@@ -175,21 +161,11 @@ where
     ///
     /// As [`insert`](Self::insert).
     pub fn insert_if_absent(&self, key: &K, value: &V) -> Result<bool> {
-        Ok(self.put(key, value, self.inner.entries.space.life, Expect::Absent)? != Written::Refused)
+        Ok(self.put(key, value, self.inner.life_of(value)?, Expect::Absent)? != Written::Refused)
     }
 
-    fn put(&self, key: &K, value: &V, life: Life, expect: Expect) -> Result<Written> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            // Taken out, since what is written is lent beside the other buffers.
-            let mut encoded = std::mem::take(&mut scratch.encoded);
-            encoded.clear();
-            inner.encode_value_into(value, &mut encoded)?;
-            let written = inner.put_payload(scratch, &encoded, life, expect);
-            scratch.encoded = encoded;
-            written
-        })
+    fn put(&self, key: &K, value: &V, life: Option<Life>, expect: Expect) -> Result<Written> {
+        self.with_key(key, |inner, scratch| inner.put(scratch, value, life, expect))
     }
 
     /// Inserts all values in one transaction: all of them or, on an error, none. Of equal keys the last one wins.
@@ -210,8 +186,7 @@ where
         for (key, value) in items {
             let mut buffer = KeyBuffer::default();
             inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
-            let payload = inner.encode_value(value)?.into();
-            changes.push((buffer, Change::Insert(Bytes { payload, tag: inner.tag() }, Age::New)));
+            changes.push((buffer, inner.insertion(value, Age::New)?));
         }
         inner.freeing(inner.entries.write(changes))
     }
@@ -243,7 +218,8 @@ where
             inner.keys.encode_canonical(key.borrow(), buffer.start()).map_err(|e| serialize("key", e))?;
             buffers.push(buffer);
         }
-        let mut values = vec![None; buffers.len()];
+        let mut values = Vec::new();
+        values.resize_with(buffers.len(), || None);
         let found = inner.entries.get_many(&mut buffers)?;
         for (place, read, payload) in found {
             if let Some(value) = values.get_mut(place) {
@@ -314,11 +290,7 @@ where
     ///
     /// [`Error::Serialize`] for the key, [`Error::ReadOnly`], [`Error::DiskFull`]. Nothing was removed then.
     pub fn remove(&self, key: &K) -> Result<bool> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            inner.remove(scratch, Expect::Anything)
-        })
+        self.with_key(key, |inner, scratch| inner.remove(scratch, Expect::Anything))
     }
 
     /// Removes a key and returns its value.
@@ -327,19 +299,7 @@ where
     ///
     /// As [`get`](Self::get) and [`remove`](Self::remove).
     pub fn take(&self, key: &K) -> Result<Option<V>> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            loop {
-                let Some(read) = inner.entries.find(scratch)? else { return Ok(None) };
-                let value = inner.decode_value(read.payload(scratch), read.origin.header.tag);
-                let Some(value) = inner.decoded(Undecodable::Error, value)? else { return Ok(None) };
-                let expect = Read::expectation(Some(&read));
-                if inner.remove(scratch, expect)? {
-                    return Ok(Some(value));
-                }
-            }
-        })
+        self.with_key(key, Inner::take)
     }
 
     /// Whether the key has a value that is not expired. Reads the header only, and is not an access.
@@ -348,10 +308,7 @@ where
     ///
     /// As [`get`](Self::get), but for those of the value.
     pub fn contains(&self, key: &K) -> Result<bool> {
-        Scratch::with(|scratch| {
-            self.inner.encode_key(key, scratch)?;
-            self.inner.entries.contains(scratch)
-        })
+        self.with_key(key, |inner, scratch| inner.entries.contains(scratch))
     }
 
     /// What an entry's header tells: its times and size. Not an access.
@@ -360,10 +317,7 @@ where
     ///
     /// As [`contains`](Self::contains).
     pub fn info(&self, key: &K) -> Result<Option<EntryInfo>> {
-        Scratch::with(|scratch| {
-            self.inner.encode_key(key, scratch)?;
-            self.inner.entries.info(scratch)
-        })
+        self.with_key(key, |inner, scratch| inner.entries.info(scratch))
     }
 
     /// Changes a value by a function of the present one, atomically among threads and processes; returns the new one.
@@ -386,32 +340,8 @@ where
     /// # Ok(())
     /// # }
     /// ```
-    pub fn update(&self, key: &K, mut change: impl FnMut(Option<V>) -> Option<V>) -> Result<Option<V>> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            loop {
-                let read = inner.entries.find(scratch)?;
-                let decode = |read: &Read| inner.decode_value(read.payload(scratch), read.origin.header.tag);
-                let present = match read.as_ref().map(decode) {
-                    Some(value) => inner.decoded(Undecodable::Error, value)?,
-                    None => None,
-                };
-                let expect = Read::expectation(read.as_ref());
-                let new = change(present);
-                let done = match &new {
-                    Some(value) => {
-                        let payload = inner.encode_value(value)?;
-                        inner.put_payload(scratch, &payload, inner.entries.space.life, expect)?
-                            != Written::Refused
-                    }
-                    None => read.is_none() || inner.remove(scratch, expect)?,
-                };
-                if done {
-                    return Ok(new);
-                }
-            }
-        })
+    pub fn update(&self, key: &K, change: impl FnMut(Option<V>) -> Option<V>) -> Result<Option<V>> {
+        self.with_key(key, |inner, scratch| inner.update(scratch, change))
     }
 
     /// Sets the value to `new` (`None`: removes it) if it is `expected` now (`None`: absent); whether it was.
@@ -424,35 +354,7 @@ where
     /// As [`insert`](Self::insert); [`Error::Serialize`] also for an expected hash set, which has no order to be compared
     /// by.
     pub fn compare_and_set(&self, key: &K, expected: Option<&V>, new: Option<&V>) -> Result<bool> {
-        let inner = &*self.inner;
-        let expected = expected.map(|value| inner.encode_canonical(value)).transpose()?;
-        let new = new.map(|value| inner.encode_value(value)).transpose()?;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            loop {
-                let read = inner.entries.find(scratch)?;
-                let is_expected = match (&read, &expected) {
-                    (Some(read), Some(expected)) => {
-                        inner.is_value(read.payload(scratch), read.origin.header.tag, expected)
-                    }
-                    (read, expected) => read.is_none() && expected.is_none(),
-                };
-                if !is_expected {
-                    return Ok(false);
-                }
-                let expect = Read::expectation(read.as_ref());
-                let done = match &new {
-                    Some(payload) => {
-                        inner.put_payload(scratch, payload, inner.entries.space.life, expect)?
-                            != Written::Refused
-                    }
-                    None => read.is_none() || inner.remove(scratch, expect)?,
-                };
-                if done {
-                    return Ok(true);
-                }
-            }
-        })
+        self.with_key(key, |inner, scratch| inner.compare_and_set(scratch, expected, new))
     }
 
     /// Lets the entry live from now on as if just inserted, with the cache's own lifetime; whether there is one.
@@ -461,7 +363,7 @@ where
     ///
     /// As [`get`](Self::get) and [`insert`](Self::insert), but for those of the value.
     pub fn touch(&self, key: &K) -> Result<bool> {
-        self.touch_for(key, self.inner.entries.space.life)
+        self.with_key(key, Inner::touch)
     }
 
     /// Lets the entry expire `ttl` from now; whether there is one.
@@ -471,15 +373,7 @@ where
     /// [`Error::Invalid`] for a `ttl` of zero.
     pub fn touch_with_ttl(&self, key: &K, ttl: Duration) -> Result<bool> {
         let life = Life { ttl: lifetime("ttl", ttl)?, ..self.inner.entries.space.life };
-        self.touch_for(key, life)
-    }
-
-    fn touch_for(&self, key: &K, life: Life) -> Result<bool> {
-        let inner = &*self.inner;
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            inner.freeing(inner.entries.touch(scratch, life))
-        })
+        self.with_key(key, |inner, scratch| inner.touch_for(scratch, life))
     }
 
     /// All entries, oldest first by insertion; `rev()` gives the newest first.
@@ -534,6 +428,39 @@ where
             }
         }
         Ok(removed)
+    }
+
+    /// Removes the entries whose key begins with `prefix`; returns how many. Goes through all keys, since an entry is found by
+    /// a hash of its key, and decodes no value. For keys that are texts (`Cache<str, V>`, `Cache<String, V>`) or bytes; for
+    /// others see [`retain`](Self::retain).
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove). Those before it were removed then.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let pages: cachemere::Cache<str, u32> = cachemere::Cache::builder(dir.path().join("s")).open()?;
+    /// pages.insert_many([("de/start", &1), ("de/end", &2), ("fr/start", &3)])?;
+    /// assert_eq!(pages.remove_prefix("de/")?, 2);
+    /// assert_eq!(pages.len()?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn remove_prefix<P: Prefix + ?Sized>(&self, prefix: &P) -> Result<u64>
+    where
+        K: Borrow<P>,
+    {
+        let inner = &*self.inner;
+        let begins = |raw: &Raw| {
+            let key = inner.decoded(Undecodable::Miss, inner.decode_key(raw))?;
+            Ok(key.is_some_and(|key| {
+                let key: &K = key.borrow();
+                prefix.begins(key.borrow())
+            }))
+        };
+        inner.freeing(inner.entries.remove_where(begins))
     }
 
     /// Removes the entry that was inserted first, and returns it.

@@ -31,7 +31,7 @@ pub(crate) struct Walk<K: ?Sized + ToOwned, V, T> {
 impl<K, V, T> Walk<K, V, T>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     pub(crate) fn new(
         inner: Arc<Inner<K, V>>,
@@ -74,7 +74,7 @@ where
 impl<K, V, T> Iterator for Walk<K, V, T>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     type Item = Result<T>;
 
@@ -96,7 +96,7 @@ where
 impl<K, V, T> DoubleEndedIterator for Walk<K, V, T>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     fn next_back(&mut self) -> Option<Result<T>> {
         loop {
@@ -116,14 +116,14 @@ where
 impl<K, V, T> FusedIterator for Walk<K, V, T>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
 }
 
 impl<K, V> Iter<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     pub(crate) fn new(inner: Arc<Inner<K, V>>) -> Iter<K, V> {
         Iter(Walk::new(inner, Undecodable::Error, Inner::decode))
@@ -133,7 +133,7 @@ where
 impl<K, V> Iterator for Iter<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     type Item = Result<(K::Owned, V)>;
 
@@ -145,7 +145,7 @@ where
 impl<K, V> DoubleEndedIterator for Iter<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.0.next_back()
@@ -155,7 +155,7 @@ where
 impl<K, V> FusedIterator for Iter<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
 }
 

@@ -48,8 +48,8 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `loading`, `memoized`, `bytes`, `batch`, `async_cache`, `iter`, `face`, `builder` | types, options, documentation |
-//! | cache | `typed`, `schema`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
+//! | face | `cache`, `entry`, `loading`, `memoized`, `bytes`, `batch`, `async_cache`, `iter`, `key_form`, `prefix`, `face`, `builder` | types, options, documentation |
+//! | cache | `typed`, `keyed`, `schema`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
@@ -85,10 +85,13 @@ mod bytes;
 mod cache;
 mod clock;
 mod entries;
+mod entry;
 mod error;
 mod face;
 mod front;
 mod iter;
+mod key_form;
+mod keyed;
 #[cfg(feature = "load")]
 pub mod load;
 mod loading;
@@ -96,6 +99,7 @@ mod loading;
 mod memoized;
 mod per_environment;
 mod pipeline;
+mod prefix;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 mod schema;
@@ -116,14 +120,17 @@ pub use clock::Clock;
 #[cfg(feature = "load")]
 pub use entries::ByteEntry;
 pub use entries::{EntryInfo, EntryTimes, Held, NamespaceInfo, Stats, StoreInfo, VerifyReport};
+pub use entry::Entry;
 pub use error::{BoxError, Error, Result};
 pub use front::FrontKind;
 pub use iter::Iter;
+pub use key_form::KeyForm;
 #[cfg(feature = "macros")]
 pub use memoized::CallKey;
 #[cfg(feature = "zstd")]
 pub use pipeline::Zstd;
-pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
+pub use pipeline::{BorrowedKey, Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
+pub use prefix::Prefix;
 pub use schema::Undecodable;
 pub use secret::{Argon2Params, Secret};
 #[cfg(fuzzing)]

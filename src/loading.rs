@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::entries::Scratch;
+use crate::entries::{Expect, Scratch};
 use crate::error::{Error, Result};
 use crate::schema::Undecodable;
 use crate::store::{Flights, KeyHash, Lead, Turn};
-use crate::typed::Looked;
+use crate::typed::Inner;
 
 /// What becomes of a key that is to be loaded if it has no value.
 pub(crate) enum FoundOrLead<V> {
@@ -18,7 +18,7 @@ pub(crate) enum FoundOrLead<V> {
 impl<K, V> Cache<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     /// The key's value; if it has none, that of `load`, which is inserted.
     ///
@@ -29,7 +29,10 @@ where
     /// # Errors
     ///
     /// As [`get`](Self::get) and [`insert`](Self::insert), but for a full disk or store: the value is returned.
-    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V> {
+    pub fn get_or_insert_with(&self, key: &K, load: impl FnOnce() -> V) -> Result<V>
+    where
+        V: Clone,
+    {
         self.try_get_or_insert_with(key, || Ok(load()))
     }
 
@@ -59,7 +62,10 @@ where
         &self,
         key: &K,
         load: impl FnOnce() -> Result<V, E>,
-    ) -> Result<V, E> {
+    ) -> Result<V, E>
+    where
+        V: Clone,
+    {
         self.try_get_shared_or_insert_with(key, load).map(Arc::unwrap_or_clone)
     }
 
@@ -82,30 +88,70 @@ where
         key: &K,
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
-        let lead = match self.find_or_lead(key)? {
+        self.entry(key)?.try_or_insert_with(load)
+    }
+
+    /// The key's value, or the right to load it. Waits for those who have that.
+    #[cfg(feature = "macros")]
+    pub(crate) fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
+        self.with_key(key, Inner::find_or_lead)
+    }
+
+    /// Inserts what was loaded, if that can be; whether it did.
+    pub(crate) fn keep_loaded(&self, key: &K, value: &V) -> Result<bool> {
+        self.with_key(key, |inner, scratch| inner.keep_loaded(scratch, value))
+    }
+
+    /// Where single flight for this key is agreed upon.
+    pub(crate) fn flight(&self, key: &K) -> Result<(Arc<Flights>, KeyHash)> {
+        self.with_key(key, |inner, scratch| inner.entries.flight(scratch))
+    }
+
+    /// The value, without counting a hit or an access.
+    pub(crate) fn peek(&self, key: &K) -> Result<Option<Arc<V>>> {
+        self.with_key(key, Inner::peek)
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.inner().entries.store.is_read_only()
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: ToOwned + ?Sized + 'static,
+    V: Send + Sync + 'static,
+{
+    /// The value of the key in the scratch, or else what `load` gives, which is kept.
+    pub(crate) fn load<E: From<Error>>(
+        &self,
+        scratch: &mut Scratch,
+        load: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Arc<V>, E> {
+        let lead = match self.find_or_lead(scratch)? {
             FoundOrLead::Found(value) => return Ok(value),
             FoundOrLead::Lead(lead) => lead,
         };
         let value = Arc::new(load()?);
-        if self.keep_loaded(key, &value)? {
+        if self.keep_loaded(scratch, &value)? {
             lead.land();
         }
         Ok(value)
     }
 
-    /// The key's value, or the right to load it. Waits for those who have that.
-    pub(crate) fn find_or_lead(&self, key: &K) -> Result<FoundOrLead<V>> {
+    /// The value of the key in the scratch, or the right to load it. Waits for those who have that.
+    fn find_or_lead(&self, scratch: &mut Scratch) -> Result<FoundOrLead<V>> {
         loop {
-            if let Some(value) = self.get_or_miss(key)? {
+            if let Some(value) = self.look_up(scratch, Undecodable::Miss)? {
                 return Ok(FoundOrLead::Found(value));
             }
-            let lead = match self.enter_flight(key)? {
+            let lead = match self.enter_flight(scratch)? {
                 Turn::Lead(lead) => lead,
                 Turn::Waited | Turn::Failed(_) => continue,
                 Turn::GivenUp => return Err(Error::Interrupted),
             };
             // Another process can have landed just before. (Looked up without being counted again.)
-            return Ok(match self.peek(key)? {
+            return Ok(match self.peek(scratch)? {
                 Some(value) => {
                     lead.land();
                     FoundOrLead::Found(value)
@@ -115,52 +161,22 @@ where
         }
     }
 
-    /// Inserts what was loaded, if that can be; whether it did.
-    pub(crate) fn keep_loaded(&self, key: &K, value: &V) -> Result<bool> {
-        if self.is_read_only() {
+    fn enter_flight(&self, scratch: &mut Scratch) -> Result<Turn> {
+        let (flights, hash) = self.entries.flight(scratch)?;
+        flights.enter(hash, &|| crate::waiting::go_on_waiting().is_err())
+    }
+
+    fn keep_loaded(&self, scratch: &mut Scratch, value: &V) -> Result<bool> {
+        if self.entries.store.is_read_only() {
             return Ok(false);
         }
-        match self.insert(key, value) {
+        match self.put(scratch, value, self.life_of(value)?, Expect::Anything) {
             // What was just loaded, perhaps at a price, is worth more than word of a full disk.
             Err(error) if error.is_disk_full() || error.is_store_full() => {
                 tracing::warn!(%error, "a loaded value could not be kept");
                 Ok(false)
             }
-            inserted => inserted.map(|()| true),
+            inserted => inserted.map(|_| true),
         }
-    }
-
-    fn enter_flight(&self, key: &K) -> Result<Turn> {
-        let (flights, hash) = self.flight(key)?;
-        flights.enter(hash, &|| crate::waiting::go_on_waiting().is_err())
-    }
-
-    /// Where single flight for this key is agreed upon.
-    pub(crate) fn flight(&self, key: &K) -> Result<(Arc<Flights>, KeyHash)> {
-        let inner = self.inner();
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            inner.entries.flight(scratch)
-        })
-    }
-
-    /// The value, without counting a hit or an access.
-    pub(crate) fn peek(&self, key: &K) -> Result<Option<Arc<V>>> {
-        let inner = self.inner();
-        Scratch::with(|scratch| {
-            inner.encode_key(key, scratch)?;
-            let looked = inner.find(&inner.entries.at()?, scratch)?;
-            Ok(match looked {
-                Looked::Front(item) => Some(item.value.clone()),
-                Looked::Store(found) => {
-                    inner.decoded(Undecodable::Miss, inner.decode_found(*found, scratch))?
-                }
-                Looked::Missing => None,
-            })
-        })
-    }
-
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.inner().entries.store.is_read_only()
     }
 }

@@ -1,8 +1,10 @@
 //! Where types meet bytes: how a typed value is looked for in the front and the store, and how it gets there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::entries::{At, Entries, Expect, Ledger, Life, Raw, Read, Scratch, Written};
+use crate::clock::Span;
+use crate::entries::{Age, At, Bytes, Change, Entries, Expect, Ledger, Life, Raw, Read, Scratch, Written};
 use crate::error::{BoxError, Error, Result};
 use crate::front::{Front, FrontOptions, Item};
 use crate::per_environment::{PerEnvironment, Present};
@@ -14,19 +16,22 @@ use crate::store::Live;
 pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
     pub(crate) entries: Entries,
     pub(crate) keys: Arc<dyn Codec<K>>,
-    pub(crate) values: Arc<dyn Codec<V>>,
+    pub(crate) values: Arc<dyn Codec<V, V>>,
     pub(crate) front: PerEnvironment<Front<V>>,
     front_options: FrontOptions,
-    pub(crate) reading: Reading,
+    pub(crate) rules: Rules<V>,
 }
 
-/// How values are marked and read.
-#[derive(Default)]
-pub(crate) struct Reading {
+/// How values are marked and read, and how long they live.
+pub(crate) struct Rules<V> {
     pub(crate) schema: Schema,
     /// `None`: as suits the operation.
     pub(crate) on_undecodable: Option<Undecodable>,
+    pub(crate) ttl_of: Option<TtlOf<V>>,
 }
+
+/// A function that tells how long a value lives, if not as long as the others.
+pub(crate) type TtlOf<V> = Arc<dyn Fn(&V) -> Option<Duration> + Send + Sync>;
 
 /// What a lookup came to, before it is counted.
 pub(crate) enum Looked<V> {
@@ -56,17 +61,17 @@ impl<V> Found<V> {
 impl<K, V> Inner<K, V>
 where
     K: ToOwned + ?Sized + 'static,
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     pub(crate) fn new(
         mut entries: Entries,
         keys: Arc<dyn Codec<K>>,
-        values: Arc<dyn Codec<V>>,
+        values: Arc<dyn Codec<V, V>>,
         front_options: FrontOptions,
-        reading: Reading,
+        rules: Rules<V>,
     ) -> Inner<K, V> {
         entries.space.lists_ended = front_options.bytes != 0;
-        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options, reading }
+        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options, rules }
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
@@ -80,13 +85,13 @@ where
     }
 
     pub(crate) fn encode_value_into(&self, value: &V, payload: &mut Vec<u8>) -> Result<()> {
-        self.reading.schema.begin(payload);
+        self.rules.schema.begin(payload);
         self.values.encode(value, payload).map_err(|e| serialize("value", e))
     }
 
     /// The tag of what this handle writes.
     pub(crate) fn tag(&self) -> u8 {
-        self.reading.schema.tag()
+        self.rules.schema.tag()
     }
 
     /// The canonical form of a value alone, without what stands before it.
@@ -98,13 +103,13 @@ where
 
     /// Whether a stored payload is of the value whose canonical form is given.
     pub(crate) fn is_value(&self, payload: &[u8], tag: u8, canonical: &[u8]) -> bool {
-        let Ok(value) = self.reading.schema.value_in(payload, tag) else { return false };
+        let Ok(value) = self.rules.schema.value_in(payload, tag) else { return false };
         let canonical_of = |value| self.encode_canonical(&self.values.decode(value).ok()?).ok();
         value == canonical || canonical_of(value).is_some_and(|is| is == canonical)
     }
 
     pub(crate) fn decode_value(&self, payload: &[u8], tag: u8) -> Result<V> {
-        let value = self.reading.schema.value_in(payload, tag).and_then(|value| self.values.decode(value));
+        let value = self.rules.schema.value_in(payload, tag).and_then(|value| self.values.decode(value));
         value.map_err(|source| Error::Deserialize { what: "value", source })
     }
 
@@ -116,7 +121,7 @@ where
                     let store = self.entries.store.dir().display();
                     tracing::warn!(%error, %store, "an entry cannot be decoded; the handle's others are only counted");
                 }
-                match self.reading.on_undecodable.unwrap_or(by_default) {
+                match self.rules.on_undecodable.unwrap_or(by_default) {
                     Undecodable::Miss => Ok(None),
                     Undecodable::Error => Err(error),
                 }
@@ -136,6 +141,48 @@ where
     pub(crate) fn decode(&self, raw: &Raw) -> Result<(K::Owned, V)> {
         let key = self.decode_key(raw)?;
         Ok((key, self.decode_value(&raw.payload, raw.info.tag)?))
+    }
+
+    /// How long a value lives that is written now, unless it is told; `None`: it is over already.
+    pub(crate) fn life_of(&self, value: &V) -> Result<Option<Life>> {
+        let life = self.entries.space.life;
+        match self.rules.ttl_of.as_ref().and_then(|ttl_of| ttl_of(value)) {
+            None => Ok(Some(life)),
+            Some(ttl) if is_nothing(ttl) => Ok(None),
+            Some(ttl) => life.with_ttl(ttl).map(Some),
+        }
+    }
+
+    /// What a batch does to insert a value.
+    pub(crate) fn insertion(&self, value: &V, age: Age) -> Result<Change<Bytes<'static>>> {
+        let age = match (age, &self.rules.ttl_of) {
+            (Age::New, Some(ttl_of)) => match ttl_of(value) {
+                Some(ttl) if is_nothing(ttl) => return Ok(Change::Remove),
+                ttl => ttl.map_or(Age::New, Age::Ttl),
+            },
+            (age, _) => age,
+        };
+        let payload = self.encode_value(value)?.into();
+        Ok(Change::Insert(Bytes { payload, tag: self.tag() }, age))
+    }
+
+    /// Writes what was serialized. One that is over already (`None`) takes what is there away.
+    pub(crate) fn put_living(
+        &self,
+        scratch: &mut Scratch,
+        payload: &[u8],
+        life: Option<Life>,
+        expect: Expect,
+    ) -> Result<Written> {
+        if let Some(life) = life {
+            return self.put_payload(scratch, payload, life, expect);
+        }
+        let is_as_expected = match expect {
+            Expect::Anything => self.remove(scratch, expect).map(|_| true)?,
+            Expect::Absent => !self.entries.contains(scratch)?,
+            Expect::Value(_) => self.remove(scratch, expect)?,
+        };
+        Ok(if is_as_expected { Written::Inserted } else { Written::Refused })
     }
 
     pub(crate) fn put_payload(
@@ -217,6 +264,11 @@ where
         self.front.with_own(Front::clear);
         written
     }
+}
+
+/// A lifetime that ends as it begins.
+fn is_nothing(ttl: Duration) -> bool {
+    Span::from_duration(ttl) == Span(0)
 }
 
 pub(crate) fn serialize(what: &'static str, source: BoxError) -> Error {

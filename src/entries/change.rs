@@ -92,9 +92,10 @@ impl Entries {
     }
 
     /// Writes the entry of the key in the scratch again, unchanged but for how long it lives from now on. Its payload is
-    /// taken as it is stored; it is encrypted anew, since a cipher authenticates the times.
-    pub(crate) fn touch(&self, scratch: &mut Scratch, life: Life) -> Result<bool> {
-        self.at_for_writing()?.touch(scratch, life)
+    /// taken as it is stored; it is encrypted anew, since a cipher authenticates the times. Whether there was one, as
+    /// expected.
+    pub(crate) fn touch(&self, scratch: &mut Scratch, life: Life, expect: Expect) -> Result<bool> {
+        self.at_for_writing()?.touch(scratch, life, expect)
     }
 
     /// Removes the entry of the key in the scratch; whether there was one that was not expired.
@@ -122,10 +123,13 @@ impl At<'_> {
         self.write_one(key, payload, body, header, expect)
     }
 
-    fn touch(&self, scratch: &mut Scratch, life: Life) -> Result<bool> {
+    fn touch(&self, scratch: &mut Scratch, life: Life, expect: Expect) -> Result<bool> {
         let live = &self.live;
         loop {
             let Some(read) = self.find_packed(scratch, None)? else { return Ok(false) };
+            if matches!(expect, Expect::Value(stamp) if stamp != read.origin.header.stamp) {
+                return Ok(false);
+            }
             let new = new_header(live.config.clock.now(), life, read.origin.header.tag, false);
             let Header { modified, compressor, .. } = read.origin.header;
             let header = Header { modified, compressor, ..new };

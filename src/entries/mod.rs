@@ -28,7 +28,7 @@ pub(crate) use self::ledger::{Ledger, Origin};
 #[cfg(feature = "load")]
 pub use self::load::ByteEntry;
 pub(crate) use self::read::Read;
-pub(crate) use self::scratch::Scratch;
+pub(crate) use self::scratch::{Lent, Scratch};
 pub(crate) use self::walk::{Direction, Position, Raw};
 use crate::clock::{Span, Time};
 use crate::error::{Error, Result};

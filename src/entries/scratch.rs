@@ -1,6 +1,7 @@
 //! Buffers that are used again by the next operation of the same thread.
 
 use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
 
 use crate::store::KeyBuffer;
 
@@ -23,19 +24,51 @@ thread_local! {
 }
 
 impl Scratch {
-    /// Lends the thread's buffers to `work`. An operation inside an operation (from a user's serializer, say) gets
-    /// buffers of its own.
+    /// Lends the thread's buffers to `work`.
     pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let mut scratch = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
-        let result = work(&mut scratch);
+        work(&mut Scratch::lend())
+    }
+
+    /// Lends the thread's buffers. An operation inside an operation (from a user's serializer, say) gets buffers of its own.
+    pub(crate) fn lend() -> Lent {
+        Lent(Some(SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()))
+    }
+}
+
+/// Buffers that go back to the thread in which this is dropped.
+pub(crate) struct Lent(Option<Box<Scratch>>);
+
+impl Deref for Lent {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        match &self.0 {
+            Some(scratch) => scratch,
+            None => unreachable!("they are taken when it is dropped"),
+        }
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        match &mut self.0 {
+            Some(scratch) => scratch,
+            None => unreachable!("they are taken when it is dropped"),
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut scratch) = self.0.take() else { return };
         scratch.key.shrink();
-        for buffer in [&mut scratch.body, &mut scratch.payload, &mut scratch.encoded] {
+        let Scratch { body, payload, encoded, .. } = &mut *scratch;
+        for buffer in [body, payload, encoded] {
             if buffer.capacity() > KEEP {
                 *buffer = Vec::new();
             }
         }
         // Fails only while the thread ends, and then nobody needs them.
         let _ = SPARE.try_with(|spare| spare.set(Some(scratch)));
-        result
     }
 }

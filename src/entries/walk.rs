@@ -58,6 +58,28 @@ impl Entries {
         self.at()?.walk(position, direction, most)
     }
 
+    /// Removes the entries that `chosen` wants, each by itself; how many. One that is changed meanwhile stays.
+    pub(crate) fn remove_where(&self, chosen: impl Fn(&Raw) -> Result<bool>) -> Result<u64> {
+        // Refused before anything is read.
+        self.at_for_writing().map(drop)?;
+        let mut position = Position::START;
+        let mut removed = 0;
+        loop {
+            let chunk = self.walk(&mut position, Direction::Oldest, usize::MAX)?;
+            if chunk.is_empty() {
+                return Ok(removed);
+            }
+            for raw in chunk {
+                let raw = raw?;
+                if chosen(&raw)? {
+                    let mut scratch =
+                        super::Scratch { key: KeyBuffer::from_key(&raw.key), ..Default::default() };
+                    removed += u64::from(self.remove(&mut scratch, super::Expect::Value(raw.stamp))?);
+                }
+            }
+        }
+    }
+
     /// Takes the first entry from one end that `accept` wants, and removes it; those before it stay. Another process that
     /// changes it in between makes this look again.
     pub(crate) fn pop<T>(

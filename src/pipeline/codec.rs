@@ -1,16 +1,21 @@
 //! The serializer stage: a value to bytes and back.
 
 use std::any::{Any, TypeId, type_name};
+use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use rmp_serde::config::BytesMode;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use super::watched::Watched;
 use super::{canonical, shape};
 use crate::error::BoxError;
 
-/// Turns values of type `T` into bytes and back.
+/// Turns values of type `T` into bytes and back. What it reads is an `O`: `T` itself for values, for keys their owned form, as
+/// `String` for `str`.
 ///
 /// The bytes are read by later versions of the program, and by other processes: they must not depend on anything but
 /// the value. `decode` sees whatever is on the disk, so it must fail, not panic, on bytes that `encode` never wrote.
@@ -36,10 +41,7 @@ use crate::error::BoxError;
 ///     }
 /// }
 /// ```
-pub trait Codec<T: ?Sized>: Send + Sync + 'static
-where
-    T: ToOwned,
-{
+pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
     /// The name the store records. It stands for one byte format, for ever.
     fn name(&self) -> &str;
 
@@ -60,12 +62,23 @@ where
         self.encode(value, out)
     }
 
+    /// As [`encode_canonical`](Self::encode_canonical) for a key in [borrowed form](crate::KeyForm), with the same bytes. To be
+    /// implemented by what writes keys as serde shows them.
+    ///
+    /// # Errors
+    ///
+    /// As there; unless it is implemented, always.
+    fn encode_borrowed(&self, key: BorrowedKey<'_>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        let (_, _) = (key, out);
+        Err(format!("the serializer {:?} takes no keys in borrowed form", self.name()).into())
+    }
+
     /// The value that `bytes`, all of them, stand for.
     ///
     /// # Errors
     ///
     /// When they are not exactly one value of the type.
-    fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError>;
+    fn decode(&self, bytes: &[u8]) -> Result<O, BoxError>;
 
     /// What kind of value the type is, by a number from 1 to 127 that stays the same; 0 (the default) if that is not to be
     /// told. It is recorded with each entry, and one of another kind is not decoded: see
@@ -93,41 +106,51 @@ where
 /// told from lists: a `HashSet` in a key's type is refused where it can be seen, but not as the field of a struct. Use a
 /// `BTreeSet` there.
 ///
-/// Limits: `Some(None)` and `Some(())` come back as `None`, and containers nest at most 128 deep (an enum variant with
-/// data counts as one, or two if it has several or named fields). Deeper values are refused when they are written,
-/// since nothing bounds the stack that reading them would take.
+/// What could not be read back is refused when it is written:
+///
+/// - `Some(None)` and `Some(())`, which would come back as `None`;
+/// - what nests more than 128 deep (an enum variant with data counts as one, or two if it has several or named fields), since
+///   nothing bounds the stack that reading it would take;
+/// - numbers of 128 bits, structs without fields (`struct Unit;`) and types that have a form for people and another for
+///   machines, as `IpAddr`, where serde cannot read them: inside of `#[serde(flatten)]`, `#[serde(tag = "…")]` and
+///   `#[serde(untagged)]`. What has any of these anywhere, and is not one of them as a whole, is read once when it is
+///   written, to see.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessagePack;
 
 /// How deep arrays and maps may nest: what serde_json allows, and far from the end of a 2 MiB thread stack.
 const MAX_DEPTH: usize = 128;
 
-impl<T> Codec<T> for MessagePack
+impl<T, O> Codec<T, O> for MessagePack
 where
-    T: Serialize + ToOwned + ?Sized + 'static,
-    T::Owned: DeserializeOwned + 'static,
+    T: Serialize + ?Sized + 'static,
+    O: Borrow<T> + DeserializeOwned + 'static,
 {
     fn name(&self) -> &str {
         "msgpack"
     }
 
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        write(value, out, bytes_mode::<T>()).map(drop)
+        self.write::<T, O, T>(value, out).map(drop)
     }
 
     fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
-        write_canonical(value, out, bytes_mode::<T>())
+        self.write_canonical::<T, O, T>(value, out)
+    }
+
+    fn encode_borrowed(&self, key: BorrowedKey<'_>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        self.write_canonical::<T, O, dyn Written + '_>(key.0, out)
     }
 
     fn shape(&self) -> u8 {
-        shape::of::<T::Owned>()
+        shape::of::<O>()
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<T::Owned, BoxError> {
+    fn decode(&self, bytes: &[u8]) -> Result<O, BoxError> {
         check(bytes)?;
         if let Some(content) = binary(bytes) {
             // serde would push the bytes one by one.
-            let mut value: Option<T::Owned> = None;
+            let mut value: Option<O> = None;
             if let Some(slot) = (&mut value as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
                 *slot = Some(content.to_vec());
             }
@@ -136,7 +159,7 @@ where
             }
         }
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-        let value = T::Owned::deserialize(&mut deserializer)?;
+        let value = O::deserialize(&mut deserializer)?;
         // `check` saw exactly one value, but an odd `Deserialize` may have left a part of it unread.
         match IgnoredAny::deserialize(&mut deserializer) {
             Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
@@ -145,38 +168,121 @@ where
     }
 }
 
-/// Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a `Vec<u8>` back from
-/// the binary type.
-fn bytes_mode<T: ?Sized + 'static>() -> BytesMode {
-    if TypeId::of::<T>() == TypeId::of::<[u8]>() || TypeId::of::<T>() == TypeId::of::<Vec<u8>>() {
-        return BytesMode::ForceIterables;
+/// What can be written as MessagePack, whatever its type.
+trait Written {
+    /// Appends it, with structs as maps, and tells what it has, and whether it may not be readable for all that.
+    fn write(&self, is_bytes: bool, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError>;
+
+    /// Appends it, with structs as lists.
+    fn write_compact(&self, out: &mut Vec<u8>) -> Result<(), BoxError>;
+}
+
+impl<T: Serialize + ?Sized> Written for T {
+    fn write(&self, is_bytes: bool, out: &mut Vec<u8>) -> Result<(Shape, bool), BoxError> {
+        let start = out.len();
+        let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map();
+        let doubt = Cell::new(false);
+        if is_bytes {
+            self.serialize(&mut serializer.with_bytes(BytesMode::ForceIterables))?;
+        } else {
+            self.serialize(Watched::new(&mut serializer, &doubt))?;
+        }
+        // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
+        // could not be read back must fail now, while the caller still has the value.
+        let shape = check(out.get(start..).unwrap_or_default())?;
+        Ok((shape, doubt.get()))
     }
-    BytesMode::Normal
+
+    fn write_compact(&self, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(rmp_serde::encode::write(out, self)?)
+    }
 }
 
-/// Appends what several values together are told apart by: equal ones have equal bytes.
+/// A key in [borrowed form](crate::KeyForm), on its way to [`Codec::encode_borrowed`]; what implements that can hand it on to
+/// [`MessagePack`].
+pub struct BorrowedKey<'k>(&'k dyn Written);
+
+impl<'k> BorrowedKey<'k> {
+    pub(crate) fn new(key: &'k impl Serialize) -> BorrowedKey<'k> {
+        BorrowedKey(key)
+    }
+}
+
+impl fmt::Debug for BorrowedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BorrowedKey").finish_non_exhaustive()
+    }
+}
+
+impl MessagePack {
+    /// Appends a `T` that can be read back as an `O`, and tells what it has.
+    fn write<T, O, W>(&self, value: &W, out: &mut Vec<u8>) -> Result<Shape, BoxError>
+    where
+        T: Serialize + ?Sized + 'static,
+        O: Borrow<T> + DeserializeOwned + 'static,
+        W: Written + ?Sized,
+    {
+        let start = out.len();
+        let of = TypeId::of::<T>();
+        // Only for bytes as the whole value: inside flattened structs and untagged enums, serde cannot read a
+        // `Vec<u8>` back from the binary type.
+        let is_bytes = of == TypeId::of::<[u8]>() || of == TypeId::of::<Vec<u8>>();
+        let result = value.write(is_bytes, out).and_then(|(shape, doubt)| {
+            if doubt && !is_read_as_it_is(of) {
+                Codec::<T, O>::decode(self, out.get(start..).unwrap_or_default())
+                    .map_err(|error| format!("it could not be read back: {error}"))?;
+            }
+            Ok(shape)
+        });
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    /// As [`write`](Self::write), with the same bytes for all that are equal.
+    fn write_canonical<T, O, W>(&self, value: &W, out: &mut Vec<u8>) -> Result<(), BoxError>
+    where
+        T: Serialize + ?Sized + 'static,
+        O: Borrow<T> + DeserializeOwned + 'static,
+        W: Written + ?Sized,
+    {
+        let start = out.len();
+        let shape = self.write::<T, O, W>(value, out)?;
+        sort(value, type_name::<T>(), shape, start, out)
+    }
+}
+
+/// Appends what several values together are told apart by: equal ones have equal bytes. They are never read back.
 #[cfg(feature = "macros")]
-pub(crate) fn canonical_parts(parts: &impl Serialize, out: &mut Vec<u8>) -> Result<(), BoxError> {
-    write_canonical(parts, out, BytesMode::Normal)
+pub(crate) fn canonical_parts<T: Serialize>(parts: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+    let start = out.len();
+    match parts.write(false, out) {
+        Ok((shape, _)) => sort(parts, type_name::<T>(), shape, start, out),
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
+    }
 }
 
-/// As [`write`], with the same bytes for all equal values.
-fn write_canonical<T: Serialize + ?Sized>(
-    value: &T,
+/// Brings what was written of a value from `start` on into the form that all equal values have.
+fn sort<W: Written + ?Sized>(
+    value: &W,
+    name: &str,
+    shape: Shape,
+    start: usize,
     out: &mut Vec<u8>,
-    bytes: BytesMode,
 ) -> Result<(), BoxError> {
-    let start = out.len();
-    let shape = write(value, out, bytes)?;
     let refused =
         || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
     let sorted = match shape {
-        Shape { has_list: true, .. } if canonical::names_unordered_set(type_name::<T>()) => Err(refused()),
+        Shape { has_list: true, .. } if canonical::names_unordered_set(name) => Err(refused()),
         Shape { has_map: false, .. } => Ok(()),
         // Structs look like maps, and stay as they are.
         Shape { has_map: true, .. } => {
             let mut compact = Vec::new();
-            let written = rmp_serde::encode::write(&mut compact, value).map_err(BoxError::from);
+            let written = value.write_compact(&mut compact);
             match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
                 Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
                 done => done.map(drop),
@@ -189,18 +295,19 @@ fn write_canonical<T: Serialize + ?Sized>(
     sorted
 }
 
-/// Appends a value, with structs as maps, and tells what it has.
-fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, bytes: BytesMode) -> Result<Shape, BoxError> {
-    let start = out.len();
-    let mut serializer = rmp_serde::Serializer::new(&mut *out).with_struct_map().with_bytes(bytes);
-    let written = value.serialize(&mut serializer).map_err(BoxError::from);
-    // The serializer has no depth limit and believes the lengths that `Serialize` implementations announce; what
-    // could not be read back must fail now, while the caller still has the value.
-    let result = written.and_then(|()| Ok(check(out.get(start..).unwrap_or_default())?));
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
+/// Whether nothing but the deserializer itself reads a type of which there would be doubt.
+fn is_read_as_it_is(of: TypeId) -> bool {
+    let types = [
+        TypeId::of::<u128>(),
+        TypeId::of::<i128>(),
+        TypeId::of::<IpAddr>(),
+        TypeId::of::<Ipv4Addr>(),
+        TypeId::of::<Ipv6Addr>(),
+        TypeId::of::<SocketAddr>(),
+        TypeId::of::<SocketAddrV4>(),
+        TypeId::of::<SocketAddrV6>(),
+    ];
+    types.contains(&of)
 }
 
 /// Why bytes are not one MessagePack value.
@@ -369,8 +476,15 @@ mod tests {
         T::Owned: DeserializeOwned + 'static,
     {
         let mut out = Vec::new();
-        MessagePack.encode(value, &mut out)?;
+        Codec::<T, T::Owned>::encode(&MessagePack, value, &mut out)?;
         Ok(out)
+    }
+
+    fn encode_into<T>(value: &T, out: &mut Vec<u8>) -> Result<(), BoxError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        Codec::<T, T>::encode(&MessagePack, value, out)
     }
 
     fn decode<T: Clone + Serialize + DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, BoxError> {
@@ -483,7 +597,7 @@ mod tests {
         T::Owned: DeserializeOwned + 'static,
     {
         let mut out = b"before".to_vec();
-        let done = MessagePack.encode_canonical(value, &mut out);
+        let done = Codec::<T, T::Owned>::encode_canonical(&MessagePack, value, &mut out);
         assert_eq!(out.get(..6), Some(&b"before"[..]));
         assert!(done.is_ok() || out.len() == 6);
         done.map(|()| out.split_off(6))
@@ -563,7 +677,7 @@ mod tests {
         let nested = |depth| (0..depth).fold(Tree::Leaf, |tree, _| Tree::One(Box::new(tree)));
         round(nested(MAX_DEPTH));
         let mut out = b"kept".to_vec();
-        assert!(MessagePack.encode(&nested(MAX_DEPTH + 1), &mut out).is_err());
+        assert!(Codec::<Tree, Tree>::encode(&MessagePack, &nested(MAX_DEPTH + 1), &mut out).is_err());
         assert_eq!(out, b"kept");
         let doubly = |depth| (0..depth).fold(Tree::Leaf, |tree, _| Tree::Named { inner: Box::new(tree) });
         round(doubly(MAX_DEPTH / 2));
@@ -633,7 +747,8 @@ mod tests {
     fn what_cannot_be_read_is_not_written() {
         assert!(encode(&Liar(0)).is_err());
         let mut out = b"kept".to_vec();
-        assert!(MessagePack.encode(&(1u8, Refuses(0)), &mut out).unwrap_err().to_string().contains("no"));
+        let refused = encode_into(&(1u8, Refuses(0)), &mut out).unwrap_err();
+        assert!(refused.to_string().contains("no"));
         assert_eq!(out, b"kept");
     }
 

@@ -18,6 +18,7 @@ mod cipher;
 mod codec;
 mod compress;
 pub(crate) mod shape;
+mod watched;
 #[cfg(feature = "ring")]
 mod xchacha_ring;
 #[cfg(any(test, not(feature = "ring")))]
@@ -26,7 +27,7 @@ mod xchacha_rustcrypto;
 pub use cipher::{Cipher, XChaCha20Poly1305};
 #[cfg(feature = "macros")]
 pub(crate) use codec::canonical_parts;
-pub use codec::{Codec, MessagePack};
+pub use codec::{BorrowedKey, Codec, MessagePack};
 pub use compress::Compressor;
 #[cfg(feature = "zstd")]
 pub use compress::Zstd;
