@@ -43,6 +43,7 @@ mod rekey;
 mod store_dir;
 mod sweep;
 mod sync;
+mod temporary;
 mod transaction;
 mod unlocked;
 mod unused;
@@ -90,6 +91,7 @@ pub(crate) use self::quiet::Standing;
 pub(crate) use self::records::Counters;
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
+pub(crate) use self::temporary::Temporary;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
 pub(crate) use self::unlocked::Unlocked;
 pub(crate) use self::verify::Findings;
@@ -122,6 +124,8 @@ pub(crate) struct Shared {
     needs_maintenance: AtomicBool,
     /// Some handle of this process may write. Else nothing does, not even access times at close.
     may_write: AtomicBool,
+    /// Of a store that goes with its last handle.
+    temporary: Mutex<Option<Temporary>>,
 }
 
 /// A handle on a store. When the last one of the process is dropped, the store is closed.
@@ -194,6 +198,16 @@ impl Drop for Only {
 impl Store {
     /// Opens, or shares, the store at the requested path.
     pub(crate) fn open(request: &Request) -> Result<Store> {
+        if !request.is_temporary {
+            return Store::open_at(request);
+        }
+        let temporary = Temporary::make()?;
+        let store = Store::open_at(&Request { path: temporary.path().to_owned(), ..request.clone() })?;
+        *lock(&store.shared.temporary) = Some(temporary);
+        Ok(store)
+    }
+
+    fn open_at(request: &Request) -> Result<Store> {
         fork::watch();
         let dir = opening::prepare_directory(request)?;
         let transition = TRANSITIONS.lock(&dir)?;
@@ -310,8 +324,11 @@ impl Store {
         *self.shared.fresh_flights() = None;
         // Another one may lie at the path by now.
         lock(&OPEN).retain(|_, shared| shared.as_ptr() != Arc::as_ptr(&self.shared));
+        // Goes once it is closed. Nobody will ask for what is in it.
+        let temporary = lock(&self.shared.temporary).take();
+        let may_write = temporary.is_none() && self.shared.may_write.load(Ordering::Relaxed);
         match live {
-            Some(live) => closing::shut(live, self.shared.may_write.load(Ordering::Relaxed)),
+            Some(live) => closing::shut(live, may_write),
             None => Ok(()),
         }
     }
