@@ -82,6 +82,12 @@ impl<K: ?Sized, V> Builder<K, V> {
         }
     }
 
+    pub(crate) fn temporary() -> Builder<K, V> {
+        let mut builder = Builder::new(Path::new(""));
+        builder.common.request.is_temporary = true;
+        builder
+    }
+
     pub(crate) fn beside(live: &Live) -> Builder<K, V> {
         let mut builder = Builder::new(&live.dir);
         builder.common.request.beside = Some(Arc::downgrade(&live.unlocked));
@@ -367,6 +373,12 @@ impl ByteBuilder {
         ByteBuilder { common: Common::new(path.to_owned()), serializer: "bytes".to_owned() }
     }
 
+    pub(crate) fn temporary() -> ByteBuilder {
+        let mut builder = ByteBuilder::new(Path::new(""));
+        builder.common.request.is_temporary = true;
+        builder
+    }
+
     pub(crate) fn beside(live: &Live) -> ByteBuilder {
         let mut builder = ByteBuilder::new(&live.dir);
         builder.common.request.beside = Some(Arc::downgrade(&live.unlocked));
@@ -398,6 +410,7 @@ impl Common {
             request: Request {
                 backend: None,
                 path,
+                is_temporary: false,
                 secret: None,
                 beside: None,
                 cipher: None,

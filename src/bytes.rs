@@ -178,6 +178,12 @@ impl ByteCache {
         ByteBuilder::new(path.as_ref())
     }
 
+    /// Starts to describe a cache in a directory that goes with its last handle; see
+    /// [`Cache::temporary`](crate::Cache::temporary).
+    pub fn temporary() -> ByteBuilder {
+        ByteBuilder::temporary()
+    }
+
     pub(crate) fn new(entries: Entries) -> ByteCache {
         ByteCache { entries: Arc::new(entries) }
     }

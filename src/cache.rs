@@ -65,6 +65,31 @@ where
         Builder::new(path.as_ref())
     }
 
+    /// Starts to describe a cache in a new directory, which is removed with the last handle on it in this process: for tests.
+    ///
+    /// Each `open` of the builder makes another one, where the system has its temporary files (`TMPDIR`, else `/tmp`). With
+    /// `TMPDIR=/dev/shm` it is in memory. Other handles on it come from [`sibling`](Self::sibling), and
+    /// [`AsyncCache`](crate::AsyncCache) is made of it as of any other. A process that is killed, or ends while it has the
+    /// handle in a `static`, leaves the directory behind.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// use cachemere::Cache;
+    ///
+    /// let cache: Cache<str, u32> = Cache::temporary().open()?;
+    /// cache.insert("a", &1)?;
+    /// assert_eq!(cache.get("a")?, Some(1));
+    ///
+    /// let path = cache.path().to_owned();
+    /// drop(cache);
+    /// assert!(!path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn temporary() -> Builder<K, V> {
+        Builder::temporary()
+    }
+
     pub(crate) fn new(
         entries: Entries,
         keys: Arc<dyn Codec<K>>,

@@ -136,6 +136,39 @@ macro_rules! store_operations {
             self.$($entries).+.store.reencrypt(old, new)
         }
 
+        /// Encrypts a store that is in plain text, in place: all entries under a new data key, which `secret` guards. Handles
+        /// of this process go on; whoever opens it from now on needs the secret.
+        ///
+        /// A process that is killed meanwhile leaves the store as it was. The old data file is deleted when the new one is in
+        /// its place; what the disk keeps of it, and backups, stay in plain text. The cipher is the built-in one, or that
+        /// which this process opened the store [with](crate::Builder::cipher).
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Invalid`](crate::Error::Invalid) if it is encrypted already (see [`reencrypt`](Self::reencrypt)) or the passphrase is empty,
+        /// [`Error::Busy`](crate::Error::Busy) if another process has the store open. Nothing was changed.
+        ///
+        /// ```
+        /// # fn main() -> cachemere::Result<()> {
+        /// # let dir = tempfile::tempdir().unwrap();
+        /// use cachemere::{Cache, Secret};
+        ///
+        /// let path = dir.path().join("store");
+        /// let cache: Cache<str, String> = Cache::builder(&path).open()?;
+        /// cache.insert("a", &"in plain text".to_owned())?;
+        /// cache.encrypt(&Secret::key([7; 32]))?;
+        /// assert_eq!(cache.get("a")?.as_deref(), Some("in plain text"));
+        /// drop(cache);
+        ///
+        /// let opened = Cache::<str, String>::builder(&path).open();
+        /// assert!(opened.is_err_and(|error| error.is_wrong_secret()));
+        /// # Ok(())
+        /// # }
+        /// ```
+        pub fn encrypt(&self, secret: &$crate::Secret) -> $crate::Result<()> {
+            self.$($entries).+.store.encrypt(secret)
+        }
+
         /// Closes this handle and all its clones: operations on them are [`Error::Closed`](crate::Error::Closed) from now on.
         ///
         /// Writes access times and makes everything safe from a power loss. The last handle of the process closes the

@@ -436,10 +436,10 @@ macro_rules! held {
         held!(@ $checks, [$($leaf),*] [$($holder),*]);
     };
     (@ $checks:ident, [$($leaf:ty),*] $holders:tt) => {
-        $($checks.push(check::<$leaf>); held!(@@ $checks, $leaf, $holders);)*
+        $($checks.extend([check::<$leaf> as Check]); held!(@@ $checks, $leaf, $holders);)*
     };
     (@@ $checks:ident, $leaf:ty, [$($holder:ident),*]) => {
-        $($checks.push(check::<$holder<$leaf>>);)*
+        $($checks.extend([check::<$holder<$leaf>> as Check]);)*
     };
 }
 

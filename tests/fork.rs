@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             ("a_child_that_runs_another_program_harms_nobody", || played("orphan", "exec")),
             ("a_child_that_drops_or_closes_the_handle_harms_nobody", || played("orphan", "drop")),
             ("a_child_of_a_child_works_too", || played("orphan", "nested")),
+            ("a_child_leaves_the_temporary_store_of_its_parent_alone", temporary),
             ("a_child_goes_on_when_its_parent_is_gone", outlives),
             ("a_child_that_the_c_library_knows_nothing_of_writes_nothing_by_its_parents_handle", unknown),
             ("a_child_does_not_use_keys_that_its_parent_has_replaced", || {
@@ -86,6 +87,24 @@ fn fork(work: impl FnOnce()) -> libc::pid_t {
         }
         child => child,
     }
+}
+
+fn temporary() {
+    let cache: Cache<u32, u32> = Cache::temporary().open().unwrap();
+    cache.insert(&1, &1).unwrap();
+    forked(|| {
+        assert_eq!(cache.get(&1).unwrap(), Some(1));
+        cache.insert(&2, &2).unwrap();
+        cache.close().unwrap();
+        let own: Cache<u32, u32> = Cache::temporary().open().unwrap();
+        let path = own.path().to_owned();
+        drop(own);
+        assert!(!path.exists());
+    });
+    assert_eq!(cache.get(&2).unwrap(), Some(2));
+    let path = cache.path().to_owned();
+    drop(cache);
+    assert!(!path.exists());
 }
 
 /// By the system call, so that no handlers run.

@@ -10,6 +10,8 @@
 
 #[path = "kill_points/copied.rs"]
 mod copied;
+#[path = "kill_points/encrypted.rs"]
+mod encrypted;
 #[path = "kill_points/killed.rs"]
 mod killed;
 #[path = "kill_points/stopped.rs"]
@@ -31,8 +33,8 @@ use support::{Random, hear, hear_the_end, say};
 use writer::{Model, Step, Store, perform};
 
 fn main() -> ExitCode {
-    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, waiting::TESTS].concat();
-    let roles: Vec<_> = [ROLES, copied::ROLES, stopped::ROLES, waiting::ROLES].concat();
+    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, encrypted::TESTS, waiting::TESTS].concat();
+    let roles: Vec<_> = [ROLES, copied::ROLES, encrypted::ROLES, stopped::ROLES, waiting::ROLES].concat();
     support::run(&roles, &tests)
 }
 

@@ -559,3 +559,80 @@ fn after_reencryption_nothing_of_the_old_key_is_left() {
     assert_eq!(cache.len().unwrap(), 5);
     assert!(cache.info(b"key 3").unwrap().unwrap().expires.is_some(), "its life is as it was");
 }
+
+#[test]
+fn a_store_that_is_encrypted_in_place_keeps_its_entries_and_nothing_in_plain_text() {
+    let (_dir, path) = store();
+    let cache = ByteCache::builder(&path).compression(cachemere::Zstd::default()).open().unwrap();
+    let typed: cachemere::Cache<str, String> =
+        cachemere::Cache::builder(&path).namespace("typed").max_entries(10).open().unwrap();
+    for n in 0..300 {
+        let (key, value) = (format!("key {n}"), format!("value {n} ").repeat(n));
+        cache.insert(key.as_bytes(), value.as_bytes(), 9, Some(Duration::from_secs(3600))).unwrap();
+    }
+    for n in 0..12 {
+        typed.insert(&format!("name {n}"), &format!("text {n}")).unwrap();
+    }
+    cache.checkpoint().unwrap();
+    let plain = [&b"key 250"[..], b"name 11", b"text 11"];
+    for bytes in plain {
+        assert!(leak(&path, bytes).is_some(), "the control: it is there before");
+    }
+    let before = cache.info(b"key 7").unwrap().unwrap();
+
+    let refused = cache.encrypt(&Secret::passphrase("")).unwrap_err();
+    assert!(refused.is_invalid() && cache.store_info().unwrap().cipher.is_none());
+    cache.encrypt(&secret()).unwrap();
+    let refused = cache.encrypt(&secret()).unwrap_err();
+    assert!(refused.is_invalid() && refused.to_string().contains("reencrypt"), "{refused}");
+    assert!(cache.change_secret(&Secret::key([1; 32]), &secret()).unwrap_err().is_wrong_secret());
+
+    // The handles go on, in memory and on the disk.
+    let info = cache.info(b"key 7").unwrap().unwrap();
+    assert_eq!((info.created, info.expires, info.tag), (before.created, before.expires, 9));
+    assert_eq!(typed.get("name 11").unwrap().as_deref(), Some("text 11"));
+    typed.insert("name 12", &"text 12".to_owned()).unwrap();
+    assert_eq!((cache.len().unwrap(), typed.len().unwrap()), (300, 10));
+    assert!(cache.verify().unwrap().is_clean());
+    drop((cache, typed));
+    for bytes in plain {
+        assert_eq!(leak(&path, bytes), None);
+    }
+
+    let without = ByteCache::builder(&path).open().unwrap_err();
+    assert!(matches!(without, Error::MissingSecret { .. }), "{without}");
+    let cache = open(&path);
+    let keys: Vec<_> = std::iter::from_fn({
+        let mut position = cachemere::ScanPosition::default();
+        let cache = cache.clone();
+        move || Some(cache.scan(&mut position).unwrap()).filter(|chunk| !chunk.is_empty())
+    })
+    .flatten()
+    .map(|entry| entry.unwrap().key)
+    .collect();
+    assert_eq!(keys, (0..300).map(|n| format!("key {n}").into_bytes()).collect::<Vec<_>>());
+    assert!(cache.verify().unwrap().is_clean());
+}
+
+#[test]
+fn a_store_is_encrypted_in_place_by_one_process_that_may_write() {
+    let (_dir, path) = store();
+    let cache = ByteCache::builder(&path).open().unwrap();
+    cache.insert(b"a", b"1", 0, None).unwrap();
+    let reader = ByteCache::builder(&path).read_only(true).open().unwrap();
+    assert!(matches!(reader.encrypt(&secret()), Err(Error::ReadOnly { .. })));
+    // Two threads at once: one of them does.
+    let done: Vec<bool> = std::thread::scope(|scope| {
+        let encrypt = || {
+            [secret(), Secret::key([5; 32])].map(|secret| {
+                scope.spawn(|| {
+                    let secret = secret;
+                    cache.encrypt(&secret).is_ok()
+                })
+            })
+        };
+        encrypt().map(|thread| thread.join().unwrap()).to_vec()
+    });
+    assert_eq!(done.iter().filter(|done| **done).count(), 1);
+    assert_eq!(reader.get(b"a").unwrap().unwrap().payload, b"1");
+}

@@ -677,7 +677,7 @@ mod tests {
         let nested = |depth| (0..depth).fold(Tree::Leaf, |tree, _| Tree::One(Box::new(tree)));
         round(nested(MAX_DEPTH));
         let mut out = b"kept".to_vec();
-        assert!(Codec::<Tree, Tree>::encode(&MessagePack, &nested(MAX_DEPTH + 1), &mut out).is_err());
+        assert!(encode_into(&nested(MAX_DEPTH + 1), &mut out).is_err());
         assert_eq!(out, b"kept");
         let doubly = |depth| (0..depth).fold(Tree::Leaf, |tree, _| Tree::Named { inner: Box::new(tree) });
         round(doubly(MAX_DEPTH / 2));

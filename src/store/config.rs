@@ -51,6 +51,8 @@ pub(crate) struct Config {
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) path: PathBuf,
+    /// In a directory of its own, instead of the path, that goes with the last handle.
+    pub(crate) is_temporary: bool,
     pub(crate) backend: Option<BackendKind>,
     pub(crate) secret: Option<Secret>,
     /// What an open handle was let in by: as good as the secret while the store is open with it.

@@ -23,6 +23,7 @@ mod opening;
 pub(crate) mod process;
 mod quiet;
 mod rekey;
+mod temporary;
 mod transaction;
 mod unlocked;
 mod unused;
@@ -70,6 +71,7 @@ use self::process::per_process::PerProcess;
 #[cfg(test)]
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
+pub(crate) use self::temporary::Temporary;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
 pub(crate) use self::unlocked::Unlocked;
 pub(crate) use self::upkeep::access::{Access, granularity};
@@ -107,6 +109,8 @@ pub(crate) struct Shared {
     needs_maintenance: AtomicBool,
     /// Some handle of this process may write. Else nothing does, not even access times at close.
     may_write: AtomicBool,
+    /// Of a store that goes with its last handle.
+    temporary: Mutex<Option<Temporary>>,
 }
 
 /// A handle on a store. When the last one of the process is dropped, the store is closed.
@@ -181,9 +185,16 @@ impl Drop for Only {
 impl Store {
     /// Opens, or shares, the store at the requested path.
     pub(crate) fn open(request: &Request) -> Result<Store> {
-        match Store::open_as(request) {
+        if request.is_temporary {
+            let temporary = Temporary::make()?;
+            let path = temporary.path().to_owned();
+            let store = Store::open_at(&Request { path, ..request.clone() })?;
+            *lock(&store.shared.temporary) = Some(temporary);
+            return Ok(store);
+        }
+        match Store::open_at(request) {
             Err(refused @ Error::ReadOnly { .. }) if request.read_only_if_unwritable => {
-                match Store::open_as(&Request { read_only: true, ..request.clone() }) {
+                match Store::open_at(&Request { read_only: true, ..request.clone() }) {
                     Ok(mut store) => {
                         store.is_unwritable = true;
                         Ok(store)
@@ -197,7 +208,7 @@ impl Store {
         }
     }
 
-    fn open_as(request: &Request) -> Result<Store> {
+    fn open_at(request: &Request) -> Result<Store> {
         fork::watch();
         let dir = opening::prepare_directory(request)?;
         let transition = TRANSITIONS.lock(&dir)?;
@@ -325,8 +336,11 @@ impl Store {
         *self.shared.fresh_flights() = None;
         // Another one may lie at the path by now.
         lock(&OPEN).retain(|_, shared| shared.as_ptr() != Arc::as_ptr(&self.shared));
+        // Goes once it is closed. Nobody will ask for what is in it.
+        let temporary = lock(&self.shared.temporary).take();
+        let may_write = temporary.is_none() && self.shared.may_write.load(Ordering::Relaxed);
         match live {
-            Some(live) => closing::shut(live, self.shared.may_write.load(Ordering::Relaxed)),
+            Some(live) => closing::shut(live, may_write),
             None => Ok(()),
         }
     }

@@ -156,6 +156,7 @@ pub(super) fn open_first(dir: PathBuf, request: &Request) -> Result<Shared> {
         gone: AtomicBool::new(false),
         needs_maintenance: AtomicBool::new(false),
         may_write: AtomicBool::new(false),
+        temporary: Mutex::new(None),
     })
 }
 
@@ -445,7 +446,7 @@ fn stored_state<'t>(view: &ReadView<'t>) -> Result<&'t [u8]> {
     view.get(STATE_KEY)?.ok_or_else(|| Error::damaged("the state record is missing"))
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|e| Error::Io {
         context: "asking for random bytes".into(),

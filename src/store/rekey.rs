@@ -1,4 +1,4 @@
-//! Changing the secret of a store, and the data key under it.
+//! Giving a store a secret, or another one, and another data key under it.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::format::layout::{
 use super::format::records::{Recency, StoreRecord};
 use super::live::Live;
 use super::namespace::list_namespaces;
-use super::opening::{data_key, read_state, store_record};
+use super::opening::{data_key, encrypted_record, read_state, store_record};
 use super::transaction::{Found, ReadView};
 use super::unlocked::Unlocked;
 use crate::error::{Error, Result};
@@ -43,10 +43,40 @@ impl Store {
         let data_key = DataKey::generate()?;
         let seals = Seals::From(0);
         let record = with_envelope(record, new, &data_key, seals)?;
-        let unlocked = std::sync::Arc::new(Unlocked::encrypted(&data_key, seals));
+        self.rewrite_as(&record, Unlocked::encrypted(&data_key, seals), |_| Ok(()))
+    }
+
+    /// Encrypts every entry of a store in plain text under a new data key, which is wrapped with the secret.
+    pub(crate) fn encrypt(&self, secret: &Secret) -> Result<()> {
+        let is_plain = |record: &StoreRecord| match record.cipher.as_str() {
+            "" => Ok(()),
+            _ => Err(Error::invalid(
+                "store",
+                "it is encrypted already; change_secret and reencrypt give it another secret",
+            )),
+        };
+        let record = self.live()?.read(store_record)?;
+        is_plain(&record)?;
+        secret.check()?;
+        let (record, unlocked) = encrypted_record(record, secret, self.shared.config.cipher.name())?;
+        // Another thread may have been faster.
+        self.rewrite_as(&record, unlocked, |live| is_plain(&live.read(store_record)?))
+    }
+
+    /// Replaces the data by the same ones under other keys, if what they are by then is as expected.
+    fn rewrite_as(
+        &self,
+        record: &StoreRecord,
+        unlocked: Unlocked,
+        expected: impl FnOnce(&Live) -> Result<()>,
+    ) -> Result<()> {
+        let unlocked = std::sync::Arc::new(unlocked);
         self.replace(
             REENCRYPTED,
-            |live, tmp| rewrite(live, tmp, &record, &unlocked),
+            |live, tmp| {
+                expected(live)?;
+                rewrite(live, tmp, record, &unlocked)
+            },
             || {
                 *lock(&self.shared.unlocked) = unlocked.clone();
                 lock(&self.shared.envelope).clone_from(&record.envelope);

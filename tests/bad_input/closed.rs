@@ -70,6 +70,9 @@ fn a_closed_handle_refuses_every_operation() {
             ("verify", cache.verify().map(drop)),
             ("change_secret", cache.change_secret(&secret(), &secret())),
             ("reencrypt", cache.reencrypt(&secret(), &secret())),
+            ("encrypt", cache.encrypt(&secret())),
+            ("remove_prefix", cache.remove_prefix("").map(drop)),
+            ("entry", cache.entry("key").and_then(|mut entry| entry.remove()).map(drop)),
         ]);
         cache.close().unwrap();
         assert_eq!(cache.path(), path.canonicalize().unwrap());
@@ -125,6 +128,8 @@ fn a_closed_byte_level_handle_refuses_every_operation() {
         ("verify", cache.verify().map(drop)),
         ("change_secret", cache.change_secret(&Secret::key([1; 32]), &Secret::key([2; 32]))),
         ("reencrypt", cache.reencrypt(&Secret::key([1; 32]), &Secret::key([2; 32]))),
+        ("encrypt", cache.encrypt(&Secret::key([1; 32]))),
+        ("remove_prefix", cache.remove_prefix(b"").map(drop)),
     ]);
     cache.close().unwrap();
     assert!(before == contents(dir.path()));
