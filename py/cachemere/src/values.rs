@@ -124,8 +124,9 @@ fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
         ),
         Refused::Type(kind) => {
             let message = format!(
-                "an object of type '{kind}' has no safe form: register the type with types=[...], convert it to plain data, \
-                 or open with allow_pickle=True if nobody else can write to the store"
+                "an object of type '{kind}' has no safe form: if it is a dataclass, enum, named tuple, attrs or pydantic class, \
+                 register it with types=[...]; else convert it to plain data, or open with allow_pickle=True if nobody \
+                 else can write to the store"
             );
             let error = raise(py, class, (message,));
             match error.value(py).setattr("unsafe_type", kind) {

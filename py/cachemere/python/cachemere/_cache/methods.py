@@ -155,12 +155,23 @@ class CacheMethods(Handle):
         lifetime = checks.seconds("ttl", ttl)
         return self._guarded.ask(False, lambda store: store.touch(key, lifetime))
 
-    def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
+    def get_or_set(
+        self,
+        key: Hashable,
+        make: Callable[[], T],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        strict: bool = False,
+    ) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
 
         Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, or
-        its process is killed, another takes over. No lock of the store is held meanwhile. A value that
-        cannot be stored is the `result` of the error.
+        its process is killed, another takes over. No lock of the store is held meanwhile.
+
+        A value that cannot be stored (an object without a safe form, more than an entry or the store can hold, a full
+        disk) is returned all the same, and a line of the log says why. With `strict` that is an error, which has it as
+        its `result`.
         """
         found = self.get(key, _MISSING)
         if found is not _MISSING:
@@ -177,11 +188,12 @@ class CacheMethods(Handle):
             return turn.value  # type: ignore[no-any-return]
         try:
             # Before the value is made, which can cost much.
-            lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
+            lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
+            checks.flag("strict", strict)
         except BaseException:
             turn.release()
             raise
-        return make_and_keep(turn, make, lambda made: self.set(key, made, lifetime, marks))
+        return make_and_keep(turn, make, lambda made: self._guarded.keep(key, made, lifetime, marks, strict))
 
     def _found(self, key: Hashable) -> Found | None:
         found = self.get(key, _MISSING)
