@@ -84,7 +84,7 @@ pub(crate) fn encode(
     }
     match form::encode(policy, value, &mut out) {
         Ok(()) => Ok((out, tag | SAFE)),
-        Err(Refused::Python(error)) => Err(error),
+        Err(Refused::Python(error)) if policy.pickle.is_none() || !is_unsafe(py, &error) => Err(error),
         Err(refused) => match &policy.pickle {
             Some((dumps, _)) => {
                 out.truncate(start);
@@ -96,6 +96,11 @@ pub(crate) fn encode(
             None => Err(explain(py, refused, "UnsafeValueError")),
         },
     }
+}
+
+/// Whether it says that an object has no safe form, and why.
+fn is_unsafe(py: Python<'_>, error: &PyErr) -> bool {
+    error.get_type(py).name().is_ok_and(|name| name == "UnsafeValueError")
 }
 
 fn unpicklable(py: Python<'_>, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
