@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::fork;
+use super::process::fork;
 use super::opening::random;
 use crate::error::{Error, Result};
 

@@ -84,7 +84,7 @@ pub(crate) fn encode(
     }
     match form::encode(policy, value, &mut out) {
         Ok(()) => Ok((out, tag | SAFE)),
-        Err(Refused::Python(error)) => Err(error),
+        Err(Refused::Python(error)) if policy.pickle.is_none() || !is_unsafe(py, &error) => Err(error),
         Err(refused) => match &policy.pickle {
             Some((dumps, _)) => {
                 out.truncate(start);
@@ -96,6 +96,11 @@ pub(crate) fn encode(
             None => Err(explain(py, refused, "UnsafeValueError")),
         },
     }
+}
+
+/// Whether it says that an object has no safe form, and why.
+fn is_unsafe(py: Python<'_>, error: &PyErr) -> bool {
+    error.get_type(py).name().is_ok_and(|name| name == "UnsafeValueError")
 }
 
 fn unpicklable(py: Python<'_>, value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
@@ -124,8 +129,9 @@ fn explain(py: Python<'_>, refused: Refused, class: &str) -> PyErr {
         ),
         Refused::Type(kind) => {
             let message = format!(
-                "an object of type '{kind}' has no safe form: register the type with types=[...], convert it to plain data, \
-                 or open with allow_pickle=True if nobody else can write to the store"
+                "an object of type '{kind}' has no safe form: if it is a dataclass, enum, named tuple, attrs or pydantic class, \
+                 register it with types=[...]; else convert it to plain data, or open with allow_pickle=True if nobody \
+                 else can write to the store"
             );
             let error = raise(py, class, (message,));
             match error.value(py).setattr("unsafe_type", kind) {

@@ -131,8 +131,9 @@ async def test_an_iterator_s_end_does_not_hang(cache: Cache, kind: str) -> None:
 async def test_a_value_that_cannot_be_stored_is_not_lost(cache: Cache, kind: str) -> None:
     value = object()
     with pytest.raises(UnsafeValueError) as caught:
-        await cache.aget_or_set("k", Maker(kind, value).make)
+        await cache.aget_or_set("k", Maker(kind, value).make, strict=True)
     assert caught.value.result is value
+    assert await cache.aget_or_set("k", Maker(kind, value).make) is value
     assert await cache.aget_or_set("k", lambda: 1) == 1
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, NewType, Optional, TypeVar, Union
 
+import attrs
 import pydantic
 import pytest
 from cachemere import Cache, PersistDict
 from cachemere._forms.annotated_types import annotated
-from cachemere.errors import KeyFormError, UnsafeValueError
+from cachemere.errors import CacheError, DecodeError, KeyFormError, UnsafeValueError
 from cachemere.integrations._part import Part
 
 T = TypeVar("T")
@@ -221,3 +222,46 @@ def test_it_is_done_once_and_only_if_needed(path: Path, monkeypatch: pytest.Monk
             with pytest.raises(UnsafeValueError):
                 cache["j"] = threading.Lock()
         assert asked == [(Outer,)]
+
+
+@attrs.define
+class Point:
+    x: int
+    leaves: list[Leaf] = attrs.field(factory=list)
+    _hidden: int = 0
+    twice: int = attrs.field(init=False, default=attrs.Factory(lambda self: self.x * 2, takes_self=True))
+
+
+@attrs.frozen(cache_hash=True, slots=False)
+class Fixed:
+    point: Point = attrs.field(hash=False)
+    name: str = attrs.field(converter=str.upper, default="n")
+
+
+def test_attrs_classes_are_what_they_were(path: Path) -> None:
+    fixed = Fixed(Point(1, [Leaf(2)], 3), "name")
+    with Cache(path, types=[Fixed]) as cache:
+        cache["k"] = fixed
+    with Cache(path, types=[Fixed]) as cache:
+        found = cache["k"]
+    assert found == fixed and type(found) is Fixed and hash(found) == hash(fixed)
+    assert type(found.point) is Point and found.point.leaves == [Leaf(2)] and found.point._hidden == 3
+
+
+def test_attrs_classes_that_changed_since(path: Path) -> None:
+    with Cache(path, types=[Point]) as cache:
+        cache["k"] = Point(1)
+
+    @attrs.define
+    class More:
+        x: int
+        leaves: list[Leaf]
+        _hidden: int
+        new: list[int] = attrs.field(factory=list)
+        thrice: int = attrs.field(default=attrs.Factory(lambda self: self.x * 3, takes_self=True))
+
+    More.__module__, More.__qualname__ = Point.__module__, Point.__qualname__
+    with Cache(path, types=[More]) as cache, pytest.raises(DecodeError, match=r"has fields \['twice'\]"):
+        cache["k"]
+    with Cache(path, types=[attrs.make_class("Point", ["y"])]) as cache, pytest.raises(CacheError):
+        cache["k"]

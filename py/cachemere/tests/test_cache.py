@@ -372,7 +372,7 @@ def test_get_or_set_passes_errors_on_and_lets_the_next_one_try(cache: Cache) -> 
     assert "k" not in cache
     assert cache.get_or_set("k", lambda: 1) == 1
     with pytest.raises(UnsafeValueError):
-        cache.get_or_set("bad", object)
+        cache.get_or_set("bad", object, strict=True)
     assert cache.get_or_set("bad", lambda: 2) == 2
 
 

@@ -392,7 +392,7 @@ def test_a_function_that_is_memoized_in_the_default_store(tmp_path: Path) -> Non
     computed: list[int] = []
 
     def make() -> Any:
-        @cachemere.memoize
+        @cachemere.memoize(on_error="raise")
         def double(x: int) -> int:
             computed.append(x)
             return 2 * x
@@ -401,10 +401,12 @@ def test_a_function_that_is_memoized_in_the_default_store(tmp_path: Path) -> Non
 
     old = make()
     assert [old(1), old(1)] == [2, 2]
+    bypassing = cachemere.memoize(lambda x: -x)
+    assert bypassing(1) == -1
     shutil.rmtree(tmp_path / "home-cache")
     with pytest.raises(StoreGoneError):
         old(2)
-    assert computed == [1]
+    assert computed == [1] and bypassing(1) == -1
     # Its user has no handle to open again: to memoize it again is enough.
     new = make()
     assert [new(1), new(1), new(2)] == [2, 2, 4] and computed == [1, 1, 2]

@@ -28,8 +28,8 @@ class Cache(AsyncTwins):
     was stored or fetched never changes the cache. A stored `None` is a hit. A cache is true even when it is empty.
 
     The files are opened at the first use. Values are stored in a safe form: plain data (also nested), the usual types
-    of the standard library, arrays of numpy, and the `types` registered here. Anything else is refused unless
-    `allow_pickle` is set.
+    of the standard library, arrays of numpy, frames of pandas and polars, tables of Arrow, and the `types` registered
+    here. Anything else is refused unless `allow_pickle` is set.
 
     Each method that waits for the disk, except `change_encryption_key`, has an asynchronous twin whose name begins
     with `a` (`await cache.aget(key)`) and which never blocks the loop. `namespace` opens nothing and needs none;
@@ -57,8 +57,8 @@ class Cache(AsyncTwins):
             only where you trust them; root in a container on a volume of yours is such a case.
         allow_unsupported_file_system: Whether to open a store on a network file system. Only one process on one machine
             may ever have it open.
-        types: Dataclasses, enums, named tuples and pydantic models to be stored, and built again, as what they are.
-            Those that the annotations of their fields name, and so on, count as registered for values:
+        types: Dataclasses, enums, named tuples, attrs and pydantic classes to be stored, and built again, as what they
+            are. Those that the annotations of their fields name, and so on, count as registered for values:
             `types=[ChatCompletion]` is enough for a `ChatCompletion` of OpenAI's. Subclasses of them, and what is
             annotated as `Any`, do not. Objects are built from their fields, without validation and without calling
             `__init__`: if what a class means changes, use another namespace, or another `version` of a memoized

@@ -67,14 +67,32 @@ class AsyncTwins(CacheMethods):
 
     @overload
     async def aget_or_set(
-        self, key: Hashable, make: Callable[[], Awaitable[T]], ttl: float | None = None, tags: Iterable[str] = ()
+        self,
+        key: Hashable,
+        make: Callable[[], Awaitable[T]],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        strict: bool = False,
     ) -> T: ...
     @overload
     async def aget_or_set(
-        self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()
+        self,
+        key: Hashable,
+        make: Callable[[], T],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        strict: bool = False,
     ) -> T: ...
     async def aget_or_set(
-        self, key: Hashable, make: Callable[[], Any], ttl: float | None = None, tags: Iterable[str] = ()
+        self,
+        key: Hashable,
+        make: Callable[[], Any],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        strict: bool = False,
     ) -> Any:
         """As :meth:`Cache.get_or_set`; `make` is a function, which is called in a thread, or a coroutine function.
 
@@ -98,7 +116,7 @@ class AsyncTwins(CacheMethods):
             asking
             ['42', '42', '42']
         """
-        return await get_or_make(self._guarded, key, make, ttl, tags)
+        return await get_or_make(self._guarded, key, make, ttl, tags, strict)
 
     async def aget_or_set_many(
         self,

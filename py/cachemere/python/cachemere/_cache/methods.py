@@ -13,6 +13,7 @@ from .._core.handle import Handle
 from .._core.info import EntryInfo, entry_info
 from .._core.load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
 from .._core.options import Options, check_tags
+from .._core.unkept import UNKEPT
 from .._core.walk import met, pairs_of
 from .._engine import Store, Version
 from .._leads.failures import Failure
@@ -158,13 +159,25 @@ class CacheMethods(Handle):
         lifetime = checks.seconds("ttl", ttl)
         return self._guarded.ask(False, lambda store: store.touch(key, lifetime))
 
-    def get_or_set(self, key: Hashable, make: Callable[[], T], ttl: float | None = None, tags: Iterable[str] = ()) -> T:
+    def get_or_set(
+        self,
+        key: Hashable,
+        make: Callable[[], T],
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        *,
+        strict: bool = False,
+    ) -> T:
         """The key's value; if it has none, that of `make`, which is then its value.
 
         Of all threads and processes that miss at once, one calls `make`, and the others wait for it. If it raises, so
         does each call of this process that waited, and the next call tries again; in other processes that wait, one
         takes over, as it does if the thread is interrupted or the process killed. No lock of the store is held
-        meanwhile. A value that cannot be stored is the `result` of the error.
+        meanwhile.
+
+        A value that cannot be stored (an object without a safe form, more than an entry or the store can hold, a full
+        disk) is returned all the same, and a line of the log says why. With `strict` that is an error, which has it as
+        its `result`.
         """
         found = self.get(key, _MISSING)
         if found is not _MISSING:
@@ -183,11 +196,12 @@ class CacheMethods(Handle):
             raise turn.again()
         try:
             # Before the value is made, which can cost much.
-            lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
+            lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
+            checks.flag("strict", strict)
         except BaseException:
             turn.release()
             raise
-        return make_and_keep(turn, make, lambda made: self.set(key, made, lifetime, marks))
+        return make_and_keep(turn, make, lambda made: self._guarded.keep(key, made, lifetime, marks, strict))
 
     def get_or_set_many(
         self,
@@ -237,12 +251,20 @@ class CacheMethods(Handle):
             self._store,
             find=self.get_many,
             make=make,
-            keep=lambda pairs, _: self.set_many(pairs, lifetime, marks),
+            keep=lambda pairs, _: self._keep_many(pairs, lifetime, marks),
             size=size,
             shares_failure=True,
             shown=getattr(make, "__qualname__", repr(make)),
             trouble=trouble,
         )
+
+    def _keep_many(self, pairs: list[tuple[K, Any]], ttl: float | None, tags: tuple[str, ...]) -> None:
+        try:
+            self.set_many(pairs, ttl, tags)
+        except UNKEPT:
+            # One of them need not take the others with it.
+            for key, made in pairs:
+                self._guarded.keep(key, made, ttl, tags, False)
 
     def _found(self, key: Hashable) -> Found | None:
         found = self.get(key, _MISSING)

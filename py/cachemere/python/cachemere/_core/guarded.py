@@ -28,6 +28,7 @@ from ..errors import (
 )
 from .environment import is_disabled
 from .options import Options, Secret, resolve
+from .unkept import Unkept
 from .walk import Entry, met
 
 T = TypeVar("T")
@@ -72,6 +73,7 @@ class GuardedStore:
         self.is_default = is_default or options.path is None
         self.on_error = on_error
         self._troubles: set[type[BaseException]] = set()
+        self._unkept = Unkept("a value made for get_or_set")
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
         #: is found at first use. Made here where the path is known, so that wrong options are told at once.
         self.made: Store | None = None if options.path is None else options.open(secret, origin)
@@ -144,6 +146,15 @@ class GuardedStore:
     def get(self, key: Hashable, default: Any) -> Any:
         """The key's value."""
         return self.ask(default, lambda store: store.get(key, default))
+
+    def keep(self, key: Hashable, value: Any, ttl: float | None, tags: tuple[str, ...] | None, strict: bool) -> None:
+        """Stores a value that was made because the key had none.
+
+        Raises:
+            CacheError: It cannot be stored, and that is to be an error or the store's fault. It has the value.
+        """
+        with self._unkept.passed(value, strict=strict):
+            self.ask(True, lambda store: store.put(key, value, ttl=ttl, tags=tags))
 
     def peek(self, key: Hashable, missing: Any) -> Any:
         """The key's value if it is in memory and current, else `missing`. Never waits."""

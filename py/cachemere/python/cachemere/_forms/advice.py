@@ -11,6 +11,6 @@ def advise(error: ValueFormError, way: str) -> str | None:
     if kind is None:
         return None
     return (
-        f"an object of type '{kind}' has no safe form: if it is a dataclass, enum, named tuple or pydantic model, "
-        f"register it: {way.format(kind.rpartition('.')[2])}; else convert it to plain data"
+        f"an object of type '{kind}' has no safe form: if it is a dataclass, enum, named tuple, attrs or pydantic "
+        f"class, register it: {way.format(kind.rpartition('.')[2])}; else convert it to plain data"
     )

@@ -21,13 +21,18 @@ def is_model(kind: type) -> bool:
     return hasattr(kind, "model_dump") and hasattr(kind, "model_validate")
 
 
+def is_attrs(kind: type) -> bool:
+    """Whether it is a class of attrs."""
+    return isinstance(getattr(kind, "__attrs_attrs__", None), tuple)
+
+
 def is_named_tuple(kind: type[Any]) -> bool:
     """Whether it is a named tuple's class."""
     return issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def annotated(kinds: Iterable[type]) -> list[type]:
-    """The dataclasses, enums, named tuples and models that the fields of these name, and theirs, and so on.
+    """The classes that can be registered and that the fields of these name, and theirs, and so on.
 
     A reference to what is not defined is passed over, and subclasses of what is named are not found. Some 25 µs for
     each class.
@@ -46,8 +51,14 @@ def annotated(kinds: Iterable[type]) -> list[type]:
 def _named(kind: type) -> Iterator[type]:
     for annotation in _annotations(kind):
         for it in _classes(annotation):
-            if issubclass(it, enum.Enum) or dataclasses.is_dataclass(it) or is_model(it) or is_named_tuple(it):
+            if is_registrable(it):
                 yield it
+
+
+def is_registrable(kind: type) -> bool:
+    """Whether a class can be registered."""
+    checks = (dataclasses.is_dataclass, is_model, is_attrs, is_named_tuple)
+    return issubclass(kind, enum.Enum) or any(check(kind) for check in checks)
 
 
 def _annotations(kind: Any) -> list[Any]:
@@ -58,6 +69,9 @@ def _annotations(kind: Any) -> list[Any]:
         hints = _hints(kind) if kind.__private_attributes__ else {}
         private = [hints[name] for name in kind.__private_attributes__ if name in hints]
         return [*(field.annotation for field in kind.model_fields.values()), *private]
+    if is_attrs(kind):
+        hints = _hints(kind)
+        return [hints.get(field.name, field.type) for field in kind.__attrs_attrs__]
     # Not class variables, which are in no entry.
     fields = [it.name for it in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields
     hints = _hints(kind)

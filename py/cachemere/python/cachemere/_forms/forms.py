@@ -11,16 +11,35 @@ from __future__ import annotations
 import dataclasses
 import enum
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._core.checks import shown
 from .._core.signals import is_of_handler
 from ..errors import DecodeError, InvalidOptionError, UnsafeValueError
+from . import arrow_data, frames
 from .annotated_types import annotated
 from .equal_keys import CANONICAL, EXACT, as_number, canonical_path, compares_as
-from .known_types import PACK, UNPACK, Formless, Misshapen, Packed, pack_enum, pack_numpy, path_name
+from .known_types import PACK, UNPACK, Formless, Misshapen, Packed, pack_enum, pack_numpy, path_name, type_name
 from .registered_types import Registered, register
+
+#: What takes objects of large libraries apart, by the module of their class.
+OF_LIBRARIES: dict[str, Callable[[Any], Packed | None]] = {
+    "numpy": pack_numpy,
+    "pandas": frames.pack_pandas,
+    "polars": arrow_data.pack_polars,
+    "pyarrow": arrow_data.pack_arrow,
+}
+
+_TO_LIBRARIES: dict[str, Callable[[Any], Any]] = {
+    "arrow.RecordBatch": arrow_data.unpack_batch,
+    "arrow.Table": arrow_data.unpack_table,
+    "pandas.DataFrame": frames.unpack_frame,
+    "pandas.Index": frames.unpack_index,
+    "pandas.Series": frames.unpack_series,
+    "polars.DataFrame": arrow_data.unpack_polars_frame,
+    "polars.Series": arrow_data.unpack_polars_series,
+}
 
 
 class Forms:
@@ -82,16 +101,24 @@ class Forms:
                 return pack_enum(it)
         except Formless:
             return None
+        library = OF_LIBRARIES.get(kind.__module__.partition(".")[0])
+        if library is not None:
+            try:
+                return library(it)
+            except Formless as why:
+                if not why.args:
+                    return None
+                raise UnsafeValueError(
+                    f"an object of type '{type_name(kind)}' has no safe form: {why}"
+                ) from why.__cause__
         if isinstance(it, pathlib.PurePath):
             name = path_name(it)
             return None if name is None else (name, str(it))
-        if kind.__module__.partition(".")[0] == "numpy":
-            return pack_numpy(it)
         return None
 
     def unpack(self, name: str, plain: Any) -> Any:
         """The way back. Builds objects of known types only."""
-        maker = UNPACK.get(name)
+        maker = UNPACK.get(name) or _TO_LIBRARIES.get(name)
         if maker is None and name.startswith("of:"):
             registered = self._by_name.get(name[3:])
             if registered is None and not self._is_complete:
@@ -148,7 +175,12 @@ class Forms:
             return self._canonical_registered(key)
         packed = self.pack(key)
         # A class that a field names makes values and not keys: a handle that pickles keys has pickled those.
-        if packed is None or kind in self._by_type or kind.__hash__ is None or kind.__module__ == "numpy":
+        if (
+            packed is None
+            or kind in self._by_type
+            or kind.__hash__ is None
+            or kind.__module__.partition(".")[0] in OF_LIBRARIES
+        ):
             return None
         return (*packed, False)
 

@@ -39,7 +39,7 @@ _BITS = 1 << 14
 
 
 class Formless(Exception):
-    """An object has no safe form, though others of its class have."""
+    """An object has no safe form, though others of its class have. With a text, that is why."""
 
 
 class Misshapen(Exception):
@@ -103,7 +103,8 @@ def zone_form(zone: datetime.tzinfo | None) -> Any:
     raise Formless
 
 
-def _unzone(plain: Any) -> datetime.tzinfo | None:
+def zone_of(plain: Any) -> datetime.tzinfo | None:
+    """The zone of :func:`zone_form`."""
     if plain is None:
         return None
     if isinstance(plain, str):
@@ -123,7 +124,7 @@ def pack_datetime(it: datetime.datetime) -> Packed:
 
 def _unpack_datetime(plain: Any) -> datetime.datetime:
     year, month, day, hour, minute, second, microsecond, fold, zone = shaped(plain, *[int] * 8, object)
-    return datetime.datetime(year, month, day, hour, minute, second, microsecond, _unzone(zone), fold=fold)
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone_of(zone), fold=fold)
 
 
 def _pack_time(it: datetime.time) -> Packed:
@@ -132,7 +133,7 @@ def _pack_time(it: datetime.time) -> Packed:
 
 def _unpack_time(plain: Any) -> datetime.time:
     hour, minute, second, microsecond, fold, zone = shaped(plain, *[int] * 5, object)
-    return datetime.time(hour, minute, second, microsecond, _unzone(zone), fold=fold)
+    return datetime.time(hour, minute, second, microsecond, zone_of(zone), fold=fold)
 
 
 def pack_timedelta(it: datetime.timedelta) -> Packed:
@@ -273,7 +274,7 @@ UNPACK: dict[str, Callable[[Any], Any]] = {
     "date": _from(datetime.date, int, int, int),
     "time": _unpack_time,
     "timedelta": _from(datetime.timedelta, int, int, int),
-    "timezone": _unzone,
+    "timezone": zone_of,
     "decimal": exactly(str, decimal.Decimal),
     "fraction": lambda plain: fractions.Fraction(*_short(*shaped(plain, int, int))),
     "uuid": exactly(bytes, lambda plain: uuid.UUID(bytes=plain)),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import DecodeError, InvalidOptionError
-from .annotated_types import is_model, is_named_tuple
+from .annotated_types import is_attrs, is_model, is_named_tuple
 from .known_types import Misshapen, exactly, shaped, type_name
 
 
@@ -31,10 +31,12 @@ def register(kind: type) -> Registered:
         return Registered(name, _pydantic_to_plain, lambda plain: _pydantic_from_plain(kind, plain))
     if dataclasses.is_dataclass(kind):
         return Registered(name, _dataclass_to_plain, lambda plain: _dataclass_from_plain(kind, plain))
+    if is_attrs(kind):
+        return Registered(name, _attrs_to_plain, lambda plain: _attrs_from_plain(kind, plain))
     if is_named_tuple(kind):
         return Registered(name, tuple, exactly(tuple, lambda plain: _named_tuple(kind, plain)))
     raise InvalidOptionError(
-        f"types: '{name}' is not a dataclass, enum, named tuple or pydantic model: convert its values to one of "
+        f"types: '{name}' is not a dataclass, enum, named tuple, attrs or pydantic class: convert its values to one of "
         f"these, or allow pickle"
     )
 
@@ -69,6 +71,39 @@ def _dataclass_from_plain(kind: type, plain: dict[str, Any]) -> Any:
             raise DecodeError(
                 f"the entry lacks the field '{field.name}' of {type_name(kind)}: store it under a new version"
             )
+    return made
+
+
+def _attrs_to_plain(it: Any) -> dict[str, Any]:
+    return {field.name: getattr(it, field.name) for field in type(it).__attrs_attrs__ if hasattr(it, field.name)}
+
+
+def _attrs_from_plain(kind: Any, plain: Any) -> Any:
+    # As with dataclasses: the fields are what they were, and no converter or validator runs again.
+    from attr import NOTHING, Factory
+
+    if not _is_fields(plain):
+        raise Misshapen
+    made: Any = object.__new__(kind)
+    unknown = plain.keys() - {field.name for field in kind.__attrs_attrs__}
+    if unknown:
+        raise DecodeError(
+            f"the entry has fields {sorted(unknown)} that {type_name(kind)} has no more: store it under a new version"
+        )
+    for field in kind.__attrs_attrs__:
+        if field.name in plain:
+            value = plain[field.name]
+        elif field.default is NOTHING:
+            raise DecodeError(
+                f"the entry lacks the field '{field.name}' of {type_name(kind)}: store it under a new version"
+            )
+        elif isinstance(field.default, Factory):  # type: ignore[arg-type]
+            value = field.default.factory(*((made,) if field.default.takes_self else ()))
+        else:
+            value = field.default
+        object.__setattr__(made, field.name, value)
+    if "_attrs_cached_hash" in getattr(getattr(kind.__hash__, "__code__", None), "co_names", ()):
+        object.__setattr__(made, "_attrs_cached_hash", None)
     return made
 
 

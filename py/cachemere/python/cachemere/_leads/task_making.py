@@ -18,7 +18,7 @@ _MISSING: Any = object()
 
 
 async def get_or_make(
-    store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str]
+    store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str], strict: bool
 ) -> Any:
     """See :meth:`Cache.aget_or_set`."""
     if store.disabled:
@@ -58,8 +58,9 @@ async def get_or_make(
     try:
         # Before the value is made, which can cost much.
         lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
+        checks.flag("strict", strict)
         with leading(turn):
-            return await _make(store, turn, key, make, lifetime, marks)
+            return await _make(store, turn, key, make, lifetime, marks, strict)
     finally:
         turn.end()
 
@@ -71,15 +72,12 @@ async def _make(
     make: Callable[[], Any],
     ttl: float | None,
     tags: tuple[str, ...] | None,
+    strict: bool,
 ) -> Any:
     """Makes and stores the value. What is done in a thread is done to its end if the task is cancelled meanwhile."""
 
     def keep(value: Any) -> Any:
-        try:
-            store.ask(True, lambda store: store.put(key, value, ttl=ttl, tags=tags))
-        except CacheError as error:
-            error.result = value
-            raise
+        store.keep(key, value, ttl, tags, strict)
         return value
 
     def make_and_keep() -> Any:

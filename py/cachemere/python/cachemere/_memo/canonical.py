@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .._engine import BoundMemo, MemoBase
-from .._forms.forms import Forms
+from .._forms.forms import OF_LIBRARIES, Forms
 from . import code_digest
 from .carried import UNSET, carried, inner
 from .contents import of_contents
@@ -279,7 +279,8 @@ def _form_of_other(it: Any, kind: Any, how: How, depth: int) -> str:
     packed = of_contents(it)
     if packed is not None:
         return f"<{packed[0]} {_form(packed[1], How(True, how.key_types), depth)}>"
-    packed = _forms.pack(it)
+    # What of those libraries is told by its contents was told above.
+    packed = None if kind.__module__.partition(".")[0] in OF_LIBRARIES else _forms.pack(it)
     if packed is not None:
         return f"{packed[0]}({_form(packed[1], how, depth)})"
     for base, former in _BASES:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from .._core.guarded import GuardedStore
+from .._core.unkept import UNKEPT, Unkept
 from .._engine import Calls, Gathered, Lead
 from .._forms.advice import advise
 from .._leads.failures import Failure
@@ -16,22 +16,12 @@ from .._leads.thread_turns import take_turn
 from ..errors import (
     CacheError,
     DamagedError,
-    DiskFullError,
     ReplayMissError,
-    StoreFullError,
     TamperedError,
-    TooLargeError,
     UnsafeValueError,
-    ValueFormError,
 )
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from .changes import Changes, notice
-
-_log = logging.getLogger("cachemere")
-
-#: Why a result that was computed is not kept, where that is no fault of the store.
-_UNKEPT = (ValueFormError, TooLargeError, StoreFullError, DiskFullError)
-
 
 _MISSING: Any = object()
 
@@ -98,7 +88,7 @@ class Results:
         self._way = way
         #: Whether a result that cannot be kept is an error.
         self._is_strict = strict
-        self._has_warned = False
+        self._unkept = Unkept(f"a result of {keys.shown_name}", once=True)
         self._is_attached = False
 
     @property
@@ -247,7 +237,7 @@ class Results:
         except CacheError as error:
             if self.store.bypasses(error):
                 return
-            if not isinstance(error, _UNKEPT):
+            if not isinstance(error, UNKEPT):
                 raise
             # One of them need not take the others with it.
             for key, value in wanted:
@@ -272,17 +262,8 @@ class Results:
                 advised = advise(error, self._way) if isinstance(error, UnsafeValueError) else None
                 if advised is not None:
                     error.args = (f"the result of {self.keys.shown_name} cannot be stored: {advised}",)
-                if self._is_strict or not isinstance(error, _UNKEPT):
+                if self._is_strict or not self._unkept.passes(error):
                     raise
-                # It was paid for.
-                level = logging.DEBUG if self._has_warned else logging.WARNING
-                self._has_warned = True
-                _log.log(
-                    level,
-                    "a result of %s is returned but not kept, and the next call computes it again: %s",
-                    self.keys.shown_name,
-                    error,
-                )
 
     def _prepare(self) -> str:
         """Makes the short way to what is in memory known. What the environment says is to be done."""

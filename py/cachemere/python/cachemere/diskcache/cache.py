@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .._core import checks
 from .._core.options import NOT_GIVEN, NotGiven, Secret
+from .._core.unkept import Unkept
 from .._core.walk import entries
 from .._engine import Store
 from ..errors import ClosedError, ValueFormError
@@ -339,7 +340,8 @@ class Cache(Upkeep):
         """Keeps the results of a function, also of a coroutine.
 
         `f.__cache_key__(...)` is the key of a call. Arguments can be whatever has a canonical form: plain data,
-        dataclasses, pydantic models, arrays. With `expire=0` results are looked up, but not kept.
+        dataclasses, pydantic models, arrays. With `expire=0` results are looked up, but not kept. A result that cannot
+        be kept, of a class without a safe form for example, is returned, and one line of the log says why.
 
         Args:
             name: What the keys begin with. `None`: the function's module and name.
@@ -357,13 +359,15 @@ class Cache(Upkeep):
 
         def decorate(function: F) -> F:
             base = (full_name(function) if name is None else name,)
+            unkept = Unkept(f"a result of {base[0]}", once=True)
 
             def __cache_key__(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
                 return args_to_key(base, args, kwargs, typed, ignore)
 
             def keep(key: Any, result: Any) -> None:
                 if expire is None or expire > 0:
-                    self.set(key, result, expire, tag=tag, retry=True)
+                    with unkept.passed(result):
+                        self.set(key, result, expire, tag=tag, retry=True)
 
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:

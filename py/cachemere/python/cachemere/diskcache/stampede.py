@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from .._core.unkept import Unkept
 from .cache import Cache
 from .call_keys import args_to_key, full_name
 from .constants import ENOVAL
@@ -45,6 +46,7 @@ def memoize_stampede(
 
     def decorate(function: F) -> F:
         base = (full_name(function) if name is None else name,)
+        unkept = Unkept(f"a result of {base[0]}", once=True)
 
         def __cache_key__(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
             return args_to_key(base, args, kwargs, typed, ignore)
@@ -52,7 +54,8 @@ def memoize_stampede(
         def compute(key: Any, args: Any, kwargs: Any) -> Any:
             began = time.time()
             result = function(*args, **kwargs)
-            cache.set(key, (result, time.time() - began), expire=expire, tag=tag, retry=True)
+            with unkept.passed(result):
+                cache.set(key, (result, time.time() - began), expire=expire, tag=tag, retry=True)
             return result
 
         @functools.wraps(function)
