@@ -237,7 +237,7 @@ class CacheMethods(Handle):
             self._store,
             find=self.get_many,
             make=make,
-            keep=lambda pairs, _: self.set_many(pairs, lifetime, marks),
+            keep=lambda keys, values, _: self.set_many(zip(keys, values, strict=True), lifetime, marks),
             size=size,
             shares_failure=True,
             shown=getattr(make, "__qualname__", repr(make)),

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from .changes import Changes, notice
+from .stacks import bytes_of, has_rows
 
 _log = logging.getLogger("cachemere")
 
@@ -191,13 +192,14 @@ class Results:
                 return found
         return None
 
-    def find_many(self, keys: list[CallKey]) -> dict[CallKey, Any]:
-        """The stored results of those of the keys that have some. Counts hits.
+    def find_many(self, keys: list[CallKey], gathered: Gathered | None = None) -> dict[CallKey, Any]:
+        """The stored results of those of the keys that have some, which may be gathered already. Counts hits.
 
         Raises:
             Bypassed: The store has failed.
         """
-        gathered = self.gather(keys)
+        if gathered is None:
+            gathered = self.gather(keys)
         if gathered is None:
             recalled = ((key, self.recall(key)) for key in keys)
             return {key: it.value for key, it in recalled if it is not None}
@@ -235,14 +237,18 @@ class Results:
             raise Bypassed from error
         raise error
 
-    def keep_many(self, pairs: list[tuple[CallKey, Any]], cost: float) -> None:
+    def keep_many(self, keys: list[CallKey], values: Any, cost: float) -> None:
         """Stores the results of a batch in one transaction, those that `cache_if` agrees to."""
-        self.calls.miss(len(pairs))
-        wanted = [pair for pair in pairs if self._is_wanted(pair[1])]
+        self.calls.miss(len(keys))
+        wanted = [pair for pair in zip(keys, values, strict=True) if self._is_wanted(pair[1])]
         if not wanted:
             return
+        store = self.store.native
         try:
-            self.store.native.put_many(wanted, ttl=self._ttl, tags=self._tags, cost=cost)
+            if len(wanted) == len(keys) and has_rows(values):
+                store.put_rows(keys, values[0], bytes_of(values), ttl=self._ttl, tags=self._tags, cost=cost)
+            else:
+                store.put_many(wanted, ttl=self._ttl, tags=self._tags, cost=cost)
             self._changes.stored(self.store)
         except CacheError as error:
             if self.store.bypasses(error):
