@@ -20,7 +20,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from .._engine import Lead, Leads, Store
 from ..errors import BatchLengthError, CacheError
 from .failures import Failure, is_of_function
-from .thread_turns import take_turn
+from .thread_turns import LANDED, take_turn, wait_for_lead
 
 K = TypeVar("K", bound=Hashable)
 
@@ -133,9 +133,10 @@ def _make_chunk(many: Many[K], chunk: list[K], made: dict[K, Any]) -> list[K]:
         turn = _chunk_turn(many, chunk)
         if isinstance(turn, Failure):
             raise turn.again()
-        if turn is None:
+        if turn is LANDED:
             made.update(many.find(chunk))
             return [key for key in chunk if key not in made]
+        assert turn is None or isinstance(turn, Lead)
         whole = turn
     try:
         leads, places = try_leads(many, chunk, in_thread=True)
@@ -189,25 +190,25 @@ def _wait_for(many: Many[K], key: K, made: dict[K, Any]) -> None:
     turn = _turn(many, key, look)
     if isinstance(turn, Failure):
         raise turn.again()
-    if not isinstance(turn, Lead):
+    if turn is not None and not isinstance(turn, Lead):
         made.update(turn)
         return
     try:
         _make_led(many, [key], (turn,), made)
     finally:
-        turn.release()
+        if turn is not None:
+            turn.release()
 
 
-def _chunk_turn(many: Many[K], chunk: list[K]) -> Lead | Failure | None:
-    """The lead of a chunk as a whole. `None`: somebody has just made it."""
+def _chunk_turn(many: Many[K], chunk: list[K]) -> Any:
+    """The lead of a chunk as a whole, as :func:`wait_for_lead` gives it."""
     try:
-        turn: Lead | Failure | None = many.store.lead(many.chunk_key(chunk))
-        return turn
+        return wait_for_lead(many.store, many.chunk_key(chunk))
     except CacheError as error:
         many.trouble(error)
 
 
-def _turn(many: Many[K], key: Any, look: Callable[[Any], dict[K, Any] | None]) -> dict[K, Any] | Lead | Failure:
+def _turn(many: Many[K], key: Any, look: Callable[[Any], dict[K, Any] | None]) -> dict[K, Any] | Lead | Failure | None:
     try:
         return take_turn(many.store, key, look)
     except CacheError as error:

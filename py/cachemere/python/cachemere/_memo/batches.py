@@ -106,6 +106,10 @@ class _MemoBatch(Functionlike[P, Any]):
         found: list[Hit | None] = [self._results.look(key) for key in self._call_of(args, kwargs, "").keys]
         return found
 
+    def cache_delete(self, *args: Any, **kwargs: Any) -> int:
+        """Removes what is stored of each item; how many had something."""
+        return self._results.delete(self._call_of(args, kwargs, "").wanted)
+
     def _call_of(self, args: Values, kwargs: Names, salt: str) -> _Call:
         return _Call(self._results, self._batch, args, kwargs, salt)
 
