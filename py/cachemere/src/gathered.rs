@@ -56,18 +56,33 @@ impl Gathered {
     /// differ in anything else, or one is missing.
     fn ends<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Option<(Bound<'py, PyByteArray>, f64)>> {
         let policy = &self.store.get().policy;
-        let (mut ends, mut start, mut seconds) = (Vec::with_capacity(self.found.len()), None, 0.0);
+        let (mut ends, mut seconds) = (Vec::with_capacity(self.found.len()), 0.0);
+        // Of the value before: its whole start, how much of that is the preface, and what the preface says.
+        let mut before: Option<(&[u8], &[u8], f64)> = None;
         for found in &self.found {
             let Some(found) = found else { return Ok(None) };
-            let (preface, rest) = values::split(py, policy, &found.payload, found.tag)?;
-            seconds += aside(py, preface.as_ref())?.1.unwrap_or_default();
-            let Some((head, end)) = rest.len().checked_sub(length).and_then(|at| rest.split_at_checked(at))
+            let payload: &[u8] = &found.payload;
+            let Some((start, end)) =
+                payload.len().checked_sub(length).and_then(|at| payload.split_at_checked(at))
             else {
                 return Ok(None);
             };
-            if !values::is_safe(found.tag) || *start.get_or_insert(head) != head {
-                return Ok(None);
-            }
+            let (head, cost) = match before {
+                Some((known, head, cost)) if known == start => (head, cost),
+                _ => {
+                    let (preface, rest) = values::split(py, policy, payload, found.tag)?;
+                    let cost = aside(py, preface.as_ref())?.1.unwrap_or_default();
+                    let Some(head) = rest.len().checked_sub(length).and_then(|at| rest.get(..at)) else {
+                        return Ok(None);
+                    };
+                    if !values::is_safe(found.tag) || before.is_some_and(|(_, other, _)| other != head) {
+                        return Ok(None);
+                    }
+                    (head, cost)
+                }
+            };
+            before = Some((start, head, cost));
+            seconds += cost;
             ends.push(end);
         }
         let all = PyByteArray::new_with(py, length * ends.len(), |all| {

@@ -10,6 +10,8 @@ use cachemere::{
     ByteBatch, ByteCache, Condition, Error, Known, LoadFailure, LoadGuard, LoadTurn, LoadWatch, Payload,
     ScanPosition,
 };
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -228,16 +230,63 @@ impl Store {
         let py = pairs.py();
         let ttl = seconds("ttl", ttl)?;
         let mut items = Vec::with_capacity(pairs.len());
+        let none = py.None().into_bound(py);
+        let (start, tag) =
+            values::preface(&self.policy, py, &Aside { key: (&none, Exact::Yes), tags, cost })?;
         for pair in pairs.iter() {
             let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let (bytes, exact) = self.key(&key)?;
-            let aside = Aside { key: (&key, exact), tags, cost };
-            let (payload, tag) = values::encode(&self.policy, &value, &aside)?;
+            let (payload, tag) = match exact {
+                Exact::Yes => values::encode_after(&self.policy, &value, start.clone(), tag)?,
+                Exact::No => values::encode(&self.policy, &value, &Aside { key: (&key, exact), tags, cost })?,
+            };
             items.push((bytes, payload, tag));
             self.residents.forget(&key)?;
         }
         let cache = self.cache(py)?;
         let items = items.iter_mut().map(|(key, payload, tag)| (key.as_slice(), take(payload), *tag));
+        detached(py, || cache.insert_many(items, ttl))
+    }
+
+    /// Writes the rows of an array, which follow one another in memory, as the values of keys, in one transaction. `first` is
+    /// the first row; its bytes come last in its safe form, and all rows are like it.
+    #[pyo3(signature = (wanted, first, rows, ttl=None, tags=None, cost=None))]
+    fn put_rows(
+        &self,
+        wanted: &Bound<'_, PyList>,
+        first: &Bound<'_, PyAny>,
+        rows: PyBuffer<u8>,
+        ttl: Option<f64>,
+        tags: Option<&Bound<'_, PyTuple>>,
+        cost: Option<f64>,
+    ) -> PyResult<()> {
+        let py = wanted.py();
+        let ttl = seconds("ttl", ttl)?;
+        let Some(rows) = rows.as_slice(py) else {
+            return Err(PyValueError::new_err("rows must follow one another in memory"));
+        };
+        let length = rows.len().checked_div(wanted.len()).unwrap_or_default();
+        let none = py.None().into_bound(py);
+        let aside = Aside { key: (&none, Exact::Yes), tags, cost };
+        let (start, tag) = values::encode(&self.policy, first, &aside)?;
+        let head = start.len().checked_sub(length).and_then(|at| start.get(..at));
+        let Some(head) = head.filter(|_| length > 0 && rows.len() == length * wanted.len()) else {
+            return Err(PyValueError::new_err("rows must be as many as keys, and like the first one"));
+        };
+        let mut items = Vec::with_capacity(wanted.len());
+        for (key, row) in wanted.iter().zip(rows.chunks_exact(length)) {
+            let (bytes, exact) = self.key(&key)?;
+            if exact == Exact::No {
+                return Err(PyValueError::new_err("keys must say what they are"));
+            }
+            let mut payload = Vec::with_capacity(head.len() + length);
+            payload.extend_from_slice(head);
+            payload.extend(row.iter().map(|byte| byte.get()));
+            items.push((bytes, payload));
+            self.residents.forget(&key)?;
+        }
+        let cache = self.cache(py)?;
+        let items = items.iter_mut().map(|(key, payload)| (key.as_slice(), take(payload), tag));
         detached(py, || cache.insert_many(items, ttl))
     }
 

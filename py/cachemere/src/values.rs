@@ -51,7 +51,12 @@ pub(crate) fn encode(
     value: &Bound<'_, PyAny>,
     aside: &Aside<'_, '_>,
 ) -> PyResult<(Vec<u8>, u8)> {
-    let py = value.py();
+    let (out, tag) = preface(policy, value.py(), aside)?;
+    encode_after(policy, value, out, tag)
+}
+
+/// How a payload begins, and its tag so far: the same for all keys that are exact.
+pub(crate) fn preface(policy: &Policy, py: Python<'_>, aside: &Aside<'_, '_>) -> PyResult<(Vec<u8>, u8)> {
     let mut out = Vec::new();
     let mut tag = 0;
     let (key, exact) = aside.key;
@@ -76,6 +81,17 @@ pub(crate) fn encode(
             return Err(explain(py, refused, "KeyFormError"));
         }
     }
+    Ok((out, tag))
+}
+
+/// Adds a value to how its payload begins.
+pub(crate) fn encode_after(
+    policy: &Policy,
+    value: &Bound<'_, PyAny>,
+    mut out: Vec<u8>,
+    tag: u8,
+) -> PyResult<(Vec<u8>, u8)> {
+    let py = value.py();
     let start = out.len();
     if let Some((dumps, _)) = &policy.values {
         let made = dumps.bind(py).call1((value,))?;

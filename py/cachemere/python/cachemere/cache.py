@@ -11,8 +11,10 @@ from ._cache.methods import Path
 from ._core import checks
 from ._core.guarded import GuardedStore
 from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, Secret, given_secret, remember, resolve
+from ._core.quantities import Seconds, Size
 from ._leads.stream_leads import PATIENCE
 from ._memo.decorator import Decorator, OnChange, decorator
+from ._memo.lifetimes import TimeToLive
 from ._memo.memoized import Memoized
 from .errors import InvalidOptionError
 
@@ -42,10 +44,11 @@ class Cache(AsyncTwins):
             follow it that open it `read_only`: for stores that are much written, or much larger than memory. It takes
             the distribution `cachemere-rocksdb`, and has no `max_bytes`. `None`: as the store was made; LMDB for a new
             one.
-        ttl: Seconds an entry lives from its last write. `None`: for ever.
-        idle: Seconds an entry lives from its last read or write. `None`: for ever.
-        max_bytes: A limit of the files' size, 4 MiB or more; what was read least recently is evicted to keep it. No
-            limit by default.
+        ttl: How long an entry lives from its last write: seconds, a `timedelta`, or a text such as `"30d"`, `"12h"`,
+            `"5min"`, `"90s"`, as everywhere. `None`: for ever.
+        idle: How long an entry lives from its last read or write. `None`: for ever.
+        max_bytes: A limit of the files' size, 4 MiB or more, in bytes or as `"2GB"` or `"2GiB"`; what was
+            read least recently is evicted to keep it. No limit by default.
         max_entries: A limit of the number of entries in the namespace.
         compression: Whether to compress values with Zstandard. `None`: as the namespace was made; no for a new one.
         encryption_key: 32 random bytes, or a passphrase.
@@ -93,9 +96,9 @@ class Cache(AsyncTwins):
         *,
         namespace: str = "default",
         backend: str | None = None,
-        ttl: float | None = None,
-        idle: float | None = None,
-        max_bytes: int | None = None,
+        ttl: Seconds | None = None,
+        idle: Seconds | None = None,
+        max_bytes: Size | None = None,
         max_entries: int | None = None,
         compression: bool | None = None,
         encryption_key: Secret | NotGiven = NOT_GIVEN,
@@ -106,7 +109,7 @@ class Cache(AsyncTwins):
         allow_unsupported_file_system: bool = False,
         types: Iterable[type] = (),
         on_error: str = "raise",
-        memory_bytes: int = MEMORY_BYTES,
+        memory_bytes: Size = MEMORY_BYTES,
     ) -> None:
         checks.choice("on_error", on_error, ("raise", "bypass"))
         secret = given_secret(encryption_key)
@@ -140,7 +143,8 @@ class Cache(AsyncTwins):
         self,
         /,
         *,
-        ttl: float | None = None,
+        ttl: TimeToLive = None,
+        stale_while_revalidate: Seconds | None = None,
         name: str | None = None,
         version: str | int | None = None,
         on_change: OnChange | None = None,
@@ -163,7 +167,8 @@ class Cache(AsyncTwins):
         function: Callable[..., Any] | None = None,
         /,
         *,
-        ttl: float | None = None,
+        ttl: TimeToLive = None,
+        stale_while_revalidate: Seconds | None = None,
         name: str | None = None,
         version: str | int | None = None,
         on_change: OnChange | None = None,
@@ -184,6 +189,7 @@ class Cache(AsyncTwins):
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
             ttl=ttl,
+            stale_while_revalidate=stale_while_revalidate,
             name=name,
             version=version,
             on_change=on_change,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 
 from .._core.info import EntryInfo, Stats, StoreInfo, VerifyReport
 from .._core.load import MEMORY_BUDGET, Format, Kind, LoadSummary
+from .._core.quantities import Seconds, Size
 from .._leads.many_tasks import make_alone_in_task, make_many_in_task
 from .._leads.task_making import get_or_make
 from .methods import CacheMethods, Path
@@ -37,11 +38,11 @@ class AsyncTwins(CacheMethods):
         found = self._guarded.peek(key, _MISSING)
         return await asyncio.to_thread(self.get, key, default) if found is _MISSING else found
 
-    async def aset(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
+    async def aset(self, key: Hashable, value: Any, ttl: Seconds | None = None, tags: Iterable[str] = ()) -> None:
         """As :meth:`Cache.set`."""
         await asyncio.to_thread(self.set, key, value, ttl, tags)
 
-    async def aadd(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> bool:
+    async def aadd(self, key: Hashable, value: Any, ttl: Seconds | None = None, tags: Iterable[str] = ()) -> bool:
         """As :meth:`Cache.add`."""
         return await asyncio.to_thread(self.add, key, value, ttl, tags)
 
@@ -53,15 +54,15 @@ class AsyncTwins(CacheMethods):
         """As :meth:`Cache.pop`."""
         return await asyncio.to_thread(self.pop, key, default)
 
-    async def aincr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+    async def aincr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: Seconds | None = None) -> Any:
         """As :meth:`Cache.incr`."""
         return await asyncio.to_thread(self.incr, key, delta, default, ttl)
 
-    async def adecr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+    async def adecr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: Seconds | None = None) -> Any:
         """As :meth:`Cache.decr`."""
         return await asyncio.to_thread(self.decr, key, delta, default, ttl)
 
-    async def atouch(self, key: Hashable, ttl: float | None = None) -> bool:
+    async def atouch(self, key: Hashable, ttl: Seconds | None = None) -> bool:
         """As :meth:`Cache.touch`."""
         return await asyncio.to_thread(self.touch, key, ttl)
 
@@ -70,7 +71,7 @@ class AsyncTwins(CacheMethods):
         self,
         key: Hashable,
         make: Callable[[], Awaitable[T]],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         strict: bool = False,
@@ -80,7 +81,7 @@ class AsyncTwins(CacheMethods):
         self,
         key: Hashable,
         make: Callable[[], T],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         strict: bool = False,
@@ -89,7 +90,7 @@ class AsyncTwins(CacheMethods):
         self,
         key: Hashable,
         make: Callable[[], Any],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         strict: bool = False,
@@ -122,7 +123,7 @@ class AsyncTwins(CacheMethods):
         self,
         keys: Iterable[K],
         make: Callable[[list[K]], Awaitable[Iterable[T]]],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         batch_size: int | None = None,
@@ -152,7 +153,7 @@ class AsyncTwins(CacheMethods):
     async def aset_many(
         self,
         pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
     ) -> None:
         """As :meth:`Cache.set_many`."""
@@ -169,11 +170,11 @@ class AsyncTwins(CacheMethods):
         header: bool = True,
         key_type: Kind = "text",
         value_type: Kind = "text",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         duplicates: str = "last",
         existing: str = "replace",
         on_error: str = "raise",
-        memory_budget: int = MEMORY_BUDGET,
+        memory_budget: Size = MEMORY_BUDGET,
         threads: int | None = None,
         temporary: Path | None = None,
         verbose: bool = False,

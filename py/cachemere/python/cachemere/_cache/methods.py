@@ -13,6 +13,7 @@ from .._core.handle import Handle
 from .._core.info import EntryInfo, entry_info
 from .._core.load import MEMORY_BUDGET, Format, Kind, LoadOptions, LoadSummary, load
 from .._core.options import Options, check_tags
+from .._core.quantities import Seconds, Size
 from .._core.unkept import UNKEPT
 from .._core.walk import met, pairs_of
 from .._engine import Store, Version
@@ -88,7 +89,7 @@ class CacheMethods(Handle):
     def __setitem__(self, key: Hashable, value: Any) -> None:
         self.set(key, value)
 
-    def set(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> None:
+    def set(self, key: Hashable, value: Any, ttl: Seconds | None = None, tags: Iterable[str] = ()) -> None:
         """Writes a value that expires `ttl` seconds from now (by default as the cache says).
 
         Raises:
@@ -97,12 +98,12 @@ class CacheMethods(Handle):
         """
         self._put(key, value, ttl, tags, None)
 
-    def add(self, key: Hashable, value: Any, ttl: float | None = None, tags: Iterable[str] = ()) -> bool:
+    def add(self, key: Hashable, value: Any, ttl: Seconds | None = None, tags: Iterable[str] = ()) -> bool:
         """Writes a value if the key has none; whether it did. Atomic among processes."""
         return self._put(key, value, ttl, tags, "absent")
 
     def _put(
-        self, key: Hashable, value: Any, ttl: float | None, tags: Iterable[str], expect: str | Version | None
+        self, key: Hashable, value: Any, ttl: Seconds | None, tags: Iterable[str], expect: str | Version | None
     ) -> bool:
         lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
         return self._guarded.ask(True, lambda store: store.put(key, value, ttl=lifetime, tags=marks, expect=expect))
@@ -126,7 +127,7 @@ class CacheMethods(Handle):
 
         return self._guarded.ask(default, remove)
 
-    def incr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+    def incr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: Seconds | None = None) -> Any:
         """Adds `delta` to a number, which is `default` if the key is absent, and returns the sum.
 
         Atomic among threads and processes: it is repeated when another writer was faster. The entry's lifetime starts
@@ -149,12 +150,12 @@ class CacheMethods(Handle):
             if self._put(key, value + delta, ttl, tags, "absent" if found is None else found[1]):
                 return value + delta
 
-    def decr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: float | None = None) -> Any:
+    def decr(self, key: Hashable, delta: float = 1, default: float = 0, ttl: Seconds | None = None) -> Any:
         """As :meth:`incr`, taking away."""
         checks.number("delta", delta)
         return self.incr(key, -delta, default, ttl)
 
-    def touch(self, key: Hashable, ttl: float | None = None) -> bool:
+    def touch(self, key: Hashable, ttl: Seconds | None = None) -> bool:
         """Lets an entry live from now on as if just written; whether there is one."""
         lifetime = checks.seconds("ttl", ttl)
         return self._guarded.ask(False, lambda store: store.touch(key, lifetime))
@@ -163,7 +164,7 @@ class CacheMethods(Handle):
         self,
         key: Hashable,
         make: Callable[[], T],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         strict: bool = False,
@@ -199,7 +200,8 @@ class CacheMethods(Handle):
             lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags)
             checks.flag("strict", strict)
         except BaseException:
-            turn.release()
+            if turn is not None:
+                turn.release()
             raise
         return make_and_keep(turn, make, lambda made: self._guarded.keep(key, made, lifetime, marks, strict))
 
@@ -207,7 +209,7 @@ class CacheMethods(Handle):
         self,
         keys: Iterable[K],
         make: Callable[[list[K]], Iterable[T]],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
         *,
         batch_size: int | None = None,
@@ -238,7 +240,7 @@ class CacheMethods(Handle):
         return {key: found[key] for key in wanted}
 
     def _many(
-        self, make: Callable[[list[K]], Any], ttl: float | None, tags: Iterable[str], size: int | None
+        self, make: Callable[[list[K]], Any], ttl: Seconds | None, tags: Iterable[str], size: int | None
     ) -> Many[K]:
         lifetime, marks = checks.seconds("ttl", ttl), check_tags(tags) or ()
         if size is not None:
@@ -251,7 +253,7 @@ class CacheMethods(Handle):
             self._store,
             find=self.get_many,
             make=make,
-            keep=lambda pairs, _: self._keep_many(pairs, lifetime, marks),
+            keep=lambda keys, values, _: self._keep_many(list(zip(keys, values, strict=True)), lifetime, marks),
             size=size,
             shares_failure=True,
             shown=getattr(make, "__qualname__", repr(make)),
@@ -288,7 +290,7 @@ class CacheMethods(Handle):
     def set_many(
         self,
         pairs: Mapping[Any, Any] | Iterable[tuple[Any, Any]],
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         tags: Iterable[str] = (),
     ) -> None:
         """Writes all pairs in one transaction: all of them, or on an error none. Much cheaper than one by one."""
@@ -308,11 +310,11 @@ class CacheMethods(Handle):
         header: bool = True,
         key_type: Kind = "text",
         value_type: Kind = "text",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         duplicates: str = "last",
         existing: str = "replace",
         on_error: str = "raise",
-        memory_budget: int = MEMORY_BUDGET,
+        memory_budget: Size = MEMORY_BUDGET,
         threads: int | None = None,
         temporary: Path | None = None,
         verbose: bool = False,

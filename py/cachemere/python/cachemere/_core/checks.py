@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Iterable
 from typing import Any
 
 from ..errors import InvalidOptionError
+from .quantities import bytes_of, seconds_of
 from .signals import is_of_handler
 
 #: In seconds: times are kept in microseconds, and the engine counts whole seconds in 64 bits.
@@ -28,15 +30,23 @@ def shown(value: object) -> str:
 
 
 def seconds(name: str, value: object) -> float | None:
-    """A duration in seconds, or none."""
+    """A length of time in seconds, or none."""
     return None if value is None else duration(name, value)
 
 
 def duration(name: str, value: object, unit: str = "seconds", scale: float = 1) -> float:
-    """A duration in seconds, given in a unit of so many seconds."""
+    """A length of time in seconds. Given in a unit of so many, or as a `timedelta` or text, which say theirs."""
+    if isinstance(value, (str, datetime.timedelta)):
+        value, given, unit, scale = seconds_of(value), value, "seconds", 1
+        if not isinstance(value, float) or not value > 0:
+            raise InvalidOptionError(
+                f"{name} must be a length of time, '30d', '12h', '5min' or '90s' for example, not {shown(given)}"
+            )
     made = _float(value)
     if made is None or not made > 0:
-        raise InvalidOptionError(f"{name} must be a positive number of {unit}, not {shown(value)}")
+        raise InvalidOptionError(
+            f"{name} must be a positive number of {unit}, a timedelta, or a text such as '30d', not {shown(value)}"
+        )
     if made * scale < _SHORTEST:
         raise InvalidOptionError(f"{name} must be at least a microsecond, not {shown(value)} {unit}")
     if made * scale >= _LONGEST:
@@ -64,6 +74,18 @@ def count(name: str, value: object, least: int = 1) -> None:
     if type(value) is not int or value < least:
         what = "a positive int" if least == 1 else f"an int of at least {least}"
         raise InvalidOptionError(f"{name} must be {what}, not {shown(value)}")
+
+
+def size(name: str, value: object, least: int = 1) -> int:
+    """A number of bytes."""
+    made = bytes_of(value)
+    if made is None:
+        raise InvalidOptionError(f"{name} must be a number of bytes, or a text such as '1GB', not {shown(value)}")
+    if made >= _TOO_MANY:
+        raise InvalidOptionError(f"{name} must be less than 2**63 bytes, not {shown(value)}")
+    if made < least:
+        raise InvalidOptionError(f"{name} must be at least {least} bytes, not {shown(value)}")
+    return made
 
 
 def is_number(value: object) -> bool:

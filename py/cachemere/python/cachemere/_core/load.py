@@ -11,6 +11,7 @@ from ..errors import InvalidOptionError
 from . import checks
 from .load_bar import Bar
 from .options import resolve
+from .quantities import Size
 
 if TYPE_CHECKING:
     from .._engine import Store
@@ -77,7 +78,7 @@ class LoadOptions:
     duplicates: str = "last"
     existing: str = "replace"
     on_error: str = "raise"
-    memory_budget: int = MEMORY_BUDGET
+    memory_budget: Size = MEMORY_BUDGET
     threads: int | None = None
     temporary: Path | None = None
     is_sorted: bool = False
@@ -91,7 +92,7 @@ class LoadOptions:
         checks.choice("duplicates", self.duplicates, ("last", "first", "error"))
         checks.choice("existing", self.existing, ("replace", "keep", "error"))
         checks.choice("on_error", self.on_error, ("raise", "skip"))
-        checks.count("memory_budget", self.memory_budget, _LEAST_BUDGET)
+        object.__setattr__(self, "memory_budget", checks.size("memory_budget", self.memory_budget, _LEAST_BUDGET))
         if self.threads is not None:
             checks.count("threads", self.threads)
             if self.threads > 1024:

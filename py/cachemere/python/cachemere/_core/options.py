@@ -82,12 +82,14 @@ class Options:
             if self.backend == "rocksdb":
                 require_rocksdb("backend='rocksdb'")
         checks.choice("durability", self.durability, ("checkpoint", "sync"))
+        # The native half takes seconds and bytes.
         for name in ("ttl", "idle"):
-            checks.seconds(name, getattr(self, name))
-        for name, least in (("max_bytes", LEAST_MAX_BYTES), ("max_entries", 1)):
-            if getattr(self, name) is not None:
-                checks.count(name, getattr(self, name), least)
-        checks.count("memory_bytes", self.memory_bytes, 0)
+            object.__setattr__(self, name, checks.seconds(name, getattr(self, name)))
+        if self.max_bytes is not None:
+            object.__setattr__(self, "max_bytes", checks.size("max_bytes", self.max_bytes, LEAST_MAX_BYTES))
+        if self.max_entries is not None:
+            checks.count("max_entries", self.max_entries)
+        object.__setattr__(self, "memory_bytes", checks.size("memory_bytes", self.memory_bytes, 0))
         if self.compression is not None:
             checks.flag("compression", self.compression)
         for name in ("read_only", "allow_pickle", "allow_foreign_owner", "allow_unsupported_file_system"):

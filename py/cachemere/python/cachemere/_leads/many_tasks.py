@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import CacheError
 from .failures import Failure
-from .many_turns import AMONG_PROCESSES, K, Many, chunk_without, keep_pairs, try_leads
+from .many_turns import AMONG_PROCESSES, K, Many, chunk_without, keep_all, try_leads
 from .task_flights import Flight, leading, slot_of, take_off
 
 F = TypeVar("F")
@@ -36,8 +36,8 @@ async def make_alone_in_task(many: Many[K], missing: list[K]) -> dict[K, Any]:
     made: dict[K, Any] = {}
     for chunk in many.chunks(missing):
         began = perf_counter()
-        pairs = many.pairs(chunk, await many.make(chunk))
-        await asyncio.to_thread(keep_pairs, many, pairs, perf_counter() - began, made)
+        values = many.checked(chunk, await many.make(chunk))
+        await asyncio.to_thread(keep_all, many, chunk, values, perf_counter() - began, made)
     return made
 
 
@@ -79,7 +79,7 @@ async def _make_led(many: Many[K], own: list[K], flights: list[Flight], made: di
     began = perf_counter()
     try:
         with leading(*flights):
-            pairs = many.pairs(todo, await many.make(todo))
+            values = many.checked(todo, await many.make(todo))
     except Exception as error:
         if many.shares_failure:
             for flight in flights:
@@ -87,7 +87,7 @@ async def _make_led(many: Many[K], own: list[K], flights: list[Flight], made: di
         raise
     first, *rest = flights
     # All of them land when the write has ended, also if the task is cancelled meanwhile.
-    await first.in_thread(keep_pairs, many, pairs, perf_counter() - began, made, beside=rest)
+    await first.in_thread(keep_all, many, todo, values, perf_counter() - began, made, beside=rest)
 
 
 async def _wait_for(many: Many[K], key: K, made: dict[K, Any]) -> None:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterator, Sequence, Sized
 from time import perf_counter
 from typing import Any, Generic, NoReturn, TypeVar
 
 from .._engine import Lead, Leads, Store
 from ..errors import BatchLengthError, CacheError
 from .failures import Failure, is_of_function
-from .thread_turns import take_turn
+from .thread_turns import LANDED, take_turn, wait_for_lead
 
 K = TypeVar("K", bound=Hashable)
 
@@ -36,7 +36,7 @@ class Many(Generic[K]):
     Args:
         find: The values of those of the keys that have some.
         make: The values of keys, in their order; of a coroutine function, an awaitable of them.
-        keep: Stores pairs in one transaction.
+        keep: Stores the values of keys in one transaction, each of which took so many seconds.
         size: How many are made together at most. `None`: any number.
         shares_failure: Whether those who wait for a call that fails do so, too.
         shown: Who makes them, for messages.
@@ -49,7 +49,7 @@ class Many(Generic[K]):
         *,
         find: Callable[[list[K]], dict[K, Any]],
         make: Callable[[list[K]], Any],
-        keep: Callable[[list[tuple[K, Any]], float], object],
+        keep: Callable[[list[K], Any, float], object],
         size: int | None,
         shares_failure: bool,
         shown: str,
@@ -70,8 +70,8 @@ class Many(Generic[K]):
         for start in range(0, len(keys), size):
             yield keys[start : start + size]
 
-    def pairs(self, keys: list[K], values: Any) -> list[tuple[K, Any]]:
-        """The keys with the values that were made of them.
+    def checked(self, keys: list[K], values: Any) -> Any:
+        """The values that were made of keys.
 
         Raises:
             BatchLengthError: They are not as many, or no list.
@@ -86,8 +86,7 @@ class Many(Generic[K]):
                 f"{self.shown} was given {len(keys)} items and returned {len(values)} results: return one for each, in "
                 f"their order, None where there is none"
             )
-        made: Iterable[Any] = values  # type: ignore[assignment]
-        return list(zip(keys, made, strict=True))
+        return values
 
     def chunk_key(self, keys: list[K]) -> tuple[str, str]:
         """What stands for a chunk as a whole, of which all are to be made."""
@@ -121,8 +120,8 @@ def make_alone(many: Many[K], missing: list[K]) -> dict[K, Any]:
     made: dict[K, Any] = {}
     for chunk in many.chunks(missing):
         began = perf_counter()
-        pairs = many.pairs(chunk, many.make(chunk))
-        keep_pairs(many, pairs, perf_counter() - began, made)
+        values = many.checked(chunk, many.make(chunk))
+        keep_all(many, chunk, values, perf_counter() - began, made)
     return made
 
 
@@ -131,17 +130,13 @@ def _make_chunk(many: Many[K], chunk: list[K], made: dict[K, Any]) -> list[K]:
     whole: Lead | None = None
     is_large = len(chunk) > AMONG_PROCESSES
     if is_large:
-
-        def all_found(_: object) -> dict[K, Any] | None:
-            found = many.find(chunk)
-            return found if len(found) == len(chunk) else None
-
-        turn = _turn(many, many.chunk_key(chunk), all_found)
+        turn = _chunk_turn(many, chunk)
         if isinstance(turn, Failure):
             raise turn.again()
-        if not isinstance(turn, Lead):
-            made.update(turn)
-            return []
+        if turn is LANDED:
+            made.update(many.find(chunk))
+            return [key for key in chunk if key not in made]
+        assert turn is None or isinstance(turn, Lead)
         whole = turn
     try:
         leads, places = try_leads(many, chunk, in_thread=True)
@@ -166,24 +161,24 @@ def _make_led(many: Many[K], own: list[K], leads: Sequence[Lead | Leads | None],
         return
     began = perf_counter()
     try:
-        pairs = many.pairs(todo, many.make(todo))
+        values = many.checked(todo, many.make(todo))
     except Exception as error:
         if many.shares_failure and is_of_function(error):
             for lead in leads:
                 if lead is not None:
                     lead.fail(Failure(error))
         raise
-    keep_pairs(many, pairs, perf_counter() - began, made)
+    keep_all(many, todo, values, perf_counter() - began, made)
 
 
-def keep_pairs(many: Many[K], pairs: list[tuple[K, Any]], seconds: float, made: dict[K, Any]) -> None:
+def keep_all(many: Many[K], keys: list[K], values: Any, seconds: float, made: dict[K, Any]) -> None:
     """Keeps what was made. What cannot be kept is the `result` of the error."""
     try:
-        many.keep(pairs, seconds / len(pairs))
+        many.keep(keys, values, seconds / len(keys))
     except CacheError as error:
-        error.result = [value for _, value in pairs]
+        error.result = list(values)
         raise
-    made.update(pairs)
+    made.update(zip(keys, values, strict=True))
 
 
 def _wait_for(many: Many[K], key: K, made: dict[K, Any]) -> None:
@@ -195,16 +190,25 @@ def _wait_for(many: Many[K], key: K, made: dict[K, Any]) -> None:
     turn = _turn(many, key, look)
     if isinstance(turn, Failure):
         raise turn.again()
-    if not isinstance(turn, Lead):
+    if turn is not None and not isinstance(turn, Lead):
         made.update(turn)
         return
     try:
         _make_led(many, [key], (turn,), made)
     finally:
-        turn.release()
+        if turn is not None:
+            turn.release()
 
 
-def _turn(many: Many[K], key: Any, look: Callable[[Any], dict[K, Any] | None]) -> dict[K, Any] | Lead | Failure:
+def _chunk_turn(many: Many[K], chunk: list[K]) -> Any:
+    """The lead of a chunk as a whole, as :func:`wait_for_lead` gives it."""
+    try:
+        return wait_for_lead(many.store, many.chunk_key(chunk))
+    except CacheError as error:
+        many.trouble(error)
+
+
+def _turn(many: Many[K], key: Any, look: Callable[[Any], dict[K, Any] | None]) -> dict[K, Any] | Lead | Failure | None:
     try:
         return take_turn(many.store, key, look)
     except CacheError as error:

@@ -26,6 +26,7 @@ from weakref import WeakSet, WeakValueDictionary
 from .._engine import Lead, Leads, Store
 from ..errors import CacheError
 from .failures import Failure, is_of_function
+from .loops import running_loop
 from .stream_leads import StreamLead
 
 _log = logging.getLogger("cachemere")
@@ -132,7 +133,7 @@ class Flight:
     async def in_thread(self, work: Callable[..., T], *arguments: Any, beside: Iterable[Flight] = ()) -> T:
         """Runs something in a thread. If the task is cancelled meanwhile, the flight lands when it has ended, and so do
         others that are one with it."""
-        doing = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work, *arguments)
+        doing = running_loop().run_in_executor(None, copy_context().run, work, *arguments)
         try:
             return await asyncio.shield(doing)
         finally:
@@ -228,13 +229,13 @@ def _held() -> list[Flight]:
 
 def slot_of(store: Store, key: Hashable) -> tuple[Any, ...]:
     """Where the flight of a key is found, among those of the running loop."""
-    return asyncio.get_running_loop(), store, key
+    return running_loop(), store, key
 
 
 async def opened(store: Store) -> None:
     """Opens a store, in a thread, if it is not open."""
     if not store.is_open:
-        await asyncio.get_running_loop().run_in_executor(None, store.open_now)
+        await running_loop().run_in_executor(None, store.open_now)
 
 
 async def take_off(

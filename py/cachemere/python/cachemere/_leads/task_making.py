@@ -10,6 +10,7 @@ from typing import Any
 from .._core import checks
 from .._core.guarded import GuardedStore
 from .._core.options import check_tags
+from .._core.quantities import Seconds
 from ..errors import CacheError
 from .failures import Failure
 from .task_flights import Flight, Found, leading, opened, take_off
@@ -18,7 +19,7 @@ _MISSING: Any = object()
 
 
 async def get_or_make(
-    store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: float | None, tags: Iterable[str], strict: bool
+    store: GuardedStore, key: Hashable, make: Callable[[], Any], ttl: Seconds | None, tags: Iterable[str], strict: bool
 ) -> Any:
     """See :meth:`Cache.aget_or_set`."""
     if store.disabled:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from inspect import BoundArguments, Parameter
 from typing import Any, ParamSpec
 
+from .._engine import Gathered
 from .._leads.many_tasks import make_alone_in_task, make_many_in_task
 from .._leads.many_turns import Many, in_order, make_alone, make_many
 from ..errors import InvalidOptionError
@@ -15,7 +16,7 @@ from .call_key import CallKey, Names, Values
 from .memoized import Functionlike
 from .names import shown_function
 from .results import Bypassed, Hit, Results
-from .stacks import stacked, stored_stack
+from .stacks import has_rows, stacked, stored_stack
 
 P = ParamSpec("P")
 
@@ -58,6 +59,12 @@ class Batch:
         of_items = BoundArguments(bound.signature, bound.arguments | {self.name: items})
         return function(*of_items.args, **of_items.kwargs)
 
+    def answer(self, call: _Call, found: dict[CallKey, Any]) -> Any:
+        """What a call returns, of what was found and made."""
+        if self.is_stacked and call.whole is not None:
+            return call.whole
+        return self.given_out(in_order(call.keys, found))
+
     def given_out(self, values: Any) -> Any:
         """What a call returns."""
         return stacked(self.shown, list(values)) if self.is_stacked else list(values)
@@ -73,6 +80,10 @@ class _Call:
         #: Each key once, with its item.
         self.by_key = dict(zip(reversed(self.keys), reversed(self.items), strict=True))
         self.wanted = list(dict.fromkeys(self.keys))
+        #: What was found of them, if that was looked for.
+        self.gathered: Gathered | None = None
+        #: What the function returned, if it was asked for all of them.
+        self.whole: Any = None
 
     def of(self, keys: list[CallKey]) -> list[Any]:
         """The items of keys."""
@@ -95,6 +106,10 @@ class _MemoBatch(Functionlike[P, Any]):
         found: list[Hit | None] = [self._results.look(key) for key in self._call_of(args, kwargs, "").keys]
         return found
 
+    def cache_delete(self, *args: Any, **kwargs: Any) -> int:
+        """Removes what is stored of each item; how many had something."""
+        return self._results.delete(self._call_of(args, kwargs, "").wanted)
+
     def _call_of(self, args: Values, kwargs: Names, salt: str) -> _Call:
         return _Call(self._results, self._batch, args, kwargs, salt)
 
@@ -111,13 +126,13 @@ class _MemoBatch(Functionlike[P, Any]):
 
     def _stored_stack(self, call: _Call) -> Any:
         """All results as one array, the short way; `None` if that cannot be."""
-        if not self._batch.is_stacked or not call.keys:
+        if not self._batch.is_stacked or len(call.keys) != len(call.wanted) or not call.keys:
             return None
-        gathered = self._results.gather(call.keys)
-        found = None if gathered is None else stored_stack(gathered, len(call.keys))
+        call.gathered = self._results.gather(call.keys)
+        found = None if call.gathered is None else stored_stack(call.gathered, len(call.keys))
         if found is None:
             return None
-        self._results.calls.hit(found[1], len(call.wanted))
+        self._results.calls.hit(found[1], len(call.keys))
         return found[0]
 
     def _found(self, call: _Call, is_fresh: bool) -> tuple[dict[CallKey, Any], bool]:
@@ -126,7 +141,7 @@ class _MemoBatch(Functionlike[P, Any]):
         if mode != "replay" and (is_fresh or mode == "refresh"):
             self._results.store.native.check_place()
             return {}, True
-        found = self._results.find_many(call.wanted)
+        found = self._results.find_many(call.wanted, call.gathered)
         if mode == "replay":
             for key in call.wanted:
                 if key not in found:
@@ -135,11 +150,17 @@ class _MemoBatch(Functionlike[P, Any]):
 
     def _many(self, call: _Call) -> Many[CallKey]:
         results = self._results
+
+        def keep(keys: list[CallKey], values: Any, cost: float) -> None:
+            results.keep_many(keys, values, cost)
+            if len(keys) == len(call.keys) and has_rows(values):
+                call.whole = values
+
         return Many(
             results.store.native,
             find=results.find_many,
             make=lambda keys: self._batch.call(self._function, call.bound, call.of(keys)),
-            keep=results.keep_many,
+            keep=keep,
             size=self._batch.size,
             shares_failure=results.shares_failures,
             shown=self._batch.shown,
@@ -166,7 +187,7 @@ class MemoBatch(_MemoBatch[P]):
         except Bypassed:
             self._results.calls.miss(len(call.items))
             return self._batch.given_out(self._batch.call(self._function, call.bound, call.items))
-        return self._batch.given_out(in_order(call.keys, found))
+        return self._batch.answer(call, found)
 
 
 class MemoBatchCoroutine(_MemoBatch[P]):
@@ -189,4 +210,4 @@ class MemoBatchCoroutine(_MemoBatch[P]):
         except Bypassed:
             self._results.calls.miss(len(call.items))
             return self._batch.given_out(await self._batch.call(self._function, call.bound, call.items))
-        return self._batch.given_out(in_order(call.keys, found))
+        return self._batch.answer(call, found)

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from inspect import Parameter
+from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import Any
 
@@ -165,7 +166,8 @@ class CallKeys:
             place = next(place for place, it in enumerate(parameters) if it.name == name)
             before = "".join(self._named(it, bound.arguments[it.name]) + ", " for it in parameters[:place])
             after = "".join(", " + self._named(it, bound.arguments[it.name]) for it in parameters[place + 1 :])
-            made = [self._whole(f"{before}{name}={self._part(name, item)}{after}") for item in items]
+            before = f"{before}{name}="
+            made = [self._whole(f"{before}{self._part(name, item)}{after}") for item in items]
         return [(kind, own, version, each, salt) for each in made]
 
     def _given(self, bound: inspect.BoundArguments, name: str, item: Any) -> str:
@@ -212,6 +214,9 @@ class CallKeys:
         return f"{name}={self._part(name, value)}"
 
     def _part(self, name: str, value: Any) -> str:
+        if type(value) is str:
+            # What `form` does with one, without what that needs for others.
+            return shortened(encode_basestring(value))
         try:
             return shortened(form(value, self.typed, self._key_types))
         except Formless as formless:

@@ -9,11 +9,13 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 from .._core import checks
 from .._core.guarded import GuardedStore
 from .._core.options import check_tags
+from .._core.quantities import Seconds
 from .._engine import BoundMemo
 from ..errors import InvalidOptionError
 from .batches import Batch, MemoBatch, MemoBatchCoroutine
 from .call_key import ITEM, PLAIN, STREAM, CallKeys
 from .carried import inner
+from .lifetimes import Lifetime, TimeToLive
 from .memoized import MemoAsyncGenerator, MemoCoroutine, MemoFunction, MemoGenerator, Memoized
 from .results import Results
 
@@ -32,7 +34,8 @@ class Decorator(Protocol):
 
 def decorator(
     *,
-    ttl: float | None,
+    ttl: TimeToLive,
+    stale_while_revalidate: Seconds | None,
     name: str | None,
     version: str | int | None,
     on_change: OnChange | None,
@@ -53,7 +56,7 @@ def decorator(
     way: str,
 ) -> Any:
     """See :func:`cachemere.memoize`. `find_store` is called at the first call; `way` is how a class is registered."""
-    lifetime, made_tags = checks.seconds("memoize: ttl", ttl), check_tags(tags)
+    lifetime, made_tags = Lifetime.given(ttl, stale_while_revalidate), check_tags(tags)
     ignored = checks.items("memoize: ignore", ignore, "str, ('client',) for example")
     if not all(isinstance(parameter, str) for parameter in ignored):
         raise InvalidOptionError(f"memoize: ignore takes names of parameters, not {checks.shown(ignore)}")
@@ -95,6 +98,8 @@ def decorator(
         if isinstance(function, classmethod):
             return _MemoClassMethod(decorate(function.__func__))
         kind = _kind(function)
+        if lifetime.stale is not None and (batch is not None or kind not in (MemoFunction, MemoCoroutine)):
+            raise InvalidOptionError("memoize: stale_while_revalidate= is not for streams, and not for batch=")
         of_batch = None if batch is None else Batch(function, batch, batch_size, stack)
         if of_batch is not None:
             if kind not in (MemoFunction, MemoCoroutine):
@@ -119,7 +124,7 @@ def decorator(
         results = Results(
             keys,
             find_store,
-            ttl=lifetime,
+            lifetime=lifetime,
             tags=made_tags,
             cache_if=cache_if,
             stream_patience=patience,

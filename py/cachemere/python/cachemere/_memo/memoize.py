@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
@@ -9,12 +10,14 @@ from typing import Any, ParamSpec, TypeVar, overload
 from .._cache.cache_argument import check_cache
 from .._core import checks
 from .._core.guarded import GuardedStore, default_path
-from .._core.options import Options
+from .._core.options import Options, resolve
+from .._core.quantities import Seconds
 from .._forms.forms import Forms
 from .._leads.stream_leads import PATIENCE
 from ..cache import Cache
 from ..errors import InvalidOptionError, StoreIOError
 from .decorator import Decorator, OnChange, decorator
+from .lifetimes import TimeToLive
 from .memoized import Memoized
 
 P = ParamSpec("P")
@@ -26,7 +29,8 @@ def memoize(function: Callable[P, R], /) -> Memoized[P, R]: ...
 @overload
 def memoize(
     *,
-    ttl: float | None = None,
+    ttl: TimeToLive = None,
+    stale_while_revalidate: Seconds | None = None,
     name: str | None = None,
     version: str | int | None = None,
     on_change: OnChange | None = None,
@@ -37,7 +41,7 @@ def memoize(
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
-    cache: Cache | None = None,
+    cache: Cache | str | os.PathLike[str] | None = None,
     types: Iterable[type] = (),
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
@@ -51,7 +55,8 @@ def memoize(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    ttl: float | None = None,
+    ttl: TimeToLive = None,
+    stale_while_revalidate: Seconds | None = None,
     name: str | None = None,
     version: str | int | None = None,
     on_change: OnChange | None = None,
@@ -62,7 +67,7 @@ def memoize(
     cache_if: Callable[[Any], bool] | None = None,
     typed: bool = False,
     tags: Iterable[str] = (),
-    cache: Cache | None = None,
+    cache: Cache | str | os.PathLike[str] | None = None,
     types: Iterable[type] = (),
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
@@ -100,7 +105,13 @@ def memoize(
     their consumer neither sent values nor threw exceptions into them.
 
     Args:
-        ttl: Seconds a result lives. `None`: as the cache says.
+        ttl: How long a result lives: seconds, a `timedelta`, or a text such as `"30d"`, `"12h"`, `"90s"`. Or a function
+            that says so of a result (of a stream, of the list of its items): `ttl=lambda answer: answer["expires_in"]`.
+            `None`: as the cache says.
+        stale_while_revalidate: How long after that a result is still served, while it is made anew in the background,
+            by one of all that ask for it: in a daemon thread, or in a task for a coroutine function, at most 16 of them
+            in a process. A program that ends does not wait for it. If it fails, the log says so once, what is there is
+            served until its time is over, and the next try is a second later. Each hit costs some microseconds more.
         name: Takes the place of module and qualified name, so that the function can be moved and renamed.
         version: Part of the key: another version has other entries. With it the programmer says when results are new:
             the code is not in the key.
@@ -115,8 +126,8 @@ def memoize(
         cache_if: Called with each result (of a stream, the list of its items); if false, the result is not stored.
         typed: Whether `1`, `1.0` and `True` are different arguments, as in `functools.lru_cache`.
         tags: Tags of the entries, for :meth:`Cache.evict`.
-        cache: Where the results are. `None`: the default store (`$CACHEMERE_DIR` or the platform's cache directory),
-            found at the first call.
+        cache: Where the results are: a cache, or the directory of one. `None`: the default store (`$CACHEMERE_DIR` or
+            the platform's cache directory), found at the first call.
         types: Of results in the default store: the dataclasses, enums, named tuples and pydantic models to be stored
             and built again, with those their fields name; see :class:`Cache`. A cache that is given has its own:
             `memoize(cache=cachemere.Cache(path, types=[Answer]))`. Objects are built from their fields without
@@ -164,6 +175,7 @@ def memoize(
     """
     options: dict[str, Any] = {
         "ttl": ttl,
+        "stale_while_revalidate": stale_while_revalidate,
         "name": name,
         "version": version,
         "on_change": on_change,
@@ -181,23 +193,26 @@ def memoize(
         "batch_size": batch_size,
         "stack": stack,
     }
-    if cache is not None:
-        check_cache("memoize: cache", cache)
     kinds = checks.items("memoize: types", types, "classes")
     # At once, if one of them cannot be registered.
     Forms(kinds)
+    if on_error is not None:
+        checks.choice("memoize: on_error", on_error, ("raise", "bypass"))
+    if isinstance(cache, (str, os.PathLike)):
+        cache, kinds, on_error = _cache_in(resolve(cache), kinds, on_error or "raise"), (), None
+    if cache is not None:
+        check_cache("memoize: cache", cache)
     if cache is not None and kinds:
         raise InvalidOptionError(
-            "memoize: types= is for the default store; give it to the cache: Cache(path, types=...)"
+            "memoize: types= is for a store of memoize's own; give it to the cache: Cache(path, types=...)"
         )
     if on_error is None:
         trouble = "raise" if strict is True else "bypass"
     else:
-        checks.choice("memoize: on_error", on_error, ("raise", "bypass"))
         trouble = on_error
         if cache is not None:
             raise InvalidOptionError(
-                "memoize: on_error= is for the default store; give it to the cache: Cache(path, on_error=...)"
+                "memoize: on_error= is for a store of memoize's own; give it to the cache: Cache(path, on_error=...)"
             )
     decorate: Any
     if cache is not None:
@@ -205,6 +220,16 @@ def memoize(
     else:
         decorate = decorator(**options, find_store=lambda: _default_store(kinds, trouble), way="memoize(types=[{}])")
     return decorate if function is None else decorate(function)
+
+
+_caches: dict[tuple[pathlib.Path, tuple[type, ...], str], Cache] = {}
+
+
+def _cache_in(path: pathlib.Path, types: tuple[type, ...], on_error: str) -> Cache:
+    """The cache in a directory, one for all functions that are memoized there."""
+    which = path, types, on_error
+    made = _caches.get(which)
+    return made or _caches.setdefault(which, Cache(path, types=types, on_error=on_error))
 
 
 _defaults: dict[tuple[pathlib.Path | None, tuple[type, ...], str], GuardedStore] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from time import perf_counter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from .._engine import BoundMemo, MemoBase
-from .._leads.task_flights import Found, make_and_keep_in_task, present_task
+from .._engine import BoundMemo, Lead, MemoBase
+from .._leads.task_flights import Flight, Found, make_and_keep_in_task, present_task, slot_of
 from .._leads.thread_turns import make_and_keep
 from .call_key import CallKey, Names, Values
 from .results import Bypassed, CacheInfo, Hit, Results
@@ -28,7 +28,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 #: Methods that take the function's own arguments.
-_PER_CALL = frozenset({"refresh", "bypass", "cache_key", "cached"})
+_PER_CALL = frozenset({"refresh", "bypass", "cache_key", "cached", "cache_delete"})
 
 
 class Memoized(Generic[P, R]):
@@ -101,6 +101,14 @@ class Memoized(Generic[P, R]):
         """The stored result of a call (of a stream, its items) with age and cost, or `None`. Calls nothing."""
         return self._results.look(self._results.key(args, kwargs))
 
+    def cache_delete(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """Removes the stored result of a call, for everybody. Returns 1 if there was one, else 0.
+
+        Raises:
+            KeyFormError: An argument has no canonical form.
+        """
+        return self._results.delete([self._results.key(args, kwargs)])
+
     # --- all calls ----------------------------------------------------------------------------------------------------
 
     def cache_info(self) -> CacheInfo:
@@ -109,6 +117,13 @@ class Memoized(Generic[P, R]):
         Counting the entries reads all of the namespace, about a microsecond each.
         """
         return self._results.info()
+
+    def cache_keys(self) -> Iterator[CallKey]:
+        """The keys of all stored results, of all versions, in the order in which they were stored.
+
+        `cache[key]`, `cache.info(key)` and `cache.delete(key)` take them. Reads all keys of the namespace.
+        """
+        return self._results.all_keys()
 
     def cache_clear(self) -> None:
         """Removes the entries of this function, of all versions, for everybody, and counts from zero.
@@ -182,10 +197,25 @@ class MemoFunction(MemoBase, Memoized[P, R]):
         except Bypassed:
             return self._function(*args, **kwargs)
         if isinstance(turn, Found):
+            self._refresh_stale(key, args, kwargs)
             return turn.value
+        return self._make(turn, key, args, kwargs)
+
+    def _refresh_stale(self, key: CallKey, args: Values, kwargs: Names) -> None:
+        results = self._results
+        lead = results.lead_of_stale(key)
+        if lead is not None:
+            try:
+                results.refreshing.in_thread(key, lambda: self._make(lead, key, args, kwargs))
+            except BaseException:
+                lead.release()
+                raise
+
+    def _make(self, lead: Lead | None, key: CallKey, args: Values, kwargs: Names) -> Any:
+        results = self._results
         began = perf_counter()
         return make_and_keep(
-            turn,
+            lead,
             lambda: self._function(*args, **kwargs),
             lambda value: results.keep(key, value, perf_counter() - began),
             shares_failure=results.shares_failures,
@@ -221,12 +251,20 @@ class MemoCoroutine(Functionlike[P, Coroutine[Any, Any, Any]]):
         except Bypassed:
             return await self._function(*args, **kwargs)
         if isinstance(turn, Found):
+            lead = results.lead_of_stale(key)
+            if lead is not None:
+                flight = Flight((slot_of(results.store.native, key),), lead)
+                results.refreshing.in_task(key, self._make(flight, key, args, kwargs))
             return turn.value
+        return await self._make(turn, key, args, kwargs)
+
+    async def _make(self, flight: Flight, key: CallKey, args: Values, kwargs: Names) -> Any:
+        results = self._results
         began = perf_counter()
         return await make_and_keep_in_task(
-            turn,
+            flight,
             lambda: self._function(*args, **kwargs),
-            lambda value: results.akeep(turn, key, value, perf_counter() - began),
+            lambda value: results.akeep(flight, key, value, perf_counter() - began),
             shares_failure=results.shares_failures,
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from .._core.guarded import GuardedStore
@@ -22,6 +23,11 @@ from ..errors import (
 )
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
 from .changes import Changes, notice
+from .lifetimes import Lifetime
+from .refreshing import Refreshing
+from .stacks import bytes_of, has_rows
+
+_log = logging.getLogger("cachemere")
 
 _MISSING: Any = object()
 
@@ -62,7 +68,7 @@ class Results:
         keys: CallKeys,
         find_store: Callable[[], GuardedStore],
         *,
-        ttl: float | None,
+        lifetime: Lifetime,
         tags: tuple[str, ...] | None,
         cache_if: Callable[[Any], bool] | None,
         stream_patience: float | None,
@@ -77,7 +83,9 @@ class Results:
         self._is_named = keys.has_code
         self._find_store = find_store
         self._found_store: GuardedStore | None = None
-        self._ttl = ttl
+        #: How long results live.
+        self.lifetime = lifetime
+        self.refreshing = Refreshing(keys.shown_name)
         self._tags = tags
         self._cache_if = cache_if
         #: Seconds for which the lead of a stream is kept for a consumer that does not consume.
@@ -181,13 +189,14 @@ class Results:
                 return found
         return None
 
-    def find_many(self, keys: list[CallKey]) -> dict[CallKey, Any]:
-        """The stored results of those of the keys that have some. Counts hits.
+    def find_many(self, keys: list[CallKey], gathered: Gathered | None = None) -> dict[CallKey, Any]:
+        """The stored results of those of the keys that have some, which may be gathered already. Counts hits.
 
         Raises:
             Bypassed: The store has failed.
         """
-        gathered = self.gather(keys)
+        if gathered is None:
+            gathered = self.gather(keys)
         if gathered is None:
             recalled = ((key, self.recall(key)) for key in keys)
             return {key: it.value for key, it in recalled if it is not None}
@@ -225,14 +234,30 @@ class Results:
             raise Bypassed from error
         raise error
 
-    def keep_many(self, pairs: list[tuple[CallKey, Any]], cost: float) -> None:
+    def keep_many(self, keys: list[CallKey], values: Any, cost: float) -> None:
         """Stores the results of a batch in one transaction, those that `cache_if` agrees to."""
-        self.calls.miss(len(pairs))
-        wanted = [pair for pair in pairs if self._is_wanted(pair[1])]
+        self.calls.miss(len(keys))
+        wanted = [pair for pair in zip(keys, values, strict=True) if self._is_wanted(pair[1])]
         if not wanted:
             return
+        if self.lifetime.of_result is None:
+            self._put_many(wanted, values if len(wanted) == len(keys) else None, cost, self.lifetime.ttl)
+            return
+        by_lifetime: dict[float | None, list[tuple[CallKey, Any]]] = {}
+        for pair in wanted:
+            by_lifetime.setdefault(self.lifetime.of(pair[1]), []).append(pair)
+        for ttl, pairs in by_lifetime.items():
+            self._put_many(pairs, None, cost, ttl)
+
+    def _put_many(self, wanted: list[tuple[CallKey, Any]], values: Any, cost: float, ttl: float | None) -> None:
+        """Stores results of one lifetime, in one transaction. `values`: what they are together, if they are."""
+        store = self.store.native
         try:
-            self.store.native.put_many(wanted, ttl=self._ttl, tags=self._tags, cost=cost)
+            if has_rows(values):
+                keys = [key for key, _ in wanted]
+                store.put_rows(keys, values[0], bytes_of(values), ttl=ttl, tags=self._tags, cost=cost)
+            else:
+                store.put_many(wanted, ttl=ttl, tags=self._tags, cost=cost)
             self._changes.stored(self.store)
         except CacheError as error:
             if self.store.bypasses(error):
@@ -241,20 +266,21 @@ class Results:
                 raise
             # One of them need not take the others with it.
             for key, value in wanted:
-                self._put(key, value, cost)
+                self._put(key, value, cost, ttl)
 
     def keep(self, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """Stores a result, if `cache_if` agrees; it judges `judged` if that is given."""
         self.calls.miss()
-        if self._is_wanted(value if judged is None else judged):
-            self._put(key, value, cost)
+        judged = value if judged is None else judged
+        if self._is_wanted(judged):
+            self._put(key, value, cost, self.lifetime.of(judged))
 
     def _is_wanted(self, result: Any) -> bool:
         return self._cache_if is None or bool(self._cache_if(result))
 
-    def _put(self, key: CallKey, value: Any, cost: float) -> None:
+    def _put(self, key: CallKey, value: Any, cost: float, ttl: float | None) -> None:
         try:
-            self.store.native.put(key, value, ttl=self._ttl, tags=self._tags, cost=cost)
+            self.store.native.put(key, value, ttl=ttl, tags=self._tags, cost=cost)
             self._changes.stored(self.store)
         except CacheError as error:
             if not self.store.bypasses(error):
@@ -268,7 +294,8 @@ class Results:
     def _prepare(self) -> str:
         """Makes the short way to what is in memory known. What the environment says is to be done."""
         mode = self.store.mode
-        if not self._is_attached:
+        # Of one that can be stale it has to be seen each time.
+        if not self._is_attached and self.lifetime.stale is None:
             self.calls.attach(self.store.native)
             self._is_attached = True
         return mode
@@ -325,8 +352,31 @@ class Results:
     async def akeep(self, flight: Flight, key: CallKey, value: Any, cost: float, judged: Any = None) -> None:
         """As :meth:`keep`. Cancelled, it lets the write end before somebody else computes."""
         self.calls.miss()
-        if self._is_wanted(value if judged is None else judged):
-            await flight.in_thread(self._put, key, value, cost)
+        judged = value if judged is None else judged
+        if self._is_wanted(judged):
+            await flight.in_thread(self._put, key, value, cost, self.lifetime.of(judged))
+
+    # --- beyond the lifetime ---------------------------------------------------------------------------------------
+
+    def lead_of_stale(self, key: CallKey) -> Lead | None:
+        """The lead to make a result anew that is beyond its lifetime. `None`: it is not, or somebody does already."""
+        if self.lifetime.stale is None or self.store.mode == "replay":
+            return None
+        store = self.store.native
+        try:
+            if not self.lifetime.is_over(store, key) or not self.refreshing.may_begin(key):
+                return None
+            lead = store.try_lead(key)
+            if not isinstance(lead, Lead):
+                return None
+            # Somebody can have made it just before.
+            if self.lifetime.is_over(store, key):
+                return lead
+            lead.release()
+        except CacheError as error:
+            # There is something to serve.
+            _log.debug("a result of %s is not made anew: %s", self.keys.shown_name, error)
+        return None
 
     # --- about the results --------------------------------------------------------------------------------------------
 
@@ -338,6 +388,21 @@ class Results:
             return None
         value = found[0][0] if self.keys.kind == STREAM else found[0]
         return Hit(value, max(0.0, time.time() - times[2]), found[3] or 0.0)
+
+    def delete(self, keys: list[CallKey]) -> int:
+        """Removes results, and those that earlier code has stored if they are used. How many calls had one."""
+        removed = 0
+        for key in keys:
+            known = [key, *self._changes.earlier(key, self.store)]
+            removed += any([self.store.ask(False, lambda store, it=it: store.remove(it)) for it in known])  # type: ignore[misc]
+        return removed
+
+    def all_keys(self) -> Iterator[CallKey]:
+        """The keys of all results, of all versions, in the order in which they were stored."""
+        head = self.keys.head
+        for key, *_ in self.store.walk(reverse=False, keys_only=True):
+            if isinstance(key, tuple) and len(key) == KEY_LENGTH and key[: len(head)] == head:
+                yield key
 
     def count(self, *, remove: bool) -> int:
         """How many entries the function has, of all versions; with `remove` they are gone."""

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from .._engine import Gathered
 from ..errors import InvalidOptionError
+
+
+def has_rows(values: Any) -> bool:
+    """Whether these are the rows of a plain array, which follow one another in memory and are arrays themselves."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(values) is not numpy.ndarray or values.ndim < 2 or values.nbytes == 0:
+        return False
+    # Of 16 bytes and more are numbers whose size differs among machines.
+    kinds = values.dtype.kind in "iufc" and values.dtype.itemsize <= 8 and values.dtype.isnative
+    return bool(kinds and values.flags.c_contiguous)
+
+
+def bytes_of(values: Any) -> Any:
+    """The bytes of an array, as they lie in memory."""
+    return values.reshape(-1).view("u1")
 
 
 def stacked(shown: str, values: list[Any]) -> Any:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from .._engine import Lead
 from .._leads.failures import Failure
 from .._leads.task_flights import Flight, opened, part_of, take_off
+from .._leads.thread_turns import LANDED, wait_for_lead
 from ._part import Part
 
 K = TypeVar("K", bound=Hashable)
@@ -44,21 +45,21 @@ class Turns:
         """Waits for what others ask. What is found then; `None`: the caller is to ask, in the frame `call`."""
         store = self._part.native
         while True:
-            lead = store.lead(key)
-            if lead is not None and not isinstance(lead, Lead):
+            lead = wait_for_lead(store, key)
+            if lead is not LANDED and not isinstance(lead, Lead):
                 # Somebody has left without an answer. So each of those who waited asks, at once.
                 return None
             try:
                 found = look(key)
             except BaseException:
-                if lead is not None:
+                if lead is not LANDED:
                     lead.release()
                 raise
-            if lead is None and found is None:
+            if lead is LANDED and found is None:
                 continue
-            if lead is not None and found is not None:
+            if lead is not LANDED and found is not None:
                 lead.release()
-            elif lead is not None:
+            elif lead is not LANDED:
                 _calls.add(_Call(self, key, lead, call))
             return found
 

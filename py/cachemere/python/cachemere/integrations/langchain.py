@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from .._core.checks import seconds, shown
+from .._core.quantities import Seconds
 from .._leads.failures import Failure
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
@@ -107,7 +108,7 @@ class CachemereCache(BaseCache):
         cache: Cache,
         *,
         namespace: str = "langchain",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         on_error: str = "bypass",
     ) -> None:
         self._ttl = seconds("ttl", ttl)
@@ -257,7 +258,7 @@ class CachemereByteStore(ByteStore):
         cache: Cache,
         *,
         namespace: str = "langchain-bytes",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         on_error: str = "bypass",
     ) -> None:
         self._ttl = seconds("ttl", ttl)

@@ -18,6 +18,7 @@ from typing import Any
 
 from .._core.checks import count, seconds, shown
 from .._core.installing import install_extra
+from .._core.quantities import Seconds
 from ..cache import Cache
 from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
 from ._host import Host
@@ -72,7 +73,7 @@ class CachemereCache(BaseCache):
         cache: Cache,
         *,
         namespace: str = "litellm",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         on_error: str = "bypass",
     ) -> None:
         super().__init__()
@@ -222,7 +223,7 @@ def enable_cache(
     cache: Cache,
     *,
     namespace: str = "litellm",
-    ttl: float | None = None,
+    ttl: Seconds | None = None,
     on_error: str = "bypass",
     **options: Any,
 ) -> LiteLLMCache:

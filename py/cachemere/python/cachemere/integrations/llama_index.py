@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._core.checks import seconds, shown
+from .._core.quantities import Seconds
 from ..cache import Cache
 from ..errors import DecodeError, ValueFormError
 from ._host import Host
@@ -58,7 +59,7 @@ class CachemereKVStore(BaseKVStore):
         cache: Cache,
         *,
         namespace: str = "llama-index",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         on_error: str = "bypass",
     ) -> None:
         self._ttl = seconds("ttl", ttl)

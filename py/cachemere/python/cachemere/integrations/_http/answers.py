@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..._core import checks
+from ..._core.quantities import Seconds, Size
 from ..._engine import Lead
 from ..._leads.failures import Failure
 from ..._leads.task_flights import Flight, take_off
@@ -37,20 +38,19 @@ class Answers:
         cache: Cache,
         *,
         namespace: str,
-        ttl: float | None,
+        ttl: Seconds | None,
         match: Callable[[Any], bool] | None,
         headers: Iterable[str],
         ignore: Iterable[str],
         account: str | None,
         mode: str,
-        max_body: int,
+        max_body: Size,
         on_error: str,
     ) -> None:
         self._ttl = checks.seconds("ttl", ttl)
         checks.function("match", match)
         checks.choice("mode", mode, MODES)
-        checks.count("max_body", max_body)
-        self.max_body = max_body
+        self.max_body = checks.size("max_body", max_body)
         self._match = match
         self._keys = RequestKeys(headers, ignore, account)
         self._mode = mode

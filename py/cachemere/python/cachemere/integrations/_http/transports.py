@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
+from ..._core.quantities import Seconds, Size
 from ..._engine import Lead
 from ..._leads.failures import Failure, is_of_function
 from ..._leads.task_flights import Flight
@@ -32,13 +33,13 @@ class _Transport:
         transport: Any = None,
         *,
         namespace: str = "http",
-        ttl: float | None = None,
+        ttl: Seconds | None = None,
         match: Callable[[Any], bool] | None = None,
         headers: Iterable[str] = KEY_HEADERS,
         ignore: Iterable[str] = (),
         account: str | None = None,
         mode: str = "normal",
-        max_body: int = MAX_BODY,
+        max_body: Size = MAX_BODY,
         on_error: str = "bypass",
     ) -> None:
         self._answers = Answers(
