@@ -37,12 +37,25 @@ def make_and_keep(lead: Lead | None, make: Callable[[], T], keep: Callable[[T], 
     """Makes a value, keeps it, and gives the lead back. What cannot be kept is the `result` of the error."""
     try:
         value = make()
-        try:
-            keep(value)
-        except CacheError as error:
-            error.result = value
-            raise
-        return value
+    except BaseException:
+        give_back(lead)
+        raise
+    return keep_made(lead, keep, value)
+
+
+def keep_made(lead: Lead | None, keep: Callable[[T], object], value: T) -> T:
+    """Keeps a value that was made, and gives the lead back."""
+    try:
+        keep(value)
+    except CacheError as error:
+        error.result = value
+        raise
     finally:
-        if lead is not None:
-            lead.release()
+        give_back(lead)
+    return value
+
+
+def give_back(lead: Lead | None) -> None:
+    """Lets somebody else compute."""
+    if lead is not None:
+        lead.release()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from .._engine import BoundMemo, MemoBase
 from .._leads.task_flights import Found, make_and_keep_in_task, present_task
-from .._leads.thread_turns import make_and_keep
+from .._leads.thread_turns import give_back, keep_made
 from .call_key import CallKey, Names, Values
 from .results import Bypassed, CacheInfo, Hit, Results
 from .streams import astream, stream
@@ -26,6 +26,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 #: Methods that take the function's own arguments.
 _PER_CALL = frozenset({"refresh", "bypass", "cache_key", "cached"})
@@ -122,17 +123,20 @@ class Memoized(Generic[P, R]):
 
     def _start(self, args: Values, kwargs: Names, salt: str, is_fresh: bool) -> Any:
         """Calls the function by way of the cache."""
-        results = self._results
-        if results.is_disabled:
-            return self._function(*args, **kwargs)
+        key = self._key(args, kwargs, salt)
+        return self._function(*args, **kwargs) if key is None else self._compute(key, args, kwargs, is_fresh)
+
+    def _key(self, args: Values, kwargs: Names, salt: str) -> CallKey | None:
+        """The key of a call; `None` if the function is to be called without the cache."""
+        if self._results.is_disabled:
+            return None
         try:
-            key = results.key(args, kwargs, salt)
+            return self._results.key(args, kwargs, salt)
         except TypeError as error:
             if type(error) is TypeError and not _fits(self._function, args, kwargs):
                 # The function itself says it best.
-                return self._function(*args, **kwargs)
+                return None
             raise
-        return self._compute(key, args, kwargs, is_fresh)
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
         raise NotImplementedError
@@ -172,23 +176,39 @@ class MemoFunction(MemoBase, Memoized[P, R]):
     def __init__(self, results: Results, function: Callable[..., Any]) -> None:
         Memoized.__init__(self, results, function)
 
-    def _call(self, args: Values, kwargs: Names) -> Any:
-        return self._start(args, kwargs, "", False)
+    def _begin(self, args: Values, kwargs: Names) -> tuple[Any, ...]:
+        """What the native base is to do for a call, as its `_finish` takes it."""
+        key = self._key(args, kwargs, "")
+        return self._by_itself() if key is None else self._turn(key, is_fresh=False)
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        return self._finish(self._turn(key, is_fresh), args, kwargs)
+
+    def _turn(self, key: CallKey, is_fresh: bool) -> tuple[Any, ...]:
         results = self._results
         try:
             turn = results.begin(key, is_fresh)
         except Bypassed:
-            return self._function(*args, **kwargs)
+            return self._by_itself()
         if isinstance(turn, Found):
-            return turn.value
+            return (turn.value,)
         began = perf_counter()
-        return make_and_keep(
-            turn,
-            lambda: self._function(*args, **kwargs),
-            lambda value: results.keep(key, value, perf_counter() - began),
-        )
+
+        def keep(value: Any) -> None:
+            results.keep(key, value, perf_counter() - began)
+
+        return self._function, functools.partial(keep_made, turn, keep), functools.partial(give_back, turn)
+
+    def _by_itself(self) -> tuple[Any, ...]:
+        return self._function, _same, _nothing
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Functionlike(Memoized[P, R]):
