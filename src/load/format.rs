@@ -21,13 +21,16 @@ pub struct Format {
     /// The type in which numbers of JSON are to be kept by [`RawBytes`](super::RawBytes), which refuses numbers
     /// without.
     pub number_type: Option<NumberType>,
+    /// Whether `NaN`, `Infinity` and `-Infinity`, which are no JSON, are taken for numbers, as Python writes and reads them.
+    /// What makes the entries must know them then.
+    pub non_finite: bool,
 }
 
 impl Format {
     /// Records that are not sorted.
     #[must_use]
     pub fn new(records: Records) -> Format {
-        Format { records, is_sorted: false, number_type: None }
+        Format { records, is_sorted: false, number_type: None, non_finite: false }
     }
 
     /// Says that the records of each file are sorted by their encoded keys.
@@ -40,6 +43,12 @@ impl Format {
     #[must_use]
     pub fn number_type(self, number_type: NumberType) -> Format {
         Format { number_type: Some(number_type), ..self }
+    }
+
+    /// Says that numbers can be `NaN`, `Infinity` and `-Infinity`.
+    #[must_use]
+    pub fn non_finite(self) -> Format {
+        Format { non_finite: true, ..self }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -61,7 +70,8 @@ impl Format {
 /// Where key and value are in a record.
 ///
 /// A path into JSON is the names of members, joined by dots: `a.b.0` is member `b` of member `a`, and of that the
-/// first item. Lines end with `\n` or `\r\n`, the last one need not.
+/// first item. Lines end with `\n` or `\r\n`, the last one need not. Empty lines are no records, nor are those of white space
+/// in formats of JSON; a byte order mark at the start of a file of lines is passed over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Records {
@@ -85,7 +95,7 @@ pub enum Records {
     /// endian.
     BinKv,
     /// Comma-separated values as in RFC 4180: a field in double quotes may contain anything, quotes doubled. All
-    /// records have as many fields as the first. Empty lines are no records.
+    /// records have as many fields as the first.
     Csv {
         /// The key's column.
         key: Column,

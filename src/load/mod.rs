@@ -92,6 +92,8 @@ pub use self::format::{Column, Duplicates, Existing, Format, NumberType, OnError
 pub(crate) use self::listing::Listing;
 pub use self::merge::Entry;
 pub use self::options::Options;
+#[doc(hidden)]
+pub use self::parse::finite;
 use self::parse::{Columns, Parser, columns_of};
 pub(crate) use self::place::Place;
 pub use self::record::{Encode, Encoded, Field, Made, RawBytes, Record, Refusal};

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 pub(super) use self::json::Paths;
+pub use self::json::finite;
 pub(super) use self::rows::{Columns, columns_of};
 use super::blocks::Block;
 use super::format::{Format, Records};
@@ -40,8 +41,12 @@ impl Parser {
     pub(super) fn new(format: &Format, columns: Vec<Columns>) -> Parser {
         match &format.records {
             Records::TabSep => Parser::TabSep,
-            Records::NdJson { key, value } => Parser::Json(Paths::of_lines(key, value.as_deref())),
-            Records::Tuple2 { key, value } => Parser::Json(Paths::of_pairs(key.as_deref(), value.as_deref())),
+            Records::NdJson { key, value } => {
+                Parser::Json(Paths::of_lines(key, value.as_deref(), format.non_finite))
+            }
+            Records::Tuple2 { key, value } => {
+                Parser::Json(Paths::of_pairs(key.as_deref(), value.as_deref(), format.non_finite))
+            }
             Records::BinKv => Parser::BinKv,
             Records::Csv { delimiter, header, .. } => {
                 Parser::Rows { columns, delimiter: *delimiter, header: *header }
@@ -56,8 +61,14 @@ impl Parser {
         mut take: impl FnMut(Spot, Result<Record<'_>, Refusal>) -> Result<()>,
     ) -> Result<()> {
         match self {
-            Parser::TabSep => each_line(block, |spot, line| take(spot, tab_separated(line))),
-            Parser::Json(paths) => each_line(block, |spot, line| take(spot, paths.find(line))),
+            Parser::TabSep => each_line(block, |spot, line| match line {
+                [] => Ok(()),
+                _ => take(spot, tab_separated(line)),
+            }),
+            Parser::Json(paths) => each_line(block, |spot, line| match line.trim_ascii() {
+                [] => Ok(()),
+                _ => take(spot, paths.find(line)),
+            }),
             Parser::BinKv => each_pair(block, take),
             Parser::Rows { columns, delimiter, header } => {
                 let Some(columns) = columns.get(block.file) else { return Ok(()) };
@@ -79,8 +90,12 @@ impl Parser {
     }
 }
 
+/// Some programs write it in front of UTF-8, where it means nothing.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 fn each_line(block: &Block, mut take: impl FnMut(Spot, &[u8]) -> Result<()>) -> Result<()> {
-    let (mut start, mut line) = (0, block.first);
+    let marked = block.number == 0 && block.bytes.starts_with(BYTE_ORDER_MARK);
+    let (mut start, mut line) = (if marked { BYTE_ORDER_MARK.len() } else { 0 }, block.first);
     let ends = memchr::memchr_iter(b'\n', &block.bytes);
     // The last line of a file need not be ended.
     let open = (block.bytes.last() != Some(&b'\n')).then_some(block.bytes.len());

@@ -109,6 +109,51 @@ pub(crate) const TESTS: &[Test] = &[
             assert!(error.is_invalid() && error.to_string().contains(name), "{error}");
         }
     }),
+    ("empty_lines_and_a_byte_order_mark_are_no_part_of_records", || {
+        let ndjson = Format::new(Records::NdJson { key: "k".into(), value: Some("v".into()) });
+        let csv =
+            Records::Csv { key: Column::Number(0), value: Column::Number(1), delimiter: b',', header: false };
+        for (format, text) in [
+            (tab_separated(), "\u{feff}a\tx\n\n\r\nb\ty\n\n"),
+            (ndjson, "\u{feff}{\"k\":\"a\",\"v\":\"x\"}\n\n \t\r\n{\"k\":\"b\",\"v\":\"y\"}\n  "),
+            (
+                Format::new(Records::Tuple2 { key: None, value: None }),
+                "\u{feff}\n[\"a\",\"x\"]\n\n[\"b\",\"y\"]",
+            ),
+            (Format::new(csv), "\u{feff}a,x\n\n\r\nb,y\n\n"),
+        ] {
+            let (_dir, path) = file("marked", text.as_bytes());
+            let (summary, pairs) = collect(|dir| Load::new([&path], format.clone(), dir)).unwrap();
+            assert_eq!((summary.records, summary.skipped), (2, 0), "{format:?}");
+            let found: Vec<_> = pairs.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+            assert_eq!(found, [("a", "x"), ("b", "y")], "{format:?}");
+        }
+        // Lines are counted all the same, and a mark elsewhere is text.
+        let (_dir, path) = file("bad", "a\tx\n\nno tab\n".as_bytes());
+        let error = collect(|dir| Load::new([&path], tab_separated(), dir)).unwrap_err();
+        assert!(error.to_string().contains("line 3:"), "{error}");
+        let (_dir, path) = file("within", "a\tx\n\u{feff}b\ty\n".as_bytes());
+        let (_, pairs) = collect(|dir| Load::new([&path], tab_separated(), dir)).unwrap();
+        assert!(pairs.iter().any(|(key, _)| key == "\u{feff}b"));
+    }),
+    ("numbers_that_json_does_not_have_are_taken_if_they_are_asked_for", || {
+        let text = r#"{"k":"NaN \" a","v":{"x":[NaN,-Infinity,"Infinity"]},"more":Infinity}"#;
+        let (_dir, path) = file("non-finite", text.as_bytes());
+        let format = Format::new(Records::NdJson { key: "k".into(), value: Some("v".into()) });
+        let load = |format: Format| collect(|dir| Load::new([&path], format.clone(), dir));
+        assert!(load(format.clone()).unwrap_err().to_string().contains("line 1:"));
+        let (_, pairs) = load(format.clone().non_finite()).unwrap();
+        let [(key, value)] = &pairs[..] else { panic!("{pairs:?}") };
+        assert_eq!(key, "NaN \" a");
+        assert_eq!(value, r#"{"x":[NaN,-Infinity,"Infinity"]}"#);
+        for bad in
+            [r#"{"k":"a","v":NaNa}"#, r#"{"k":"a","v":Inf}"#, r#"{"k":"a","v":+Infinity}"#, r#"{"k":"a,NaN"#]
+        {
+            let (_dir, path) = file("bad", bad.as_bytes());
+            let loaded = collect(|dir| Load::new([&path], format.clone().non_finite(), dir));
+            assert!(loaded.unwrap_err().to_string().contains("line 1:"), "{bad}");
+        }
+    }),
 ];
 
 fn binary(pairs: &[(&str, &str)]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! Python calls most often. Everything else is written in Python.
 
 mod collisions;
+mod depth;
 mod dict;
 mod errors;
 mod forks;

@@ -111,7 +111,7 @@ impl Description {
             _ => Duplicates::Last,
         };
         let on_error = if self.skips { OnError::Skip } else { OnError::Fail };
-        let format = Format::new(records);
+        let format = Format::new(records).non_finite();
         let format = if self.is_sorted { format.sorted() } else { format };
         let format = match self.number_type.as_deref().and_then(NumberType::named) {
             Some(number_type) => format.number_type(number_type),

@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyString, PyTuple};
 
+use crate::depth::Deeper;
 use crate::errors::is_ours;
 use crate::store::Store;
 
@@ -307,8 +308,11 @@ fn plain(argument: &Bound<'_, PyAny>, depth: u32) -> Option<u64> {
     }
 }
 
-/// Base of what replaces a plain function: answers from memory, and else calls its own `_call` with the arguments as a
-/// tuple and a dict.
+/// Base of what replaces a plain function: answers from memory, and else asks its own `_begin`, with the arguments as a tuple
+/// and a dict, what is to be done.
+///
+/// The function is called from here, so that no frames of Python lie between the calls of one that calls itself: it can
+/// do so as deeply as with `functools.lru_cache`.
 #[pyclass(subclass, frozen, module = "cachemere._engine")]
 pub(crate) struct MemoBase {
     calls: Py<Calls>,
@@ -335,9 +339,38 @@ impl MemoBase {
         if let Some(value) = slf.get().calls.get().find(args, options)? {
             return Ok(value);
         }
-        match options {
-            Some(options) => slf.call_method1("_call", (args, options)),
-            None => slf.call_method1("_call", (args, PyDict::new(args.py()))),
+        let none;
+        let options = match options {
+            Some(options) => options,
+            None => {
+                none = PyDict::new(args.py());
+                &none
+            }
+        };
+        let _deeper = Deeper::begin()?;
+        let begun = slf.call_method1(intern!(args.py(), "_begin"), (args, options))?;
+        MemoBase::_finish(begun.cast::<PyTuple>()?, args, options)
+    }
+
+    /// Ends what was begun: either the result alone, or a function to call, what keeps its result and returns it, and what
+    /// gives up, which is given the exception.
+    #[staticmethod]
+    fn _finish<'py>(
+        begun: &Bound<'py, PyTuple>,
+        args: &Bound<'py, PyTuple>,
+        options: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if begun.len() == 1 {
+            return begun.get_item(0);
+        }
+        let (function, keep, give_up): (Bound<'_, PyAny>, Bound<'_, PyAny>, Bound<'_, PyAny>) =
+            begun.extract()?;
+        match function.call(args, Some(options)) {
+            Ok(value) => keep.call1((value,)),
+            Err(error) => {
+                give_up.call1((error.clone_ref(args.py()).into_value(args.py()),))?;
+                Err(error)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! From JSON to the safe form of the plain data that it means, as `json.loads` has it.
 
-use cachemere::load::Refusal;
+use cachemere::load::{Refusal, finite};
 
 use crate::form::{BIG, DEPTH, DICT, FALSE, FLOAT, INT, LIST, NONE, STR, TRUE, put_bytes, put_length};
 
@@ -13,7 +13,7 @@ pub(crate) fn is_integer(json: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Writes the form of valid JSON.
+/// Writes the form of valid JSON, in which numbers can be `NaN`, `Infinity` and `-Infinity`.
 pub(crate) fn put(json: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let mut reader = Reader { rest: json };
     reader.value(out, 0)
@@ -21,9 +21,22 @@ pub(crate) fn put(json: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
 
 /// Writes the form of what may be JSON.
 pub(crate) fn put_unchecked(text: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let checked = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    let check = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text);
+    let checked = match (check(text), finite(text)) {
+        (Err(_), Some(masked)) => check(&masked),
+        (checked, _) => checked,
+    };
     checked.map_err(|error| Refusal::record(format!("its value is no JSON: {error}")))?;
     put(text, out)
+}
+
+/// Numbers that JSON does not have, as Python writes them.
+const NON_FINITE: [(&str, f64); 3] =
+    [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+
+fn put_float(number: f64, out: &mut Vec<u8>) {
+    out.push(FLOAT);
+    out.extend_from_slice(&number.to_le_bytes());
 }
 
 /// What is left of text that is known to be JSON.
@@ -90,7 +103,13 @@ impl<'a> Reader<'a> {
                 out.push(NONE);
                 self.word("null")
             }
-            _ => self.number(out),
+            _ => match NON_FINITE.into_iter().find(|(word, _)| self.rest.starts_with(word)) {
+                Some((word, number)) => {
+                    put_float(number, out);
+                    self.word(word)
+                }
+                None => self.number(out),
+            },
         }
     }
 
@@ -156,8 +175,7 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         if !is_integer(text) {
             let number: f64 = text.parse().map_err(|_| broken())?;
-            out.push(FLOAT);
-            out.extend_from_slice(&number.to_le_bytes());
+            put_float(number, out);
         } else if let Ok(number) = text.parse::<i64>() {
             out.push(INT);
             out.extend_from_slice(&number.to_le_bytes());

@@ -11,6 +11,8 @@ pub(crate) struct Paths {
     value: Option<Path>,
     /// Lines are lists of two, the first for the key's path, the second for the value's.
     pairs: bool,
+    /// Whether numbers can be others than JSON has.
+    non_finite: bool,
 }
 
 /// Names of members from the outside in, as given and taken apart.
@@ -34,20 +36,34 @@ impl Path {
 }
 
 impl Paths {
-    pub(crate) fn of_lines(key: &str, value: Option<&str>) -> Paths {
-        Paths { key: Path::new(key), value: value.map(Path::new), pairs: false }
+    pub(crate) fn of_lines(key: &str, value: Option<&str>, non_finite: bool) -> Paths {
+        Paths { key: Path::new(key), value: value.map(Path::new), pairs: false, non_finite }
     }
 
-    pub(crate) fn of_pairs(key: Option<&str>, value: Option<&str>) -> Paths {
+    pub(crate) fn of_pairs(key: Option<&str>, value: Option<&str>, non_finite: bool) -> Paths {
         let path = |path: Option<&str>| path.map_or_else(Path::none, Path::new);
-        Paths { key: path(key), value: Some(path(value)), pairs: true }
+        Paths { key: path(key), value: Some(path(value)), pairs: true, non_finite }
     }
 
     pub(super) fn find<'a>(&self, line: &'a [u8]) -> Result<Record<'a>, Refusal> {
         let line = std::str::from_utf8(line).map_err(|_| Refusal::record("it is not UTF-8"))?;
-        let (key, value) = if self.pairs { self.in_pair(line)? } else { self.in_object(line)? };
+        let (key, value) = match self.parts(line) {
+            Err(refused) if self.non_finite => match finite(line) {
+                Some(masked) => {
+                    let (key, value) = self.parts(&masked)?;
+                    let place = |part| same_place(&masked, part, line);
+                    place(key).zip(place(value)).ok_or(refused)?
+                }
+                None => return Err(refused),
+            },
+            found => found?,
+        };
         let value = if self.value.is_some() { Field::Json(value) } else { Field::Line(value) };
         Ok(Record { key: Field::Json(key), value })
+    }
+
+    fn parts<'a>(&self, line: &'a str) -> Result<(&'a str, &'a str), Refusal> {
+        if self.pairs { self.in_pair(line) } else { self.in_object(line) }
     }
 
     fn in_pair<'a>(&self, line: &'a str) -> Result<(&'a str, &'a str), Refusal> {
@@ -70,6 +86,46 @@ impl Paths {
             None => Ok((key, line)),
         }
     }
+}
+
+/// JSON in whose place `NaN`, `Infinity` and `-Infinity` can stand, with numbers of the same length for them; `None` if there
+/// are none.
+pub fn finite(json: &str) -> Option<String> {
+    let mut masked = String::new();
+    let mut rest = json;
+    while let Some(at) = rest.find(['"', 'N', 'I']) {
+        let (before, after) = rest.split_at_checked(at)?;
+        masked.push_str(before);
+        let taken = if after.starts_with('"') {
+            let length = quoted(after)?;
+            masked.push_str(after.get(..length)?);
+            length
+        } else {
+            let word = ["NaN", "Infinity"].into_iter().find(|word| after.starts_with(word))?;
+            masked.extend(std::iter::repeat_n('1', word.len()));
+            word.len()
+        };
+        rest = after.get(taken..)?;
+    }
+    masked.push_str(rest);
+    (masked != json).then_some(masked)
+}
+
+/// The length of the string of JSON at the start, with its quotes.
+fn quoted(json: &str) -> Option<usize> {
+    let mut escaped = false;
+    let end = json.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })?;
+    Some(end + 2)
+}
+
+/// What lies in `other` where `part` lies in `whole`.
+fn same_place<'o>(whole: &str, part: &str, other: &'o str) -> Option<&'o str> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    other.get(start..start + part.len())
 }
 
 fn broken(error: serde_json::Error) -> Refusal {

@@ -144,3 +144,26 @@ def test_a_disabled_cache_loads_nothing(path: Path, tmp_path: Path, monkeypatch:
     with Cache(path) as cache:
         assert cache.load(file, "tabsep") == LoadSummary.nothing()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_what_json_of_python_writes_is_what_is_loaded(path: Path, tmp_path: Path, ends: str) -> None:
+    values = [
+        float("inf"),
+        -float("inf"),
+        [1.5, {"NaN": "Infinity"}],
+        {"a": [float("inf"), '-Infinity, \\" NaN']},
+        "NaN",
+    ]
+    lines = [json.dumps({"id": str(number), "v": value}) for number, value in enumerate(values)]
+    nan = json.dumps({"id": "nan", "v": [float("nan")]})
+    with Cache(path) as cache:
+        text = "\ufeff" + ends.join(["", *lines, "", "  ", nan, ""])
+        cache.load(write(tmp_path / "a", text), "ndjson", key_field="id", value_field="v", value_type="json")
+        found = dict(cache.items())
+        (not_a_number,) = found.pop("nan")
+        assert not_a_number != not_a_number
+        assert list(found.values()) == values
+        rows = "".join(f"t{number}\t{json.dumps(value)}{ends}" for number, value in enumerate(values))
+        cache.load(write(tmp_path / "b", rows), "tabsep", value_type="json")
+        assert [cache[f"t{number}"] for number in range(len(values))] == values

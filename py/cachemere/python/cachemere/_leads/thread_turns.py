@@ -81,18 +81,32 @@ def make_and_keep(
     If the function fails, so do those who wait for it, unless they are to try themselves.
     """
     try:
-        try:
-            value = make()
-        except Exception as error:
-            if lead is not None and shares_failure and is_of_function(error):
-                lead.fail(Failure(error))
-            raise
-        try:
-            keep(value)
-        except CacheError as error:
-            error.result = value
-            raise
-        return value
+        value = make()
+    except BaseException as error:
+        give_up(lead, shares_failure, error)
+        raise
+    return keep_made(lead, keep, value)
+
+
+def keep_made(lead: Lead | None, keep: Callable[[T], object], value: T) -> T:
+    """Keeps a value that was made, and gives the lead back."""
+    try:
+        keep(value)
+    except CacheError as error:
+        error.result = value
+        raise
     finally:
         if lead is not None:
             lead.release()
+    return value
+
+
+def give_up(lead: Lead | None, shares_failure: bool, error: BaseException) -> None:
+    """Lets somebody else compute, or fail, too, if the function has failed and they are not to try themselves."""
+    if lead is None:
+        return
+    try:
+        if shares_failure and is_of_function(error):
+            lead.fail(Failure(error))  # type: ignore[arg-type]
+    finally:
+        lead.release()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from .._engine import BoundMemo, Lead, MemoBase
 from .._leads.task_flights import Flight, Found, make_and_keep_in_task, present_task, slot_of
-from .._leads.thread_turns import make_and_keep
+from .._leads.thread_turns import give_up, keep_made
 from .call_key import CallKey, Names, Values
 from .results import Bypassed, CacheInfo, Hit, Results
 from .streams import astream, stream
@@ -26,6 +26,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 #: Methods that take the function's own arguments.
 _PER_CALL = frozenset({"refresh", "bypass", "cache_key", "cached", "cache_delete"})
@@ -137,17 +138,20 @@ class Memoized(Generic[P, R]):
 
     def _start(self, args: Values, kwargs: Names, salt: str, is_fresh: bool) -> Any:
         """Calls the function by way of the cache."""
-        results = self._results
-        if results.is_disabled:
-            return self._function(*args, **kwargs)
+        key = self._key(args, kwargs, salt)
+        return self._function(*args, **kwargs) if key is None else self._compute(key, args, kwargs, is_fresh)
+
+    def _key(self, args: Values, kwargs: Names, salt: str) -> CallKey | None:
+        """The key of a call; `None` if the function is to be called without the cache."""
+        if self._results.is_disabled:
+            return None
         try:
-            key = results.key(args, kwargs, salt)
+            return self._results.key(args, kwargs, salt)
         except TypeError as error:
             if type(error) is TypeError and not _fits(self._function, args, kwargs):
                 # The function itself says it best.
-                return self._function(*args, **kwargs)
+                return None
             raise
-        return self._compute(key, args, kwargs, is_fresh)
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
         raise NotImplementedError
@@ -187,39 +191,59 @@ class MemoFunction(MemoBase, Memoized[P, R]):
     def __init__(self, results: Results, function: Callable[..., Any]) -> None:
         Memoized.__init__(self, results, function)
 
-    def _call(self, args: Values, kwargs: Names) -> Any:
-        return self._start(args, kwargs, "", False)
+    def _begin(self, args: Values, kwargs: Names) -> tuple[Any, ...]:
+        """What the native base is to do for a call, as its `_finish` takes it."""
+        key = self._key(args, kwargs, "")
+        return self._by_itself() if key is None else self._turn(key, args, kwargs, is_fresh=False)
 
     def _compute(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> Any:
+        return self._finish(self._turn(key, args, kwargs, is_fresh), args, dict(kwargs))
+
+    def _turn(self, key: CallKey, args: Values, kwargs: Names, is_fresh: bool) -> tuple[Any, ...]:
         results = self._results
         try:
             turn = results.begin(key, is_fresh)
         except Bypassed:
-            return self._function(*args, **kwargs)
+            return self._by_itself()
         if isinstance(turn, Found):
             self._refresh_stale(key, args, kwargs)
-            return turn.value
-        return self._make(turn, key, args, kwargs)
+            return (turn.value,)
+        return self._steps(turn, key)
 
     def _refresh_stale(self, key: CallKey, args: Values, kwargs: Names) -> None:
         results = self._results
         lead = results.lead_of_stale(key)
         if lead is not None:
             try:
-                results.refreshing.in_thread(key, lambda: self._make(lead, key, args, kwargs))
+                results.refreshing.in_thread(key, lambda: self._finish(self._steps(lead, key), args, dict(kwargs)))
             except BaseException:
                 lead.release()
                 raise
 
-    def _make(self, lead: Lead | None, key: CallKey, args: Values, kwargs: Names) -> Any:
+    def _steps(self, lead: Lead | None, key: CallKey) -> tuple[Any, ...]:
+        """The function, what keeps its result, and what gives up when it fails."""
         results = self._results
         began = perf_counter()
-        return make_and_keep(
-            lead,
-            lambda: self._function(*args, **kwargs),
-            lambda value: results.keep(key, value, perf_counter() - began),
-            shares_failure=results.shares_failures,
+
+        def keep(value: Any) -> None:
+            results.keep(key, value, perf_counter() - began)
+
+        return (
+            self._function,
+            functools.partial(keep_made, lead, keep),
+            functools.partial(give_up, lead, results.shares_failures),
         )
+
+    def _by_itself(self) -> tuple[Any, ...]:
+        return self._function, _same, _nothing
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _nothing(error: BaseException) -> None:
+    pass
 
 
 class Functionlike(Memoized[P, R]):
