@@ -32,7 +32,7 @@ FEATURES = --features load,macros
 FAULT_FEATURES = --features load,fault-injection,quick_cache,ring
 FAULT_TESTS = --test kill_points --test power_loss_rules
 # The tests of what every front and every cipher does.
-BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy
+BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy --test removal_listener
 WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
 ROCKS_FEATURES = --release --features rocksdb
 # The tests of what every backend does.

@@ -20,7 +20,7 @@ use crate::iter::{Iter, Walk};
 use crate::pipeline::Codec;
 use crate::schema::Undecodable;
 use crate::store::KeyBuffer;
-use crate::typed::{Inner, Looked, Reading, serialize};
+use crate::typed::{Inner, Listener, Looked, Reading, serialize};
 
 /// A persistent cache from keys of type `K` to values of type `V`.
 ///
@@ -68,9 +68,10 @@ where
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V>>,
         front: FrontOptions,
+        listener: Option<Listener<K, V>>,
         reading: Reading,
     ) -> Cache<K, V> {
-        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, reading)) }
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, listener, reading)) }
     }
 
     pub(crate) fn inner(&self) -> &Inner<K, V> {
@@ -140,7 +141,9 @@ where
                     value
                 }
                 Looked::Missing => {
+                    drop(at);
                     inner.entries.space.count(false);
+                    inner.tell();
                     None
                 }
             })

@@ -114,7 +114,7 @@ pub use clock::Clock;
 pub use entries::ByteEntry;
 pub use entries::{EntryInfo, EntryTimes, Held, NamespaceInfo, Stats, StoreInfo, VerifyReport};
 pub use error::{BoxError, Error, Result};
-pub use front::FrontKind;
+pub use front::{FrontKind, RemovalCause};
 pub use iter::Iter;
 #[cfg(feature = "macros")]
 pub use memoized::CallKey;

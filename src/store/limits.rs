@@ -9,7 +9,7 @@ use super::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use super::live::Live;
 use super::oldest::Lists;
 use super::records::Recency;
-use super::transaction::Writer;
+use super::transaction::{Fate, Writer};
 use crate::error::{Error, Result};
 
 /// The smallest size limit a store works well with: below it, the segments of the log would be smaller than they can be.
@@ -132,8 +132,7 @@ impl Writer<'_> {
         let header = self.header_to_remove(hash)?;
         match header.filter(|header| header.namespace == namespace && header.accessed.0 == accessed) {
             Some(header) => {
-                self.remove(hash, &header)?;
-                self.evicted += 1;
+                self.remove_as(Fate::Evicted, hash, &header)?;
             }
             // A record without its entry, left by damage.
             None => drop(self.delete(&recency_key(namespace, accessed, hash))?),

@@ -17,7 +17,7 @@ use super::opening::read_state;
 use super::quiet::{QuietRun, Standing};
 use super::records::{Identity, Recency, StateRecord};
 use super::sync::{SlowGuard, SlowMutex, lock};
-use super::transaction::{ReadView, Writer};
+use super::transaction::{Fate, ReadView, Writer};
 use super::unlocked::Unlocked;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -387,7 +387,7 @@ pub(crate) struct Commit {
     /// The oldest snapshot known to have the values that it found.
     pub(crate) found: u64,
     /// The entries inserted, replaced or removed, whoever asked for it.
-    pub(crate) written: Vec<KeyHash>,
+    pub(crate) written: Vec<(KeyHash, Fate)>,
     pub(crate) recency: Recency,
 }
 

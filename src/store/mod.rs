@@ -90,7 +90,7 @@ pub(crate) use self::quiet::Standing;
 pub(crate) use self::records::Counters;
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
-pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
+pub(crate) use self::transaction::{Fate, Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
 pub(crate) use self::unlocked::Unlocked;
 pub(crate) use self::verify::Findings;
 use crate::error::{Error, Result};

@@ -11,7 +11,7 @@ use super::layout::{
 use super::limits::most_rewritten;
 use super::live::Live;
 use super::locks::SWEEPER;
-use super::transaction::{ReadView, Writer, is_expired};
+use super::transaction::{Fate, ReadView, Writer, is_expired};
 use crate::clock::{Span, Time};
 use crate::error::Result;
 
@@ -79,8 +79,7 @@ impl Writer<'_> {
             match self.header_to_remove(*hash)? {
                 Some(header) if header.due() == Some(*listed) => {
                     if self.is_expired(*hash, &header) {
-                        self.remove(*hash, &header)?;
-                        self.expired += 1;
+                        self.remove_as(Fate::Expired, *hash, &header)?;
                     } else if let Some(accessed) = self.live().access.pending(*hash) {
                         // Read since: this moves it to where it is due now.
                         rewritten += self.set_accessed(*hash, accessed)?;
