@@ -32,7 +32,7 @@ FEATURES = --features load,macros
 FAULT_FEATURES = --features load,fault-injection,quick_cache,ring
 FAULT_TESTS = --test kill_points --test power_loss_rules
 # The tests of what every front and every cipher does.
-BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy
+BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy --test removal_listener
 WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
 ROCKS_FEATURES = --release --features rocksdb
 # The tests of what every backend does.
@@ -57,7 +57,11 @@ test-rust:
 	$(CARGO) test $(FEATURES)
 	$(WITH_QUICK_CACHE) $(CARGO) test $(FAULT_FEATURES) $(FAULT_TESTS) $(BOTH_FRONTS)
 	$(CARGO) test --no-default-features --lib
-	$(CARGO) run --quiet $(FEATURES) --example tutorial
+	for example in tutorial coming_from several_processes bulk_embedding; do \
+		$(CARGO) run --quiet $(FEATURES) --example $$example || exit 1; \
+	done
+	NOTES_DIR=target/notes NOTES_PASSPHRASE=tried $(CARGO) run --quiet $(FEATURES) --example encrypted_cli -- ask why
+	cd examples/axum && $(CARGO) test --quiet
 
 test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
@@ -83,6 +87,7 @@ lint-rust:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
 	$(CARGO) clippy $(FAULT_FEATURES) --all-targets -- --deny warnings
+	cd examples/axum && $(CARGO) fmt -- --check && $(CARGO) clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 	CARGO="$(CARGO)" .ci/check-macos $(FEATURES)
 
@@ -337,5 +342,5 @@ $(OTHER_HOSTS:%=.venv-%/host): .venv-%/host: .venv-%/pip $(PACKAGE)/tests/diskca
 
 clean:
 	$(CARGO) clean
-	for crate in benches/peers fuzz loom; do (cd $$crate && $(CARGO) clean); done
+	for crate in benches/peers examples/axum fuzz loom; do (cd $$crate && $(CARGO) clean); done
 	rm -rf $(VENV) $(SHIP_VENV) $(ROCKS_VENV) $(OLDEST_VENV) $(OTHER_HOSTS:%=.venv-%) .venv-bench

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, ClockSource};
 use crate::entries::{Entries, Life, Space, lifetime};
 use crate::error::{Error, Result};
-use crate::front::{FrontKind, FrontOptions};
+use crate::front::{FrontKind, FrontOptions, RemovalCause};
 use crate::per_environment::PerEnvironment;
 use crate::pipeline::{Cipher, Codec, Compressor, MessagePack};
 use crate::schema::{Schema, Undecodable};
@@ -20,7 +20,7 @@ use crate::store::{
     BackendKind, Durability, Live, Maintenance, Namespace, NamespaceRequest, Request, Store,
     check_namespace_name,
 };
-use crate::typed::{Rules, TtlOf};
+use crate::typed::{Listener, Rules, TtlOf};
 
 /// The namespace of a cache that names none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -46,6 +46,7 @@ pub struct Builder<K: ?Sized, V, KC = MessagePack, VC = MessagePack> {
     schema: Option<String>,
     on_undecodable: Option<Undecodable>,
     ttl_of: Option<TtlOf<V>>,
+    listener: Option<Listener<K, V>>,
     types: PhantomData<fn(&K) -> V>,
 }
 
@@ -78,6 +79,7 @@ impl<K: ?Sized, V> Builder<K, V> {
             schema: None,
             on_undecodable: None,
             ttl_of: None,
+            listener: None,
             types: PhantomData,
         }
     }
@@ -116,13 +118,14 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
         let schema = Schema::new(self.schema, self.values.shape())?;
         let rules = Rules { schema, on_undecodable: self.on_undecodable, ttl_of: self.ttl_of };
         let entries = self.common.open(self.keys.name(), self.values.name())?;
-        Ok(Cache::new(entries, Arc::new(self.keys), Arc::new(self.values), self.front, rules))
+        let (keys, values) = (Arc::new(self.keys), Arc::new(self.values));
+        Ok(Cache::new(entries, keys, values, self.front, self.listener, rules))
     }
 
     /// Serializes values with a stage of your own instead of MessagePack.
     pub fn serializer<C: Codec<V, V>>(self, values: C) -> Builder<K, V, KC, C> {
-        let Builder { common, keys, front, schema, on_undecodable, ttl_of, types, .. } = self;
-        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, types }
+        let Builder { common, keys, front, schema, on_undecodable, ttl_of, listener, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, listener, types }
     }
 
     /// Turns keys into canonical bytes with a stage of your own instead of MessagePack. Equal keys must give equal bytes:
@@ -131,8 +134,8 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     where
         K: ToOwned,
     {
-        let Builder { common, values, front, schema, on_undecodable, ttl_of, types, .. } = self;
-        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, types }
+        let Builder { common, values, front, schema, on_undecodable, ttl_of, listener, types, .. } = self;
+        Builder { common, keys, values, front, schema, on_undecodable, ttl_of, listener, types }
     }
 
     /// Names what the values of this handle mean, by any text of 1 to 255 bytes: another one with each change that makes old
@@ -213,6 +216,48 @@ impl<K: ?Sized, V, KC, VC> Builder<K, V, KC, VC> {
     /// Values count as many bytes as they have serialized, plus their key, plus some 200 bytes.
     pub fn front_bytes(mut self, bytes: u64) -> Self {
         self.front.bytes = bytes;
+        self
+    }
+
+    /// Has `listener` called with each value that leaves the memory of this handle and its clones, with its key, and why. For
+    /// what goes with a value: a connection, a file, a count. Not called unless the value was in memory, where reads bring it.
+    ///
+    /// It hears what leaves its own memory, in the process that it is in, and nothing else. Other handles and processes have
+    /// theirs. What they do to the entry, and what the store's background thread does, is heard of when the key is next asked for
+    /// through this handle, as is that a value's time is over. What is in memory when the last clone is dropped, and in
+    /// a forked child, is not told.
+    ///
+    /// It is called by the operation that found out, in its thread (of an [`AsyncCache`](crate::AsyncCache), one of the store's own),
+    /// before that returns and without any lock: it may use the cache. Slow listeners make slow operations. If it panics, that is
+    /// logged, the operation goes on, and it is called the next time all the same.
+    ///
+    /// ```
+    /// # fn main() -> cachemere::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use cachemere::{Cache, RemovalCause};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let left = Arc::new(Mutex::new(Vec::new()));
+    /// let heard = left.clone();
+    /// let cache: Cache<str, u32> = Cache::builder(dir.path().join("store"))
+    ///     .removal_listener(move |key: &str, value, cause| heard.lock().unwrap().push((key.to_owned(), **value, cause)))
+    ///     .open()?;
+    /// cache.insert("a", &1)?;
+    /// assert_eq!(cache.get("a")?, Some(1));
+    /// cache.insert("a", &2)?;
+    /// assert_eq!(cache.get("a")?, Some(2));
+    /// cache.remove("a")?;
+    /// let left = left.lock().unwrap();
+    /// assert_eq!(left[0], ("a".to_owned(), 1, RemovalCause::Replaced));
+    /// assert_eq!(left[1], ("a".to_owned(), 2, RemovalCause::Removed));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn removal_listener(
+        mut self,
+        listener: impl Fn(&K, &Arc<V>, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -522,6 +567,7 @@ impl<K: ?Sized, V, KC: Clone, VC: Clone> Clone for Builder<K, V, KC, VC> {
             schema: self.schema.clone(),
             on_undecodable: self.on_undecodable,
             ttl_of: self.ttl_of.clone(),
+            listener: self.listener.clone(),
             types: PhantomData,
         }
     }

@@ -22,7 +22,7 @@ use crate::pipeline::Codec;
 use crate::prefix::Prefix;
 use crate::schema::Undecodable;
 use crate::store::KeyBuffer;
-use crate::typed::{Inner, Rules, serialize};
+use crate::typed::{Inner, Listener, Rules, serialize};
 
 /// A persistent cache from keys of type `K` to values of type `V`.
 ///
@@ -95,9 +95,10 @@ where
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V, V>>,
         front: FrontOptions,
+        listener: Option<Listener<K, V>>,
         rules: Rules<V>,
     ) -> Cache<K, V> {
-        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, rules)) }
+        Cache { inner: Arc::new(Inner::new(entries, keys, values, front, listener, rules)) }
     }
 
     pub(crate) fn inner(&self) -> &Inner<K, V> {

@@ -29,7 +29,9 @@ where
                 value
             }
             Looked::Missing => {
+                drop(at);
                 self.entries.space.count(false);
+                self.tell();
                 None
             }
         })

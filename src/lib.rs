@@ -122,7 +122,7 @@ pub use entries::ByteEntry;
 pub use entries::{EntryInfo, EntryTimes, Held, NamespaceInfo, Stats, StoreInfo, VerifyReport};
 pub use entry::Entry;
 pub use error::{BoxError, Error, Result};
-pub use front::FrontKind;
+pub use front::{FrontKind, RemovalCause};
 pub use iter::Iter;
 pub use key_form::KeyForm;
 #[cfg(feature = "macros")]

@@ -1,12 +1,13 @@
 //! Where types meet bytes: how a typed value is looked for in the front and the store, and how it gets there.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Span;
 use crate::entries::{Age, At, Bytes, Change, Entries, Expect, Ledger, Life, Raw, Read, Scratch, Written};
 use crate::error::{BoxError, Error, Result};
-use crate::front::{Front, FrontOptions, Item};
+use crate::front::{Front, FrontOptions, Item, Leaving, RemovalCause};
 use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Codec;
 use crate::schema::{Schema, Undecodable};
@@ -19,8 +20,12 @@ pub(crate) struct Inner<K: ?Sized + ToOwned, V> {
     pub(crate) values: Arc<dyn Codec<V, V>>,
     pub(crate) front: PerEnvironment<Front<V>>,
     front_options: FrontOptions,
+    leaving: Option<Arc<Leaving<V>>>,
     pub(crate) rules: Rules<V>,
 }
+
+/// Hears what leaves the memory of a handle.
+pub(crate) type Listener<K, V> = Arc<dyn Fn(&K, &Arc<V>, RemovalCause) + Send + Sync>;
 
 /// How values are marked and read, and how long they live.
 pub(crate) struct Rules<V> {
@@ -68,10 +73,28 @@ where
         keys: Arc<dyn Codec<K>>,
         values: Arc<dyn Codec<V, V>>,
         front_options: FrontOptions,
+        listener: Option<Listener<K, V>>,
         rules: Rules<V>,
     ) -> Inner<K, V> {
         entries.space.lists_ended = front_options.bytes != 0;
-        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options, rules }
+        let leaving = listener.map(|listener| {
+            let keys = keys.clone();
+            let tell = move |key: &[u8], value: &Arc<V>, cause: RemovalCause| {
+                // It was found by this key, so it can be decoded, unless that is odd.
+                if let Ok(key) = keys.decode(key) {
+                    listener(key.borrow(), value, cause);
+                }
+            };
+            Arc::new(Leaving::new(Box::new(tell)))
+        });
+        Inner { entries, keys, values, front: PerEnvironment::empty(), front_options, leaving, rules }
+    }
+
+    /// Tells the listener what has left. Runs the user's code: no reference to the store may be held.
+    pub(crate) fn tell(&self) {
+        if let Some(leaving) = &self.leaving {
+            leaving.tell();
+        }
     }
 
     pub(crate) fn encode_key(&self, key: &K, scratch: &mut Scratch) -> Result<()> {
@@ -212,7 +235,12 @@ where
             return Ok(Looked::Front(item));
         }
         let held = item.as_ref().map(|item| &item.held);
-        let Some(read) = at.find(scratch, held)? else { return Ok(Looked::Missing) };
+        let Some(read) = at.find(scratch, held)? else {
+            if let Some(item) = &item {
+                front.lose(item, &hash, live);
+            }
+            return Ok(Looked::Missing);
+        };
         let found = match item.filter(|_| read.is_known()) {
             Some(item) => Found::Known(read, item),
             None => Found::New(read, Some((front, at.ledger()))),
@@ -241,12 +269,14 @@ where
             let held = ledger.hold(&read.origin);
             front.add(read.origin.hash, held, scratch.key.key(), value.clone(), payload.len());
         }
+        self.tell();
         Ok(value)
     }
 
     fn front(&self, live: &Live) -> Option<Present<Front<V>>> {
         let options = self.front_options;
-        (options.bytes != 0).then(|| self.front.get(live.generation, || Front::new(options)))
+        (options.bytes != 0)
+            .then(|| self.front.get(live.generation, || Front::new(options, self.leaving.clone())))
     }
 
     /// Hands on what came of a write, and frees the memory of the values that commits of this handle ended.
@@ -254,14 +284,16 @@ where
         let ended = |ledger: &Ledger| ledger.take_ended();
         self.front.with_own(|front| {
             let ended = self.entries.space.ledger.with_own(ended).unwrap_or_default();
-            ended.iter().for_each(|hash| front.remove(hash));
+            ended.iter().for_each(|(hash, fate)| front.end(hash, *fate));
         });
+        self.tell();
         written
     }
 
     /// Hands on what came of a write after which nothing in memory is good, and frees that.
     pub(crate) fn freeing_all<T>(&self, written: T) -> T {
         self.front.with_own(Front::clear);
+        self.tell();
         written
     }
 }

@@ -1,11 +1,4 @@
 //! `AsyncCache`: crowds of tasks on few threads, loads that end however they may, and leaders in other processes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    missing_docs
-)]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -1,11 +1,4 @@
 //! Single flight: of all threads and processes that miss a key at once, one runs the function.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    missing_docs
-)]
 
 #[path = "support/mod.rs"]
 mod support;

@@ -248,8 +248,7 @@ fn make_way(
             if is_own && !is_expired && !removes {
                 kept = Some(old);
             } else if is_own || insert.is_some() {
-                writer.remove(hash, &old)?;
-                writer.expired += u64::from(is_expired);
+                writer.remove_or_expire(hash, &old)?;
             }
         }
         let Some(mut insert) = insert else { continue };

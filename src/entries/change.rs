@@ -213,10 +213,7 @@ impl At<'_> {
             if matches!(expect, Expect::Value(stamp) if stamp != header.stamp) {
                 return Ok(false);
             }
-            let expired = writer.is_expired(hash, &header);
-            writer.remove(hash, &header)?;
-            writer.expired += u64::from(expired);
-            Ok(!expired)
+            Ok(!writer.remove_or_expire(hash, &header)?)
         })
     }
 }

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::mark::{Chain, Mark, end};
 use crate::per_environment::Made;
-use crate::store::{Access, Header, KeyHash, Live, Prefix, Stamp, Standing};
+use crate::store::{Access, Fate, Header, KeyHash, Live, Prefix, Stamp, Standing};
 use crate::sync::lock;
 
 /// The claim to have one payload in memory, from [`ByteCache::hold`](crate::ByteCache::hold).
@@ -59,8 +59,8 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Claims {
     of: HashMap<KeyHash, Arc<Access>, Prefix>,
-    /// The keys of those that commits ended, for who wants to free their memory.
-    ended: Option<Vec<KeyHash>>,
+    /// The keys of those that commits ended, and by what, for who wants to free their memory.
+    ended: Option<Vec<(KeyHash, Fate)>>,
 }
 
 impl Made<Ledger> {
@@ -92,15 +92,15 @@ impl Ledger {
 
     /// Ends what is held of what a commit of this handle wrote. To be called before any other writer of this process goes on.
     /// It found the values of snapshot `found`.
-    pub(crate) fn committed(&self, found: u64, token: u64, written: &[KeyHash]) {
+    pub(crate) fn committed(&self, found: u64, token: u64, written: &[(KeyHash, Fate)]) {
         self.chain.begin();
         let mut claims = self.claims();
         let Claims { of, ended } = &mut *claims;
-        for hash in written {
+        for (hash, fate) in written {
             if let Some(claim) = of.remove(hash) {
                 end(&claim);
                 if let Some(ended) = ended {
-                    ended.push(*hash);
+                    ended.push((*hash, *fate));
                 }
             }
         }
@@ -119,7 +119,7 @@ impl Ledger {
     }
 
     /// The keys of what commits have ended since this was last asked.
-    pub(crate) fn take_ended(&self) -> Vec<KeyHash> {
+    pub(crate) fn take_ended(&self) -> Vec<(KeyHash, Fate)> {
         self.claims().ended.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -134,9 +134,19 @@ impl Held {
         self.ledger.environment == environment && self.mark.is_current(&self.ledger.chain, at)
     }
 
+    /// Whether its time is over.
+    pub(crate) fn is_expired(&self, live: &Live) -> bool {
+        self.mark.is_expired(live)
+    }
+
+    /// Whether both are of the same writing of a key.
+    pub(crate) fn is_of(&self, other: &Held) -> bool {
+        self.mark.stamp == other.mark.stamp
+    }
+
     /// Whether the payload may be given out now.
     pub(super) fn is_good(&self, live: &Live) -> bool {
-        self.is_current(live.generation, live.standing()) && !self.mark.is_expired(live)
+        self.is_current(live.generation, live.standing()) && !self.is_expired(live)
     }
 
     /// Which writing of which key it is, if a confirmation would make it current again.
@@ -218,12 +228,12 @@ mod tests {
     fn own_commits_keep_all_payloads_but_those_of_keys_they_wrote() {
         let ledger = ledger();
         let [a, b] = [A, B].map(|hash| hold(&ledger, ledger.drops(), hash, 7));
-        ledger.committed(7, 8, &[B]);
+        ledger.committed(7, 8, &[(B, Fate::Written)]);
         ledger.committed(8, 9, &[]);
         assert!(a.is_current(1, at(9)) && !b.is_current(1, at(9)));
         // Not before the commit that is last is known to have been this handle's own.
         assert!(!a.is_current(1, at(10)));
-        assert_eq!((ledger.take_ended(), ledger.take_ended()), (vec![B], vec![]));
+        assert_eq!((ledger.take_ended(), ledger.take_ended()), (vec![(B, Fate::Written)], vec![]));
     }
 
     #[test]
@@ -233,7 +243,7 @@ mod tests {
         let is_current = |held: &Held, token, since| held.is_current(1, Standing { token, since });
         // Transactions 8 and 9 wrote access times.
         assert!(is_current(&a, 9, 7) && !is_current(&a, 9, 8));
-        ledger.committed(7, 10, &[B]);
+        ledger.committed(7, 10, &[(B, Fate::Written)]);
         assert!(is_current(&a, 10, 10) && !is_current(&b, 10, 10));
         // So did 11, then 12 changed something, and 13 wrote access times.
         assert!(is_current(&a, 11, 10) && !is_current(&a, 12, 12) && !is_current(&a, 13, 12));
@@ -246,11 +256,11 @@ mod tests {
         let ledger = ledger();
         let a = hold(&ledger, ledger.drops(), A, 7);
         // Transaction 8 was another process's and can have written A.
-        ledger.committed(8, 9, &[B]);
+        ledger.committed(8, 9, &[(B, Fate::Written)]);
         assert!(!a.is_current(1, at(9)));
         // What is read from now on is good, also after further own commits.
         let a = hold(&ledger, ledger.drops(), A, 9);
-        ledger.committed(9, 10, &[B]);
+        ledger.committed(9, 10, &[(B, Fate::Written)]);
         assert!(a.is_current(1, at(10)));
     }
 
@@ -259,11 +269,11 @@ mod tests {
         let ledger = ledger();
         // The reader asks, opens snapshot 7 and reads; the writer commits 8 and ends what is held; the reader holds.
         let drops = ledger.drops();
-        ledger.committed(7, 8, &[A]);
+        ledger.committed(7, 8, &[(A, Fate::Written)]);
         let a = hold(&ledger, drops, A, 7);
         assert!((0..12).all(|token| !a.is_current(1, at(token))));
         // It stays untagged when more is committed: no chain covers it.
-        ledger.committed(8, 9, &[B]);
+        ledger.committed(8, 9, &[(B, Fate::Written)]);
         assert!(!a.is_current(1, at(9)));
         a.confirm(9, &Header::of_stamp(9));
         assert!(a.is_current(1, at(9)) && !a.is_current(1, at(10)));
@@ -273,7 +283,7 @@ mod tests {
     fn what_was_overwritten_is_not_brought_back_by_a_late_confirmation() {
         let ledger = ledger();
         let a = hold(&ledger, ledger.drops(), A, 7);
-        ledger.committed(7, 8, &[A]);
+        ledger.committed(7, 8, &[(A, Fate::Written)]);
         // The reader had looked at snapshot 7 before the commit.
         a.confirm(7, &Header::of_stamp(7));
         assert!((6..12).all(|token| !a.is_current(1, at(token))));
@@ -320,7 +330,7 @@ mod tests {
         drop(second);
         assert_eq!(ledger.claims().of.len(), 0);
         // Nobody holds it any more, so nobody is to be told.
-        ledger.committed(7, 8, &[A]);
+        ledger.committed(7, 8, &[(A, Fate::Written)]);
         assert_eq!(ledger.take_ended(), []);
     }
 }

@@ -212,8 +212,7 @@ impl At<'_> {
                 }
                 old => {
                     if let Some(old) = old {
-                        writer.expired += u64::from(writer.is_expired(loaded.hash, &old));
-                        writer.remove(loaded.hash, &old)?;
+                        writer.remove_or_expire(loaded.hash, &old)?;
                     }
                     listing.add(number.0, loaded.hash.0)?;
                     new += 1;

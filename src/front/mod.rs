@@ -2,14 +2,17 @@
 //!
 //! The claims are the ledger's (see `entries::ledger`), so nothing stale is given out whatever is found here.
 
+mod leaving;
 mod moka;
 #[cfg(feature = "quick_cache")]
 mod quick_cache;
 
 use std::sync::Arc;
 
+pub(crate) use self::leaving::Leaving;
+pub use self::leaving::RemovalCause;
 use crate::entries::Held;
-use crate::store::KeyHash;
+use crate::store::{Fate, KeyHash, Live};
 
 /// Bytes an item takes beside key and value.
 const OVERHEAD: usize = 240;
@@ -55,45 +58,83 @@ trait Items<V>: Send + Sync {
     fn get(&self, hash: &KeyHash) -> Option<Arc<Item<V>>>;
     fn insert(&self, hash: KeyHash, item: Arc<Item<V>>);
     fn remove(&self, hash: &KeyHash);
+    /// As `remove`, for who wants to know what it was.
+    fn take(&self, hash: &KeyHash) -> Option<Arc<Item<V>>>;
+    fn hashes(&self) -> Vec<KeyHash>;
     fn clear(&self);
     /// Number of items and their bytes.
     fn size(&self) -> (u64, u64);
 }
 
 /// The front of one handle and its clones, over one opened environment.
-pub(crate) struct Front<V>(Box<dyn Items<V>>);
+pub(crate) struct Front<V> {
+    items: Box<dyn Items<V>>,
+    leaving: Option<Arc<Leaving<V>>>,
+}
 
 impl<V: Send + Sync + 'static> Front<V> {
-    pub(crate) fn new(options: FrontOptions) -> Front<V> {
-        Front(match options.kind {
-            FrontKind::Moka => Box::new(moka::Moka::new(options.bytes)),
+    pub(crate) fn new(options: FrontOptions, leaving: Option<Arc<Leaving<V>>>) -> Front<V> {
+        let told = leaving.clone();
+        let items: Box<dyn Items<V>> = match options.kind {
+            FrontKind::Moka => Box::new(moka::Moka::new(options.bytes, told)),
             #[cfg(feature = "quick_cache")]
-            FrontKind::QuickCache => Box::new(quick_cache::QuickCache::new(options.bytes)),
-        })
+            FrontKind::QuickCache => Box::new(quick_cache::QuickCache::new(options.bytes, told)),
+        };
+        Front { items, leaving }
     }
 
     pub(crate) fn get(&self, hash: &KeyHash) -> Option<Arc<Item<V>>> {
-        self.0.get(hash)
+        self.items.get(hash)
     }
 
     /// Adds a value that has so many bytes serialized.
     pub(crate) fn add(&self, hash: KeyHash, held: Held, key: &[u8], value: Arc<V>, size: usize) {
         let size = key.len() + size + OVERHEAD;
-        self.0.insert(hash, Arc::new(Item { held, key: key.into(), value, size }));
+        if let Some(leaving) = &self.leaving
+            && let Some(old) = self.items.take(&hash).filter(|old| !old.held.is_of(&held))
+        {
+            leaving.note(old, RemovalCause::Replaced);
+        }
+        self.items.insert(hash, Arc::new(Item { held, key: key.into(), value, size }));
     }
 
-    /// Frees the memory of a value.
-    pub(crate) fn remove(&self, hash: &KeyHash) {
-        self.0.remove(hash);
+    /// Frees the memory of a value that a commit has ended.
+    pub(crate) fn end(&self, hash: &KeyHash, fate: Fate) {
+        match &self.leaving {
+            None => self.items.remove(hash),
+            Some(leaving) => {
+                if let Some(item) = self.items.take(hash) {
+                    leaving.note(item, fate.into());
+                }
+            }
+        }
+    }
+
+    /// Frees the memory of a value whose entry was not found.
+    pub(crate) fn lose(&self, item: &Arc<Item<V>>, hash: &KeyHash, live: &Live) {
+        let Some(leaving) = &self.leaving else { return self.items.remove(hash) };
+        match self.items.take(hash) {
+            Some(taken) if Arc::ptr_eq(&taken, item) => {
+                let is_expired = taken.held.is_expired(live);
+                leaving.note(taken, if is_expired { RemovalCause::Expired } else { RemovalCause::Removed });
+            }
+            // Another one, that came since.
+            Some(taken) => self.items.insert(*hash, taken),
+            None => {}
+        }
     }
 
     pub(crate) fn clear(&self) {
-        self.0.clear();
+        if let Some(leaving) = &self.leaving {
+            let taken = self.items.hashes().into_iter().filter_map(|hash| self.items.take(&hash));
+            taken.for_each(|item| leaving.note(item, RemovalCause::Removed));
+        }
+        self.items.clear();
     }
 
     /// Number of items and their bytes.
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.0.size()
+        self.items.size()
     }
 }
 
@@ -113,7 +154,7 @@ mod tests {
             #[cfg(feature = "quick_cache")]
             FrontKind::QuickCache,
         ];
-        kinds.into_iter().map(|kind| Front::new(FrontOptions { kind, bytes: 1 << 20 }))
+        kinds.into_iter().map(|kind| Front::new(FrontOptions { kind, bytes: 1 << 20 }, None))
     }
 
     fn ledger() -> Arc<Made<Ledger>> {
@@ -195,7 +236,11 @@ mod tests {
                         }
                         // Now and then it was another process that committed; the ledger is not told.
                         if txn % 5 != 0 {
-                            ledger.committed(quiet.standing(txn - 1).since, txn, &[KEYS[key]]);
+                            ledger.committed(
+                                quiet.standing(txn - 1).since,
+                                txn,
+                                &[(KEYS[key], Fate::Written)],
+                            );
                         }
                         returned[key].store(txn, Ordering::SeqCst);
                         if u64::is_multiple_of(txn, 64) {

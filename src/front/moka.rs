@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Item, Items};
+use ::moka::notification::RemovalCause as Why;
+
+use super::{Item, Items, Leaving, RemovalCause};
 use crate::store::{KeyHash, Prefix};
 
 /// What waits to be counted is at most some hundred items. Larger ones than this part of the front are counted at once,
@@ -15,12 +17,19 @@ pub(super) struct Moka<V> {
 }
 
 impl<V: Send + Sync + 'static> Moka<V> {
-    pub(super) fn new(bytes: u64) -> Moka<V> {
-        let items = ::moka::sync::Cache::<KeyHash, Arc<Item<V>>>::builder()
+    pub(super) fn new(bytes: u64, leaving: Option<Arc<Leaving<V>>>) -> Moka<V> {
+        let mut items = ::moka::sync::Cache::<KeyHash, Arc<Item<V>>>::builder()
             .max_capacity(bytes)
-            .weigher(|_, item| u32::try_from(item.size).unwrap_or(u32::MAX))
-            .build_with_hasher(Prefix);
-        Moka { items, bytes }
+            .weigher(|_, item| u32::try_from(item.size).unwrap_or(u32::MAX));
+        if let Some(leaving) = leaving {
+            items = items.eviction_listener(move |_, item, why| {
+                // Of what is taken out, who takes it knows why.
+                if why == Why::Size {
+                    leaving.note(item, RemovalCause::Memory);
+                }
+            });
+        }
+        Moka { items: items.build_with_hasher(Prefix), bytes }
     }
 }
 
@@ -43,6 +52,14 @@ impl<V: Send + Sync + 'static> Items<V> for Moka<V> {
 
     fn remove(&self, hash: &KeyHash) {
         self.items.invalidate(hash);
+    }
+
+    fn take(&self, hash: &KeyHash) -> Option<Arc<Item<V>>> {
+        self.items.remove(hash)
+    }
+
+    fn hashes(&self) -> Vec<KeyHash> {
+        self.items.iter().map(|(hash, _)| *hash).collect()
     }
 
     fn clear(&self) {

@@ -13,7 +13,7 @@ use super::format::layout::{KeyHash, STATE_KEY};
 use super::format::records::{Identity, Recency, StateRecord};
 use super::opening::read_state;
 use super::quiet::{QuietRun, Standing};
-use super::transaction::{ReadView, Writer};
+use super::transaction::{Fate, ReadView, Writer};
 use super::unlocked::Unlocked;
 use super::upkeep::access::AccessLog;
 use super::upkeep::housekeeper::{self, Rounds};
@@ -387,7 +387,7 @@ pub(crate) struct Commit {
     /// The oldest snapshot known to have the values that it found.
     pub(crate) found: u64,
     /// The entries inserted, replaced or removed, whoever asked for it.
-    pub(crate) written: Vec<KeyHash>,
+    pub(crate) written: Vec<(KeyHash, Fate)>,
     pub(crate) recency: Recency,
 }
 

@@ -72,7 +72,7 @@ use self::process::per_process::PerProcess;
 pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
 pub(crate) use self::temporary::Temporary;
-pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
+pub(crate) use self::transaction::{Fate, Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
 pub(crate) use self::unlocked::Unlocked;
 pub(crate) use self::upkeep::access::{Access, granularity};
 use self::upkeep::housekeeper;

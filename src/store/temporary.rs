@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::process::fork;
 use super::opening::random;
+use super::process::fork;
 use crate::error::{Error, Result};
 
 /// A new directory, which is removed when this is dropped by the process that made it.

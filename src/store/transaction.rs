@@ -135,15 +135,27 @@ pub(crate) enum Inserted {
     WrongCreation(Time),
 }
 
+/// What a commit did to an entry that was there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// Wrote it anew.
+    Written,
+    Removed,
+    /// Removed it as its time was over.
+    Expired,
+    /// Removed it for a limit's sake.
+    Evicted,
+}
+
 pub(crate) struct Writer<'a> {
     txn: WriteTxn<'a>,
     live: &'a Live,
     state: StateRecord,
     dirty: bool,
     now: Time,
-    written: Vec<KeyHash>,
-    pub(crate) expired: u64,
-    pub(crate) evicted: u64,
+    written: Vec<(KeyHash, Fate)>,
+    pub(super) expired: u64,
+    evicted: u64,
 }
 
 impl<'a> Writer<'a> {
@@ -265,8 +277,7 @@ impl<'a> Writer<'a> {
                 if header.cipher != STAGE_NONE && handed_on {
                     return Ok(Inserted::WrongCreation(self.now));
                 }
-                self.expired += u64::from(self.is_expired(new.hash, &old));
-                self.remove(new.hash, &old)?;
+                self.remove_or_expire(new.hash, &old)?;
             }
             None => {}
         }
@@ -322,7 +333,7 @@ impl<'a> Writer<'a> {
     }
 
     fn put_entry(&mut self, hash: KeyHash, header: &Header, body: &[u8], body_checksum: u64) -> Result<()> {
-        self.written.push(hash);
+        self.written.push((hash, Fate::Written));
         self.dirty = true;
         let head = header.encode(body_checksum);
         self.txn.put(&entry_key(hash), &head, body)
@@ -341,13 +352,29 @@ impl<'a> Writer<'a> {
 
     /// Removes an entry with everything that lists it.
     pub(crate) fn remove(&mut self, hash: KeyHash, header: &Header) -> Result<()> {
+        self.remove_as(Fate::Removed, hash, header)
+    }
+
+    /// Removes an entry, as expired if it is; whether it was.
+    pub(crate) fn remove_or_expire(&mut self, hash: KeyHash, header: &Header) -> Result<bool> {
+        let is_expired = self.is_expired(hash, header);
+        self.remove_as(if is_expired { Fate::Expired } else { Fate::Removed }, hash, header)?;
+        Ok(is_expired)
+    }
+
+    pub(super) fn remove_as(&mut self, fate: Fate, hash: KeyHash, header: &Header) -> Result<()> {
+        match fate {
+            Fate::Expired => self.expired += 1,
+            Fate::Evicted => self.evicted += 1,
+            Fate::Written | Fate::Removed => {}
+        }
         let place = order_key(header.namespace, header.number);
         if !self.txn.delete_if(&place, |listed| *listed == hash.0)? {
             // Not that of another entry, which a number made by an accident can name.
             return self.discard(hash);
         }
         self.dirty = true;
-        self.written.push(hash);
+        self.written.push((hash, fate));
         self.delete(&entry_key(hash))?;
         self.unlist_times(hash, header)?;
         self.live.access.forget(hash);
@@ -418,7 +445,7 @@ impl<'a> Writer<'a> {
 
     /// Removes an entry whose header cannot be believed. What lists it has to be searched for, through the whole store.
     pub(crate) fn discard(&mut self, hash: KeyHash) -> Result<()> {
-        self.written.push(hash);
+        self.written.push((hash, Fate::Removed));
         self.delete(&entry_key(hash))?;
         let mut places = Vec::new();
         for record in self.view().range(&[kind::ORDER], &[kind::ORDER + 1])? {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::store::format::layout::{KeyHash, NamespaceId, kind, parse_recency_key, recency_key};
 use crate::store::format::records::Recency;
 use crate::store::live::Live;
-use crate::store::transaction::Writer;
+use crate::store::transaction::{Fate, Writer};
 
 /// The smallest size limit a store works well with: below it, the segments of the log would be smaller than they can be.
 pub(crate) const MIN_MAX_BYTES: u64 = 4 << 20;
@@ -132,8 +132,7 @@ impl Writer<'_> {
         let header = self.header_to_remove(hash)?;
         match header.filter(|header| header.namespace == namespace && header.accessed.0 == accessed) {
             Some(header) => {
-                self.remove(hash, &header)?;
-                self.evicted += 1;
+                self.remove_as(Fate::Evicted, hash, &header)?;
             }
             // A record without its entry, left by damage.
             None => drop(self.delete(&recency_key(namespace, accessed, hash))?),

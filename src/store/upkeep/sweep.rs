@@ -13,7 +13,7 @@ use crate::store::format::layout::{
     parse_hash, parse_order_key, recency_key,
 };
 use crate::store::live::Live;
-use crate::store::transaction::{ReadView, Writer, is_expired};
+use crate::store::transaction::{Fate, ReadView, Writer, is_expired};
 
 /// Entries removed in one transaction: about a millisecond, in which other writers wait.
 const BATCH: usize = 256;
@@ -79,8 +79,7 @@ impl Writer<'_> {
             match self.header_to_remove(*hash)? {
                 Some(header) if header.due() == Some(*listed) => {
                     if self.is_expired(*hash, &header) {
-                        self.remove(*hash, &header)?;
-                        self.expired += 1;
+                        self.remove_as(Fate::Expired, *hash, &header)?;
                     } else if let Some(accessed) = self.live().access.pending(*hash) {
                         // Read since: this moves it to where it is due now.
                         rewritten += self.set_accessed(*hash, accessed)?;
