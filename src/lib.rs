@@ -47,7 +47,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `face`, `builder` | types, options, documentation |
+//! | face | `cache`, `loading`, `bytes`, `batch`, `async_cache`, `iter`, `face`, `builder`, `salvage` | types, options, documentation |
 //! | cache | `typed`, `schema`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
@@ -95,6 +95,7 @@ mod per_environment;
 mod pipeline;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod salvage;
 mod schema;
 mod secret;
 mod store;
@@ -116,6 +117,7 @@ pub use iter::Iter;
 #[cfg(feature = "zstd")]
 pub use pipeline::Zstd;
 pub use pipeline::{Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
+pub use salvage::{Repaired, Salvage, Salvaged};
 pub use schema::Undecodable;
 pub use secret::{Argon2Params, Secret};
 #[cfg(fuzzing)]

@@ -40,6 +40,7 @@ mod place;
 mod quiet;
 mod records;
 mod rekey;
+pub(crate) mod salvage;
 mod store_dir;
 mod sweep;
 mod sync;

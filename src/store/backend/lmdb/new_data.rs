@@ -12,13 +12,14 @@ use super::position::Point;
 use super::rewrite::Rewrite;
 use crate::error::{Error, Result};
 use crate::store::copy::{COMPACTED, REENCRYPTED};
+use crate::store::salvage::REPAIRED;
 use crate::store::store_dir::StoreDir;
 
 /// Where the file of a new store is made.
 const CREATED: &str = "create.tmp";
 /// Removes what was not finished. The caller is the only process, and nothing depends on whether it can.
 pub(super) fn forget_unfinished(dir: &Path) {
-    for name in [CREATED, COMPACTED, REENCRYPTED] {
+    for name in [CREATED, COMPACTED, REENCRYPTED, REPAIRED] {
         if let Err(error) = forget(&dir.join(name)) {
             tracing::debug!(%error, store = %dir.display(), "{name} stays beside the data file");
         }
