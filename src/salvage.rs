@@ -95,14 +95,14 @@ impl Salvage {
         Ok(Repaired { salvaged: Salvaged::new(report), kept })
     }
 
-    /// Puts an empty directory's worth in the place of the store: its files are kept in a directory beside it, which is
-    /// returned, and the next open makes a new store. For caches that are to go on whatever happened; see
-    /// [`of`](Self::of) that directory later.
+    /// Lets the next open make a new store in the place of one that cannot be opened because it is damaged. Its files are kept
+    /// in a directory beside it, which is returned; `None`: it can be opened, as when another process has seen to it. For
+    /// caches that are to go on whatever happened: what can be read may be salvaged later.
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`](crate::Error::Busy) while the store is open anywhere; those of the system.
-    pub fn set_aside(self) -> Result<PathBuf> {
+    /// [`Error::Busy`](crate::Error::Busy) while the store is open anywhere; those of opening it that do not come from damage.
+    pub fn set_aside(self) -> Result<Option<PathBuf>> {
         store::salvage::set_aside(&self.request)
     }
 }

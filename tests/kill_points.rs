@@ -12,6 +12,8 @@
 mod copied;
 #[path = "kill_points/killed.rs"]
 mod killed;
+#[path = "kill_points/repaired.rs"]
+mod repaired;
 #[path = "kill_points/stopped.rs"]
 mod stopped;
 #[path = "support/mod.rs"]
@@ -31,8 +33,8 @@ use support::{Random, hear, hear_the_end, say};
 use writer::{Model, Step, Store, perform};
 
 fn main() -> ExitCode {
-    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, waiting::TESTS].concat();
-    let roles: Vec<_> = [ROLES, copied::ROLES, stopped::ROLES, waiting::ROLES].concat();
+    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, waiting::TESTS, repaired::TESTS].concat();
+    let roles: Vec<_> = [ROLES, copied::ROLES, stopped::ROLES, waiting::ROLES, repaired::ROLES].concat();
     support::run(&roles, &tests)
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use self::gather::gather;
 use self::mend::Mending;
+use super::Store;
 use super::backend::lmdb::remains;
 use super::backend::{BackendKind, NewData, not_in_rocks};
 use super::config::Request;
@@ -89,9 +90,19 @@ pub(crate) fn repair(request: &Request) -> Result<(Report, PathBuf)> {
     repaired
 }
 
-/// Puts nothing in the place of a damaged store, and keeps its files beside it; where is returned.
-pub(crate) fn set_aside(request: &Request) -> Result<PathBuf> {
+/// Puts nothing in the place of a store that cannot be opened for damage, and keeps its files beside it; where is returned.
+pub(crate) fn set_aside(request: &Request) -> Result<Option<PathBuf>> {
+    // So that what another process has put there since is not taken for what could not be opened.
+    let seen = BackendKind::identity_at(&request.path);
+    match Store::open(request) {
+        Ok(_) => return Ok(None),
+        Err(error) if error.is_damaged() || error.is_tampered() => {}
+        Err(error) => return Err(error),
+    }
     let held = Held::take(request)?;
+    if BackendKind::identity_at(held.dir.path()) != seen {
+        return Ok(None);
+    }
     let made = held.dir.path().join(REPAIRED);
     remove_unfinished(&made)?;
     make_directory(&made)?;
@@ -104,7 +115,7 @@ pub(crate) fn set_aside(request: &Request) -> Result<PathBuf> {
     };
     let kept = begun();
     drop(std::fs::remove_dir_all(&made));
-    kept
+    kept.map(Some)
 }
 
 /// A store that nobody has open, and that nobody can open.

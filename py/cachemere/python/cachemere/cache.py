@@ -10,11 +10,12 @@ from ._cache.async_twins import AsyncTwins
 from ._cache.methods import Path
 from ._core import checks
 from ._core.guarded import GuardedStore
-from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, Secret, given_secret, remember, resolve
+from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, given_secret, remember, resolve
+from ._core.salvage import Salvaged, salvage
+from ._core.secrets import SecretSource
 from ._leads.stream_leads import PATIENCE
 from ._memo.decorator import Decorator, OnChange, decorator
 from ._memo.memoized import Memoized
-from .errors import InvalidOptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,7 +98,7 @@ class Cache(AsyncTwins):
         max_bytes: int | None = None,
         max_entries: int | None = None,
         compression: bool | None = None,
-        encryption_key: Secret | NotGiven = NOT_GIVEN,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
         allow_pickle: bool = False,
         durability: str = "checkpoint",
         read_only: bool = False,
@@ -109,8 +110,6 @@ class Cache(AsyncTwins):
     ) -> None:
         checks.choice("on_error", on_error, ("raise", "bypass"))
         secret = given_secret(encryption_key)
-        if path is None and secret is not None:
-            raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
         options = {
             "path": None if path is None else resolve(path),
             "namespace": namespace,
@@ -197,6 +196,60 @@ class Cache(AsyncTwins):
         While one of these handles is open, the others are opened without the time that a passphrase takes.
         """
         return over(type(self), self._guarded.beside(namespace=name))
+
+    @staticmethod
+    def salvage(
+        path: Path,
+        to: Path,
+        *,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
+    ) -> Salvaged:
+        """Copies what can be read of a damaged store into a new one, which must not exist.
+
+        Every entry that proves to be what was written is copied with its times, tags and namespace, and so are the
+        store's settings. The damaged store is not changed. Nobody may have it open.
+
+        Raises:
+            BusyError: A process has the store open, this one perhaps.
+            WrongSecretError: The store is encrypted, and the key is missing or another's.
+            DamagedError: Nothing can be read, because what holds the key of an encrypted store is lost.
+
+        Example:
+            >>> import tempfile, cachemere
+            >>> directory = tempfile.mkdtemp()
+            >>> with cachemere.Cache(directory + "/store") as cache:
+            ...     cache["answer"] = 42
+            >>> saved = cachemere.Cache.salvage(directory + "/store", directory + "/new")
+            >>> saved.entries, saved.lost
+            (1, 0)
+        """
+        options = Options(
+            path=resolve(path),
+            allow_foreign_owner=allow_foreign_owner,
+            allow_unsupported_file_system=allow_unsupported_file_system,
+        )
+        return salvage(options, given_secret(encryption_key), resolve(to))
+
+    @staticmethod
+    def repair(
+        path: Path,
+        *,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
+    ) -> Salvaged:
+        """Puts what :meth:`salvage` finds in the place of the store, and keeps the damaged files beside it (`kept`).
+
+        A process that is killed in the middle of it leaves the damaged store or the repaired one.
+        """
+        options = Options(
+            path=resolve(path),
+            allow_foreign_owner=allow_foreign_owner,
+            allow_unsupported_file_system=allow_unsupported_file_system,
+        )
+        return salvage(options, given_secret(encryption_key), None)
 
     def __repr__(self) -> str:
         return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"

@@ -430,7 +430,7 @@ impl Search<'_> {
             if self.is_used(here) {
                 continue;
             }
-            if here % 256 == 0 {
+            if here.is_multiple_of(256) {
                 crate::waiting::go_on_waiting()?;
             }
             self.read(here, &mut buffer)?;
