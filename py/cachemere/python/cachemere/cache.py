@@ -49,7 +49,8 @@ class Cache(AsyncTwins):
             limit by default.
         max_entries: A limit of the number of entries in the namespace.
         compression: Whether to compress values with Zstandard. `None`: as the namespace was made; no for a new one.
-        encryption_key: 32 random bytes, or a passphrase.
+        encryption_key: 32 random bytes, a passphrase, or a function that gives one of them, from a keyring say; it is
+            called at once. The default store also takes `$CACHEMERE_KEY`, or the file that `$CACHEMERE_KEY_FILE` names.
         allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
             run any code, so do this only where nobody else can write to the directory.
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
