@@ -452,24 +452,7 @@ impl ByteBuilder {
 impl Common {
     fn new(path: PathBuf) -> Common {
         Common {
-            request: Request {
-                backend: None,
-                path,
-                is_temporary: false,
-                secret: None,
-                beside: None,
-                cipher: None,
-                durability: None,
-                maintenance: None,
-                checkpoint_interval: None,
-                map_size: None,
-                max_bytes: None,
-                read_only: false,
-                read_only_if_unwritable: false,
-                clock: None,
-                allow_unsupported_file_system: false,
-                allow_foreign_owner: false,
-            },
+            request: store_request(path),
             namespace: DEFAULT_NAMESPACE.to_owned(),
             ttl: None,
             idle: None,
@@ -535,6 +518,28 @@ impl Common {
                 counts: Default::default(),
             },
         })
+    }
+}
+
+/// What an open asks for that says nothing but where.
+pub(crate) fn store_request(path: PathBuf) -> Request {
+    Request {
+        backend: None,
+        path,
+        is_temporary: false,
+        secret: None,
+        beside: None,
+        cipher: None,
+        durability: None,
+        maintenance: None,
+        checkpoint_interval: None,
+        map_size: None,
+        max_bytes: None,
+        read_only: false,
+        read_only_if_unwritable: false,
+        clock: None,
+        allow_unsupported_file_system: false,
+        allow_foreign_owner: false,
     }
 }
 

@@ -51,7 +51,7 @@ pub enum Error {
     /// An entry of an encrypted store, or a record that says what its entries are, is not what was written: altered, moved,
     /// or damaged.
     #[error(
-        "an encrypted store was altered or damaged ({detail}): run verify, remove the entry, or restore the store from a backup"
+        "an encrypted store was altered or damaged ({detail}): run verify, remove the entry, repair the store, or restore it from a backup"
     )]
     Tampered {
         /// Which check failed.
@@ -108,7 +108,9 @@ pub enum Error {
         detail: Cow<'static, str>,
     },
     /// The files, or an entry, are damaged.
-    #[error("damaged store ({detail}): run verify, remove the entry, or restore the store from a backup")]
+    #[error(
+        "damaged store ({detail}): run verify, remove the entry, repair the store, or restore it from a backup"
+    )]
     Damaged {
         /// What was found.
         detail: Cow<'static, str>,

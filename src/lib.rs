@@ -48,7 +48,7 @@
 //!
 //! | part | modules | does |
 //! |---|---|---|
-//! | face | `cache`, `entry`, `loading`, `memoized`, `bytes`, `batch`, `async_cache`, `iter`, `key_form`, `prefix`, `face`, `builder` | types, options, documentation |
+//! | face | `cache`, `entry`, `loading`, `memoized`, `bytes`, `batch`, `async_cache`, `iter`, `key_form`, `prefix`, `face`, `builder`, `salvage` | types, options, documentation |
 //! | cache | `typed`, `keyed`, `schema`, `entries` | lifetimes, conditions, batches, walks, counts; what in memory is still good |
 //! | load | `load` | files of records, sorted; the `entries` put them into the store |
 //! | front | `front`, `per_environment` | decoded values in memory |
@@ -102,6 +102,7 @@ mod pipeline;
 mod prefix;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod salvage;
 mod schema;
 mod secret;
 mod store;
@@ -131,6 +132,7 @@ pub use memoized::CallKey;
 pub use pipeline::Zstd;
 pub use pipeline::{BorrowedKey, Cipher, Codec, Compressor, MessagePack, XChaCha20Poly1305};
 pub use prefix::Prefix;
+pub use salvage::{Repaired, Salvage, Salvaged};
 pub use schema::Undecodable;
 pub use secret::{Argon2Params, Secret};
 #[cfg(fuzzing)]

@@ -19,6 +19,8 @@ mod damage_support;
 mod in_use;
 #[path = "damaged_files/log.rs"]
 mod log;
+#[path = "damaged_files/salvaged.rs"]
+mod salvaged;
 #[path = "damaged_files/strange.rs"]
 mod strange;
 
@@ -60,6 +62,10 @@ fn main() {
             ("segments_that_are_exchanged_in_use_are_an_error_and_no_loss", in_use::segments_exchanged),
             ("random_files_are_refused", random_files),
             ("damaged_inner_pages_never_give_a_wrong_value", damaged_pages),
+            ("what_can_be_read_of_a_damaged_store_is_salvaged_and_the_rest_is_counted", salvaged::every_kind),
+            ("an_entry_that_is_damaged_is_lost_alone_and_named", salvaged::payloads),
+            ("a_store_whose_roots_are_lost_is_salvaged_whole", salvaged::roots),
+            ("a_store_that_lacks_files_is_salvaged_as_far_as_it_is_there", salvaged::lacking),
         ],
     );
 }

@@ -14,6 +14,8 @@ mod copied;
 mod encrypted;
 #[path = "kill_points/killed.rs"]
 mod killed;
+#[path = "kill_points/repaired.rs"]
+mod repaired;
 #[path = "kill_points/stopped.rs"]
 mod stopped;
 #[path = "support/mod.rs"]
@@ -33,8 +35,11 @@ use support::{Random, hear, hear_the_end, say};
 use writer::{Model, Step, Store, perform};
 
 fn main() -> ExitCode {
-    let tests = [killed::TESTS, stopped::TESTS, copied::TESTS, encrypted::TESTS, waiting::TESTS].concat();
-    let roles: Vec<_> = [ROLES, copied::ROLES, encrypted::ROLES, stopped::ROLES, waiting::ROLES].concat();
+    let tests =
+        [killed::TESTS, stopped::TESTS, copied::TESTS, encrypted::TESTS, waiting::TESTS, repaired::TESTS]
+            .concat();
+    let roles: Vec<_> =
+        [ROLES, copied::ROLES, encrypted::ROLES, stopped::ROLES, waiting::ROLES, repaired::ROLES].concat();
     support::run(&roles, &tests)
 }
 

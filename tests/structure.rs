@@ -16,10 +16,12 @@ const CRATE: &[&[&str]] = &[
     &["entries"],
     &["front"],
     &["typed"],
+    &["keyed", "prefix", "key_form"],
     &["iter", "batch", "face"],
-    &["bytes", "cache", "builder"],
+    &["bytes", "cache", "builder", "entry", "salvage"],
     &["loading"],
     &["async_cache"],
+    &["memoized"],
     &["rocks"],
 ];
 
@@ -29,8 +31,19 @@ const STORE: &[&[&str]] = &[
     &["directory"],
     &["flight"],
     &["backend", "config", "unlocked"],
-    &["transaction", "body", "live", "quiet", "namespace", "upkeep", "opening", "closing", "unused"],
-    &["append", "copy", "rekey", "fuzzing"],
+    &[
+        "transaction",
+        "body",
+        "live",
+        "quiet",
+        "namespace",
+        "upkeep",
+        "opening",
+        "closing",
+        "unused",
+        "temporary",
+    ],
+    &["append", "copy", "rekey", "salvage", "fuzzing"],
 ];
 
 /// What is above and named all the same, with the reason.

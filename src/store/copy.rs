@@ -17,19 +17,13 @@ use super::process::fork::TRANSITIONS;
 use super::{Store, fault};
 use crate::error::{Error, Result};
 
+/// What the place of a backup is called in errors.
+const BACKUP: &str = "backup path";
+
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
     pub(crate) fn backup(&self, to: &Path) -> Result<()> {
-        let is_free = match fs::read_dir(to) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(e) if e.kind() == ErrorKind::NotFound => true,
-            Err(e) if e.kind() == ErrorKind::NotADirectory => false,
-            Err(e) => return Err(Error::io("looking at the backup's path", e)),
-        };
-        if !is_free {
-            return Err(taken());
-        }
-        let partial = Partial::beside(to)?;
+        let partial = Partial::beside(to, BACKUP)?;
         {
             let live = self.live()?;
             if !self.is_read_only() {
@@ -99,9 +93,11 @@ impl Store {
     }
 }
 
-/// A backup on its way, beside the place where it is to be.
-struct Partial {
+/// A new store on its way, beside the place where it is to be.
+pub(super) struct Partial {
     path: PathBuf,
+    /// What the place is called in errors.
+    what: &'static str,
     /// Locked, where that can be done, so that nobody takes it for one that was left unfinished.
     directory: File,
     /// Then what lies at its old path is another's.
@@ -110,8 +106,17 @@ struct Partial {
 
 impl Partial {
     /// What a killed process left under that name is removed; of a link, only the link.
-    fn beside(to: &Path) -> Result<Partial> {
-        let name = to.file_name().ok_or_else(|| Error::invalid("backup path", "it has no last component"))?;
+    pub(super) fn beside(to: &Path, what: &'static str) -> Result<Partial> {
+        let is_free = match fs::read_dir(to) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(e) if e.kind() == ErrorKind::NotFound => true,
+            Err(e) if e.kind() == ErrorKind::NotADirectory => false,
+            Err(e) => return Err(Error::io("looking at the new store's path", e)),
+        };
+        if !is_free {
+            return Err(taken(what));
+        }
+        let name = to.file_name().ok_or_else(|| Error::invalid(what, "it has no last component"))?;
         let path = parent_of(to).join(format!(".{}.partial", name.to_string_lossy()));
         let failed = |e| Error::io("making a directory", e);
         loop {
@@ -130,7 +135,7 @@ impl Partial {
                 opened => opened.map_err(failed)?,
             };
             if let Err(Errno::WOULDBLOCK) = flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-                let detail = "another backup to this path is being made; wait for it, or choose another path";
+                let detail = "another copy to this path is being made; wait for it, or choose another path";
                 return Err(Error::Busy { path: to.to_owned(), detail: detail.into() });
             }
             // It may have been put in place, or removed, since it was opened.
@@ -140,18 +145,25 @@ impl Partial {
                 continue;
             }
             if is_new {
-                return Ok(Partial { path, directory, is_in_place: false });
+                return Ok(Partial { path, what, directory, is_in_place: false });
             }
             remove_unfinished(&path)?;
         }
     }
 
-    fn put_in_place(mut self, to: &Path) -> Result<()> {
-        fs::rename(&self.path, to).map_err(|e| match e.kind() {
-            // Somebody else has put something there meanwhile.
-            ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => taken(),
-            _ => Error::io("putting the backup in place", e),
-        })?;
+    /// A place in it for a store that is opened before it is put in place, which who has this one locked could not be.
+    pub(super) fn within(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// Puts what is there in place.
+    pub(super) fn put_within_in_place(self, to: &Path) -> Result<()> {
+        rename(&self.within(), to, self.what)?;
+        sync_directory(parent_of(to))
+    }
+
+    pub(super) fn put_in_place(mut self, to: &Path) -> Result<()> {
+        rename(&self.path, to, self.what)?;
         self.is_in_place = true;
         sync_directory(parent_of(to))
     }
@@ -166,11 +178,19 @@ impl Drop for Partial {
     }
 }
 
-fn taken() -> Error {
-    Error::invalid("backup path", "it exists and is not an empty directory; choose a path where nothing is")
+fn rename(from: &Path, to: &Path, what: &'static str) -> Result<()> {
+    fs::rename(from, to).map_err(|e| match e.kind() {
+        // Somebody else has put something there meanwhile.
+        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => taken(what),
+        _ => Error::io("putting the new store in place", e),
+    })
 }
 
-fn parent_of(path: &Path) -> &Path {
+fn taken(what: &'static str) -> Error {
+    Error::invalid(what, "it exists and is not an empty directory; choose a path where nothing is")
+}
+
+pub(super) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -184,7 +204,7 @@ fn make_data(live: &Live, tmp: &Path, make: impl FnOnce(&Live, &Path) -> Result<
 }
 
 /// Removes what a killed process left. Of a link, only the link.
-fn remove_unfinished(tmp: &Path) -> Result<()> {
+pub(super) fn remove_unfinished(tmp: &Path) -> Result<()> {
     match fs::remove_dir_all(tmp) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("removing an unfinished copy", e)),
         _ => Ok(()),

@@ -23,6 +23,7 @@ mod opening;
 pub(crate) mod process;
 mod quiet;
 mod rekey;
+pub(crate) mod salvage;
 mod temporary;
 mod transaction;
 mod unlocked;

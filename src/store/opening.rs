@@ -26,6 +26,7 @@ use super::unused;
 use super::upkeep::limits::MIN_MAX_BYTES;
 use super::upkeep::sweep;
 use super::{Shared, Store};
+use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Seals, Secret};
@@ -334,16 +335,7 @@ impl Opening {
         let (record, state) = match found {
             Some((record, state)) => (record, Some(state)),
             None if read_only => return Err(Error::NotFound { path: dir }),
-            None => (
-                StoreRecord {
-                    version: config.backend.format_version(),
-                    id: random()?,
-                    created: config.clock.now(),
-                    cipher: String::new(),
-                    envelope: vec![],
-                },
-                None,
-            ),
+            None => (new_record(config.backend.format_version(), &config.clock)?, None),
         };
         Ok(Opening { dir, config, gate, member, locks, alone, backend, record, state, is_new })
     }
@@ -417,6 +409,11 @@ impl Opening {
         }
         Ok(asked)
     }
+}
+
+/// The record of a new store, which is not encrypted yet.
+pub(super) fn new_record(version: u32, clock: &ClockSource) -> Result<StoreRecord> {
+    Ok(StoreRecord { version, id: random()?, created: clock.now(), cipher: String::new(), envelope: vec![] })
 }
 
 /// Makes a new store's metadata encrypted from the start.

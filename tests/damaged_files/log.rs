@@ -65,6 +65,11 @@ pub(crate) fn ops_in(cache: &ByteCache) -> Result<Option<usize>, cachemere::Erro
     Ok((0..=OPS).rev().find(|ops| state_after(*ops) == found))
 }
 
+/// How many of the keys are there.
+pub(crate) fn entries_in(cache: &ByteCache) -> usize {
+    (0..KEYS).filter(|n| cache.get(&key(*n)).unwrap().is_some()).count()
+}
+
 /// What has to come of a damaged log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Expected {

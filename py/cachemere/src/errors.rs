@@ -151,8 +151,18 @@ fn class_of(error: &Error) -> &'static str {
 }
 
 /// What went wrong at opening a store, of which the engine does not always say which.
-pub(crate) fn opening(error: Error, path: &Path) -> PyErr {
-    let (class, message) = (class_of(&error), told(&error));
+pub(crate) fn opening(error: Error, path: &Path, secret_from: Option<&str>) -> PyErr {
+    let (class, mut message) = (class_of(&error), told(&error));
+    if let Some(found) = secret_from {
+        message += &match &error {
+            Error::NotEncrypted { .. } => format!(
+                ". The secret is that of {found}: unset it to go on with the plain store, or set CACHEMERE_DIR to a new \
+                 directory, which will be encrypted; 'python -m cachemere export' and 'load' take entries over"
+            ),
+            Error::WrongSecret { .. } => format!("; the one that was tried is that of {found}"),
+            _ => String::new(),
+        };
+    }
     let path = path.display().to_string();
     if message.contains(&path) {
         let next = if is_of_diskcache(&error) { IMPORT_FROM_DISKCACHE } else { "" };

@@ -1,7 +1,7 @@
 //! The native half of the Python package: from Python objects to bytes and back, and the way to hot entries.
 //!
 //! `keys` and `values` define the bytes, `residents` keeps decoded objects by their `weights`, `store` joins them to the engine (opened as
-//! `options` and `settings` say, walked through by `scanner`, described by `told`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
+//! `options` and `settings` say, walked through by `scanner`, saved by `salvage`, described by `told`), `load` and `plain_json` fill it from files, and `dict` and `memo` are what
 //! Python calls most often. Everything else is written in Python.
 
 mod collisions;
@@ -22,6 +22,7 @@ mod policy;
 mod residents;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+mod salvage;
 mod scanner;
 mod seen;
 mod settings;

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) max_entries: Option<u64>,
     pub(crate) compression: Option<bool>,
     pub(crate) secret: Option<Secret>,
+    /// Where it came from, if it was not given as an argument.
+    pub(crate) secret_from: Option<String>,
     pub(crate) admission: Admission,
     pub(crate) sync: bool,
     pub(crate) maintenance: Option<Maintenance>,

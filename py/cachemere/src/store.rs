@@ -24,6 +24,7 @@ use crate::logging;
 use crate::options::StoreOptions;
 use crate::policy::Policy;
 use crate::residents::{Resident, Residents};
+use crate::salvage;
 use crate::scanner::Scanner;
 use crate::settings::{self, Settings};
 use crate::times::{GivenTimes, Times, given, seconds, times};
@@ -628,6 +629,20 @@ impl Store {
         detached(py, || cache.backup(path))
     }
 
+    /// Copies what can be read of the store, which nobody may have open, to a directory, or puts it in its place.
+    fn salvage<'py>(&self, py: Python<'py>, to: Option<PathBuf>) -> PyResult<salvage::Told<'py>> {
+        let salvaged = away(py, || self.settings.salvage(to))?;
+        let salvaged = salvaged
+            .map_err(|error| opening(error, &self.settings.path, self.settings.secret_from.as_deref()))?;
+        salvage::Told::new(py, &self.policy, salvaged)
+    }
+
+    /// Puts nothing in the place of the store, if damage keeps it from being opened; where its files are kept.
+    fn set_aside(&self, py: Python<'_>) -> PyResult<Option<PathBuf>> {
+        let kept = away(py, || self.settings.of_damaged().set_aside())?;
+        kept.map_err(|error| opening(error, &self.settings.path, self.settings.secret_from.as_deref()))
+    }
+
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
         let cache = self.cache(py)?;
         detached(py, || cache.compact())
@@ -705,7 +720,8 @@ impl Store {
         // Opening is when there is most to tell, of a recovery for example.
         logging::look_at_level(py, Duration::ZERO)?;
         let opened = away(py, || self.settings.open(beside))?;
-        let opened = opened.map_err(|error| opening(error, &self.settings.path))?;
+        let opened = opened
+            .map_err(|error| opening(error, &self.settings.path, self.settings.secret_from.as_deref()))?;
         // Another thread can have been faster; then its handle is used. Or it has closed the store meanwhile.
         let cache = self.cache.get_or_init(|| opened);
         if self.is_closed.load(SeqCst) {

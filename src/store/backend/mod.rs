@@ -109,6 +109,6 @@ impl Deref for Backend {
 }
 
 /// What is told where only LMDB can do something.
-fn not_in_rocks() -> Error {
+pub(crate) fn not_in_rocks() -> Error {
     Error::invalid("backend", "only a store in LMDB can do this, and this one is in RocksDB")
 }

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 pub(in crate::store) const COMPACTED: &str = "compact.tmp";
 /// Where data with a new key are made.
 pub(in crate::store) const REENCRYPTED: &str = "reencrypt.tmp";
+/// Where the data of a repaired store are made, in its directory.
+pub(in crate::store) const REPAIRED: &str = "repair.tmp";
 
 /// Makes a directory, and those above it. What lies there already is refused: it could be a link to somewhere else.
 pub(in crate::store) fn make_directory(dir: &Path) -> Result<()> {

@@ -91,6 +91,9 @@ impl StateRecord {
     pub(crate) const NEW: StateRecord =
         StateRecord { recency: Recency::Off, max_bytes: 0, next_namespace: 1, stamp_base: 0 };
 
+    /// Bytes of the record.
+    pub(crate) const LEN: usize = 21;
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let recency = match self.recency {
             Recency::Off => 0,
@@ -181,9 +184,6 @@ impl NamespaceRecord {
     }
 }
 
-/// More than was ever inserted anywhere, so that what is counted up from there does not overflow.
-const MOST_INSERTED: u64 = 1 << 62;
-
 /// How many entries a namespace has, expired ones included, and the next insertion number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counters {
@@ -192,6 +192,9 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// More than was ever inserted anywhere, so that what is counted up from there does not overflow.
+    pub(crate) const MOST_INSERTED: u64 = 1 << 62;
+
     pub(crate) fn encode(&self) -> [u8; 16] {
         let mut out = [0; 16];
         let bytes = self.entries.to_le_bytes().into_iter().chain(self.next.to_le_bytes());
@@ -204,7 +207,7 @@ impl Counters {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Counters> {
         let mut fields = Fields::new(bytes, "counters");
         let counters = Counters { entries: fields.u64()?, next: fields.u64()? };
-        if counters.next > MOST_INSERTED || counters.entries > counters.next {
+        if counters.next > Counters::MOST_INSERTED || counters.entries > counters.next {
             return Err(Error::damaged("the counters have impossible numbers"));
         }
         fields.end(counters)

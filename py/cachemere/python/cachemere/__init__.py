@@ -17,6 +17,7 @@ from . import errors
 from ._core.info import EntryInfo, NamespaceInfo, Stats, StoreInfo, VerifyReport
 from ._core.load import LoadSummary
 from ._core.options import close_all, unlock
+from ._core.salvage import Salvaged
 from ._memo.memoize import memoize
 from ._memo.memoized import Memoized
 from ._memo.results import CacheInfo, Hit
@@ -37,6 +38,7 @@ __all__ = [
     "NamespaceInfo",
     "Parallel",
     "PersistDict",
+    "Salvaged",
     "Stats",
     "StoreInfo",
     "VerifyReport",

@@ -10,13 +10,14 @@ from ._cache.async_twins import AsyncTwins
 from ._cache.methods import Path
 from ._core import checks
 from ._core.guarded import GuardedStore
-from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, Secret, given_secret, remember, resolve
+from ._core.options import MEMORY_BYTES, NOT_GIVEN, NotGiven, Options, given_secret, remember, resolve
 from ._core.quantities import Seconds, Size
+from ._core.salvage import Salvaged, salvage
+from ._core.secrets import SecretSource
 from ._leads.stream_leads import PATIENCE
 from ._memo.decorator import Decorator, OnChange, decorator
 from ._memo.lifetimes import TimeToLive
 from ._memo.memoized import Memoized
-from .errors import InvalidOptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +52,8 @@ class Cache(AsyncTwins):
             read least recently is evicted to keep it. No limit by default.
         max_entries: A limit of the number of entries in the namespace.
         compression: Whether to compress values with Zstandard. `None`: as the namespace was made; no for a new one.
-        encryption_key: 32 random bytes, or a passphrase.
+        encryption_key: 32 random bytes, a passphrase, or a function that gives one of them, from a keyring say; it is
+            called at once. The default store also takes `$CACHEMERE_KEY`, or the file that `$CACHEMERE_KEY_FILE` names.
         allow_pickle: Whether values without a safe form may be pickled, and pickled ones loaded. Loading a pickle can
             run any code, so do this only where nobody else can write to the directory.
         durability: `"checkpoint"`: a power loss can take the last second; `"sync"`: nothing.
@@ -101,7 +103,7 @@ class Cache(AsyncTwins):
         max_bytes: Size | None = None,
         max_entries: int | None = None,
         compression: bool | None = None,
-        encryption_key: Secret | NotGiven = NOT_GIVEN,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
         allow_pickle: bool = False,
         durability: str = "checkpoint",
         read_only: bool = False,
@@ -113,8 +115,6 @@ class Cache(AsyncTwins):
     ) -> None:
         checks.choice("on_error", on_error, ("raise", "bypass"))
         secret = given_secret(encryption_key)
-        if path is None and secret is not None:
-            raise InvalidOptionError("encryption_key needs a path: the default store is shared by all programs")
         options = {
             "path": None if path is None else resolve(path),
             "namespace": namespace,
@@ -217,6 +217,60 @@ class Cache(AsyncTwins):
         While one of these handles is open, the others are opened without the time that a passphrase takes.
         """
         return over(type(self), self._guarded.beside(namespace=name))
+
+    @staticmethod
+    def salvage(
+        path: Path,
+        to: Path,
+        *,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
+    ) -> Salvaged:
+        """Copies what can be read of a damaged store into a new one, which must not exist.
+
+        Every entry that proves to be what was written is copied with its times, tags and namespace, and so are the
+        store's settings. The damaged store is not changed. Nobody may have it open.
+
+        Raises:
+            BusyError: A process has the store open, this one perhaps.
+            WrongSecretError: The store is encrypted, and the key is missing or another's.
+            DamagedError: Nothing can be read, because what holds the key of an encrypted store is lost.
+
+        Example:
+            >>> import tempfile, cachemere
+            >>> directory = tempfile.mkdtemp()
+            >>> with cachemere.Cache(directory + "/store") as cache:
+            ...     cache["answer"] = 42
+            >>> saved = cachemere.Cache.salvage(directory + "/store", directory + "/new")
+            >>> saved.entries, saved.lost
+            (1, 0)
+        """
+        options = Options(
+            path=resolve(path),
+            allow_foreign_owner=allow_foreign_owner,
+            allow_unsupported_file_system=allow_unsupported_file_system,
+        )
+        return salvage(options, given_secret(encryption_key), resolve(to))
+
+    @staticmethod
+    def repair(
+        path: Path,
+        *,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
+        allow_foreign_owner: bool = False,
+        allow_unsupported_file_system: bool = False,
+    ) -> Salvaged:
+        """Puts what :meth:`salvage` finds in the place of the store, and keeps the damaged files beside it (`kept`).
+
+        A process that is killed in the middle of it leaves the damaged store or the repaired one.
+        """
+        options = Options(
+            path=resolve(path),
+            allow_foreign_owner=allow_foreign_owner,
+            allow_unsupported_file_system=allow_unsupported_file_system,
+        )
+        return salvage(options, given_secret(encryption_key), None)
 
     def __repr__(self) -> str:
         return f"Cache({str(self._options.path)!r}, namespace={self._options.namespace!r})"

@@ -21,13 +21,13 @@ from ._core.options import (
     NOT_GIVEN,
     NotGiven,
     Options,
-    Secret,
     given_secret,
     remember,
     resolve,
     serializers,
 )
 from ._core.placeholder import PLACEHOLDER
+from ._core.secrets import Secret, SecretSource
 from ._core.walk import entries, met, pairs_of
 from ._engine import Store
 from .errors import CacheError, ClosedError, InvalidOptionError, MissingKeyError
@@ -152,7 +152,7 @@ class PersistDict(Handle, Viewed[K, V]):
         name: str | None = None,
         *,
         ttl: float | None = None,
-        encryption_key: Secret | NotGiven = NOT_GIVEN,
+        encryption_key: SecretSource | NotGiven = NOT_GIVEN,
         compression: bool | None = None,
         max_bytes: int | None = None,
         max_entries: int | None = None,

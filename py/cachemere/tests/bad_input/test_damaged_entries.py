@@ -95,7 +95,7 @@ READS = [
 def test_a_bad_entry_is_an_error_wherever_it_is_read(store: Store, face: Any, read: Callable[[Any], Any]) -> None:
     with store.open(face) as it:
         for _ in range(2):
-            with pytest.raises(store.error, match="remove the entry, or restore the store") as caught:
+            with pytest.raises(store.error, match="remove the entry, repair the store, or restore it") as caught:
                 read(it)
             assert type(caught.value) is store.error
         assert len(it) == 3, "it is still there, and counted"

@@ -7,6 +7,7 @@
 //! nothing but a spare. Each page begins with a header of 16 bytes: page number (8), padding (2), flags (2), and either
 //! the bounds of its free space (2 and 2) or, on overflow pages, the number of pages (4). All in the machine's byte order.
 
+mod remains;
 mod tree;
 
 use std::fs::File;
@@ -15,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::remains::{Finder, Origin, find_records};
 pub(crate) use self::tree::{check_free, check_trees, free_pages};
 use crate::error::{Error, Result};
 

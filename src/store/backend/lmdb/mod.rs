@@ -35,6 +35,7 @@ mod opening;
 mod pack;
 mod position;
 mod reclaim;
+pub(in crate::store) mod remains;
 mod replay;
 mod reserve;
 mod rewrite;
@@ -66,7 +67,7 @@ use self::map::Mode;
 pub(in crate::store::backend) use self::opening::open;
 use self::position::{Point, Position};
 use self::replay::{Replayed, replay};
-pub(crate) use self::rewrite::Rewrite;
+pub(crate) use self::rewrite::{Batch, Rewrite};
 use self::segments::Segments;
 pub(crate) use self::shared_lock::SharedGuard;
 use self::shared_lock::{SharedLock, Which};
@@ -437,6 +438,30 @@ impl Detached {
         env.info().last_txn_id as u64 != self.txn
             || self.control.as_ref().is_some_and(|control| control.token() != self.token)
     }
+}
+
+/// The names of the files that a store in LMDB consists of, as far as they are there.
+pub(in crate::store) fn files(dir: &StoreDir) -> Result<Vec<String>> {
+    let log = segment_file::list(dir)?.into_iter().map(segment_file::name);
+    let others = [DATA_NAME, LockFile::NAME].into_iter().chain(version_1::FILES).map(str::to_owned);
+    Ok(others.filter(|name| dir.has(name)).chain(log).collect())
+}
+
+/// Removes what version 1 left, if it did: a new data file has nothing to do with it.
+pub(in crate::store) fn forget_version_1(dir: &StoreDir) -> Result<()> {
+    match version_1::has_left(dir) {
+        true => version_1::forget(dir),
+        false => Ok(()),
+    }
+}
+
+/// Removes all files of the log, from the last on, each for good before the next.
+pub(in crate::store) fn remove_log(dir: &StoreDir) -> Result<()> {
+    for number in segment_file::list(dir)?.into_iter().rev() {
+        segment_file::remove(dir, number)?;
+        dir.sync().map_err(|e| Error::io("syncing the store's directory", e))?;
+    }
+    Ok(())
 }
 
 /// The path of the data file in a store's directory.

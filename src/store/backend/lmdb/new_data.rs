@@ -11,14 +11,14 @@ use super::data_path;
 use super::position::Point;
 use super::rewrite::Rewrite;
 use crate::error::{Error, Result};
-use crate::store::directory::making::{COMPACTED, REENCRYPTED};
+use crate::store::directory::making::{COMPACTED, REENCRYPTED, REPAIRED};
 use crate::store::directory::store_dir::StoreDir;
 
 /// Where the file of a new store is made.
 const CREATED: &str = "create.tmp";
 /// Removes what was not finished. The caller is the only process, and nothing depends on whether it can.
 pub(super) fn forget_unfinished(dir: &Path) {
-    for name in [CREATED, COMPACTED, REENCRYPTED] {
+    for name in [CREATED, COMPACTED, REENCRYPTED, REPAIRED] {
         if let Err(error) = forget(&dir.join(name)) {
             tracing::debug!(%error, store = %dir.display(), "{name} stays beside the data file");
         }

@@ -34,7 +34,7 @@ impl Rewrite {
         Rewrite::with_map_size(dir, like.map_size as usize)
     }
 
-    pub(super) fn with_map_size(dir: &Path, map_size: usize) -> Result<Rewrite> {
+    pub(crate) fn with_map_size(dir: &Path, map_size: usize) -> Result<Rewrite> {
         let (env, tree) = EnvSlot::open(dir, map_size, Use::Copy)?;
         Ok(Rewrite { tree, env })
     }
@@ -43,13 +43,30 @@ impl Rewrite {
         Batch { env: &self.env, tree: self.tree, txn: None, bytes: 0 }
     }
 
+    /// Goes through the records from `from` up to but without `to`, as they were committed.
+    pub(crate) fn for_each(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let failed = |e| self.env.failed(e, "reading a copy of the store");
+        let txn = self.env.read_txn().map_err(failed)?;
+        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Excluded(to));
+        for record in self.tree.range(&txn, &bounds).map_err(failed)? {
+            let (key, value) = record.map_err(failed)?;
+            each(key, value)?;
+        }
+        Ok(())
+    }
+
     /// Returns when all is on the disk.
     pub(crate) fn sync(self) -> Result<()> {
         self.env.force_sync().map_err(|e| self.env.failed(e, "syncing the copy"))
     }
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
     /// Writes a record that sorts behind all others that were written.
     pub(crate) fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.write(key, value, PutFlags::APPEND)
@@ -65,11 +82,31 @@ impl Batch<'_> {
         }
         self.bytes += key.len() + value.len();
         super::fault::point("a record is copied");
-        let txn = match &mut self.txn {
+        let (tree, env) = (self.tree, self.env);
+        tree.put_with_flags(self.txn()?, flags, key, value).map_err(|e| env.failed(e, CONTEXT))
+    }
+
+    /// What was written under a key.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>> {
+        let (tree, env) = (self.tree, self.env);
+        tree.get(self.txn()?, key).map_err(|e| env.failed(e, CONTEXT))
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Result<()> {
+        let (tree, env) = (self.tree, self.env);
+        tree.delete(self.txn()?, key).map(drop).map_err(|e| env.failed(e, CONTEXT))
+    }
+
+    fn txn(&mut self) -> Result<&mut RwTxn<'a>> {
+        Ok(match &mut self.txn {
             Some(txn) => txn,
             none => none.insert(self.env.write_txn().map_err(|e| self.env.failed(e, CONTEXT))?),
-        };
-        self.tree.put_with_flags(txn, flags, key, value).map_err(|e| self.env.failed(e, CONTEXT))
+        })
+    }
+
+    /// Ends what is only looked at again, without saying where a log begins.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.commit()
     }
 
     fn commit(&mut self) -> Result<()> {
@@ -86,7 +123,7 @@ impl Batch<'_> {
     }
 
     /// Writes up to where the records have the log, and commits.
-    pub(super) fn finish(mut self, log_end: &[u8]) -> Result<()> {
+    pub(crate) fn finish(mut self, log_end: &[u8]) -> Result<()> {
         self.put(FOLD_KEY, log_end)?;
         self.commit()
     }

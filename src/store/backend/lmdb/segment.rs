@@ -24,22 +24,22 @@ use crate::store::backend::merged::Direction;
 use crate::store::directory::store_dir::StoreDir;
 use crate::sync::lock;
 
-const MAGIC: &[u8; 8] = b"CMlogseg";
+pub(super) const MAGIC: &[u8; 8] = b"CMlogseg";
 /// Of the log's format.
 pub(super) const VERSION: u32 = 1;
 /// The bytes of the header that its checksum covers.
-const SUMMED: usize = 64;
+pub(super) const SUMMED: usize = 64;
 /// How many keys the table lists: not covered by the checksum, since it grows.
 const LISTED_AT: usize = 72;
 /// Where the first record is.
 pub(super) const HEADER: u32 = 128;
 /// Checksum, length and number of changes, in front of the changes.
-const RECORD: u32 = 16;
+pub(super) const RECORD: u32 = 16;
 /// Link, length of the value and of the key, flags, in front of key and value.
-const CHANGE: u32 = 12;
-const DELETED: u16 = 1;
+pub(super) const CHANGE: u32 = 12;
+pub(super) const DELETED: u16 = 1;
 /// What LMDB takes.
-const MAX_KEY: usize = 511;
+pub(super) const MAX_KEY: usize = 511;
 
 /// What one transaction does to a key.
 #[derive(Clone, Copy)]

@@ -25,6 +25,9 @@ const LMDB_LOCK: &str = "lock.mdb";
 const LOCKS: [&str; 2] = ["open.lock", "users.lock"];
 const OTHER_LOCKS: [&str; 3] = [CHECKPOINT_LOCK, "flight.lock", "sweeper.lock"];
 
+/// What version 1 keeps beside the data file.
+pub(super) const FILES: [&str; 1] = [RECORD];
+
 const MAGIC: [u8; 8] = *b"CACHMCKP";
 const RECORD_VERSION: u32 = 1;
 /// The file has two of these. A record never overwrote the one before it.

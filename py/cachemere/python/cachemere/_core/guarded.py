@@ -27,7 +27,8 @@ from ..errors import (
     UnsupportedFileSystemError,
 )
 from .environment import is_disabled
-from .options import Options, Secret, resolve
+from .options import Options, note_secret, resolve
+from .secrets import Secret
 from .unkept import Unkept
 from .walk import Entry, met
 
@@ -72,6 +73,7 @@ class GuardedStore:
         #: Whether it is where it is because nothing else was said.
         self.is_default = is_default or options.path is None
         self.on_error = on_error
+        self._secret = secret
         self._troubles: set[type[BaseException]] = set()
         self._unkept = Unkept("a value made for get_or_set")
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
@@ -82,16 +84,21 @@ class GuardedStore:
     def native(self) -> Store:
         """The native store. What may be bypassed goes by :meth:`ask`, or asks :meth:`bypasses` about its errors."""
         if self.made is None:
-            options = dataclasses.replace(self.options, path=default_path())
+            path = default_path()
+            options = dataclasses.replace(self.options, path=path, secret_of_environment=self._secret is None)
             # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
             # is held.
-            self.options, self.made = self.__dict__.setdefault("_found", (options, options.open(None)))
+            if self._secret is not None:
+                note_secret(path, self._secret)
+            self.options, self.made = self.__dict__.setdefault("_found", (options, options.open(self._secret)))
         return self.made
 
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:
         """One of other options. In the same directory it needs no secret while this one is open."""
         options = dataclasses.replace(self.options, **changed)
-        return GuardedStore(options, on_error or self.on_error, origin=self.made, is_default=self.is_default)
+        return GuardedStore(
+            options, on_error or self.on_error, secret=self._secret, origin=self.made, is_default=self.is_default
+        )
 
     @property
     def path(self) -> pathlib.Path:
@@ -115,6 +122,8 @@ class GuardedStore:
         """Whether to go on as if the cache were empty. Logs what is passed over."""
         if self.on_error != "bypass" or not isinstance(error, _BYPASSED):
             return False
+        if isinstance(error, (DamagedError, TamperedError)) and self._set_aside(error):
+            return True
         # Once for each kind of trouble, since every use of the cache comes here while it lasts.
         level = logging.DEBUG if type(error) in self._troubles else logging.WARNING
         self._troubles.add(type(error))
@@ -131,6 +140,30 @@ class GuardedStore:
         if not self.is_default or not isinstance(error, _OF_PLACE) or "CACHEMERE_DIR" in text:
             return text
         return f"{text}; or set CACHEMERE_DIR to a directory that this process can write to"
+
+    def _set_aside(self, error: CacheError) -> bool:
+        """Puts a new store in the place of the default one that cannot be opened for damage; whether it did.
+
+        Never of one that somebody has named. Entries that are damaged in a store that is open are passed over alone.
+        """
+        if not self.is_default or os.environ.get("CACHEMERE_DIR") or self.made is None or self.made.is_open:
+            return False
+        try:
+            kept = self.made.set_aside()
+        except CacheError as trouble:
+            # Another process has it open, perhaps, or nothing can be written there.
+            _log.debug("the damaged store at %s stays where it is: %s", self.options.path, trouble)
+            return False
+        if kept is not None:
+            _log.warning(
+                "the cache at %s is damaged and begins anew: %s; its files are kept in %s, of which 'python -m "
+                "cachemere repair %s --to NEW_DIRECTORY' saves what can be read",
+                self.options.path,
+                error,
+                kept,
+                kept,
+            )
+        return True
 
     def ask(self, default: T, work: Callable[[Store], T]) -> T:
         """What `work` gives; `default` if the cache is disabled or, for a trouble of the machine, bypassed."""

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .info import Stats, StoreInfo, VerifyReport, describe, stats, verify
-from .options import Options, Secret, change_secret, resolve
+from .options import Options, change_secret, resolve
+from .secrets import Secret
 
 if sys.version_info >= (3, 11):
     from typing import Self

@@ -17,9 +17,8 @@ from .._forms.forms import Forms
 from ..errors import ClosedError, InvalidOptionError
 from . import checks
 from .handed_out import write_all_back
+from .secrets import Secret, SecretSource, check_secret, of_environment
 from .which_engine import require_rocksdb
-
-Secret = bytes | str
 
 
 class NotGiven(enum.Enum):
@@ -74,6 +73,8 @@ class Options:
     #: Of an adapter, without.
     exact_types: tuple[type, ...] = field(default=())
     encrypted: bool = False
+    #: Of the default store: the environment may have its secret, that of whichever process opens it.
+    secret_of_environment: bool = False
 
     def __post_init__(self) -> None:
         checks.namespace(self.namespace)
@@ -122,10 +123,14 @@ class Options:
             raise InvalidOptionError("path is missing")
         if secret is None and self.encrypted:
             secret = known_secret(self.path)
+        secret_from = None
+        if secret is None and self.secret_of_environment and (found := of_environment()) is not None:
+            secret, secret_from = found
         forms = self._forms()
         # By name, as `src/options.rs` takes them: those of this class, and what is made of them.
         described = {each.name: getattr(self, each.name) for each in fields(self)} | {
             "secret": secret,
+            "secret_from": secret_from,
             "serializer": self.serializer,
             "pack": forms.pack,
             "unpack": forms.unpack,
@@ -154,23 +159,7 @@ def given_secret(secret: object) -> Secret | None:
     return check_secret(secret)
 
 
-def check_secret(secret: object) -> Secret:
-    """Returns a key of 32 bytes or a passphrase."""
-    if isinstance(secret, str):
-        if not secret:
-            raise InvalidOptionError("encryption_key: a passphrase must not be empty")
-        checks.utf8("encryption_key", secret)
-        return secret
-    if isinstance(secret, (bytes, bytearray)):
-        if len(secret) != 32:
-            raise InvalidOptionError(
-                f"encryption_key must be 32 random bytes, not {len(secret)}; a passphrase is given as a str"
-            )
-        return bytes(secret)
-    raise InvalidOptionError(f"encryption_key must be 32 bytes or a str, not {type(secret).__name__}")
-
-
-def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
+def unlock(path: str | os.PathLike[str], encryption_key: SecretSource) -> None:
     """Tells this process the secret of a store, for handles that come by pickle.
 
     A handle is pickled without its secret. In the process that made it the secret is known; another one is told with
@@ -179,6 +168,11 @@ def unlock(path: str | os.PathLike[str], encryption_key: Secret) -> None:
         with ProcessPoolExecutor(initializer=cachemere.unlock, initargs=(path, key)) as pool: ...
     """
     _secrets[resolve(path)] = check_secret(encryption_key)
+
+
+def note_secret(path: Path, secret: Secret) -> None:
+    """Keeps the secret of a store for handles that come by pickle in this process."""
+    _secrets[path] = secret
 
 
 def known_secret(path: Path) -> Secret | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from .._core.options import NOT_GIVEN, Secret, resolve
+from .._core.options import NOT_GIVEN, resolve
+from .._core.secrets import Secret, of_environment
 from ..errors import InputFileError, WrongSecretError
 from . import arguments as common
 from . import secret, status
@@ -100,9 +100,9 @@ def _secret(arguments: argparse.Namespace) -> Secret | None:
     from ..migration._import import is_store
 
     given = secret.given(arguments)
-    text = os.environ.get(secret.VARIABLE)
-    if given is None and text and not is_store(resolve(arguments.target)):
-        return secret.from_text(text, f"${secret.VARIABLE}")
+    if given is None and not is_store(resolve(arguments.target)):
+        found = of_environment()
+        return None if found is None else found[0]
     return given
 
 

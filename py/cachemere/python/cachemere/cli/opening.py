@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .._core.guarded import default_path
 from .._core.info import NamespaceInfo, StoreInfo, describe
-from .._core.options import Secret, resolve
+from .._core.options import resolve
+from .._core.secrets import Secret
 from .._core.which_engine import require_rocksdb
 from .._engine import Store
 from ..errors import CacheError, IncompatibleError, StoreIOError, WrongSecretError

@@ -17,7 +17,7 @@ from . import status
 from .shown import one_line
 
 #: The order in which the help lists commands. Others follow.
-_ORDER = ("stats", "ls", "get", "sweep", "verify", "compact", "backup", "export", "import")
+_ORDER = ("stats", "ls", "get", "sweep", "verify", "repair", "compact", "backup", "export", "import")
 
 _EPILOG = """\
 exit status: 0 done; 1 a problem was found, the key is absent, or something failed; 2 the command line makes no sense.

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
 from .._core import checks
-from .._core.options import NOT_GIVEN, NotGiven, Secret
+from .._core.options import NOT_GIVEN, NotGiven
+from .._core.secrets import Secret
 from .._core.unkept import Unkept
 from .._core.walk import entries
 from .._engine import Store

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from .._core import checks
-from .._core.options import NOT_GIVEN, NotGiven, Secret
+from .._core.options import NOT_GIVEN, NotGiven
+from .._core.secrets import Secret
 from .cache import Cache
 from .deque import Deque
 from .disk import Disk

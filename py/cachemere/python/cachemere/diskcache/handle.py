@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import checks
-from .._core.options import NotGiven, Options, Secret, given_secret, remember, resolve
+from .._core.options import NotGiven, Options, given_secret, remember, resolve
+from .._core.secrets import Secret
 from .._engine import Store
 from ..errors import ClosedError, IncompatibleError, InvalidOptionError
 from . import settings as _settings

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._core import checks
-from .._core.options import NOT_GIVEN, NotGiven, Secret
+from .._core.options import NOT_GIVEN, NotGiven
+from .._core.secrets import Secret
 from ..errors import InvalidOptionError
 
 _PACKAGE = __name__.rpartition(".")[0]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from .._core import checks
-from .._core.options import NOT_GIVEN, NotGiven, Secret, given_secret, remember, resolve
+from .._core.options import NOT_GIVEN, NotGiven, given_secret, remember, resolve
+from .._core.secrets import Secret
 from ..errors import InvalidOptionError
 from ._bar import Bar
 from ._kinds import KINDS
