@@ -3,33 +3,80 @@
 use std::path::Path;
 use std::{env, fs};
 
+/// What is taken of a file of the engine: all of it, or what lies between pairs of lines, the second of which stays out.
+struct Source {
+    file: &'static str,
+    out: &'static str,
+    parts: &'static [(&'static str, &'static str)],
+    /// What the parts stand in.
+    within: &'static str,
+}
+
+const SOURCES: [Source; 9] = [
+    Source { file: "store/quiet.rs", out: "quiet.rs", parts: &[], within: "" },
+    Source { file: "store/access.rs", out: "access.rs", parts: &[], within: "" },
+    Source {
+        file: "entries/mark.rs",
+        out: "chain.rs",
+        parts: &[("/// The unbroken run of this handle's own commits", "/// One value in memory")],
+        within: "",
+    },
+    Source {
+        file: "store/backend/lmdb/position.rs",
+        out: "position.rs",
+        parts: &[("/// A place in the log: between", "impl Point {")],
+        within: "",
+    },
+    Source {
+        file: "store/backend/lmdb/control.rs",
+        out: "places.rs",
+        parts: &[("const TAIL_AT", "pub(super) struct Control {")],
+        within: "",
+    },
+    Source {
+        file: "store/backend/lmdb/control.rs",
+        out: "control.rs",
+        parts: &[("    /// The end of the log, as the token", "    /// Lets nobody write any more")],
+        within: "impl Control",
+    },
+    Source { file: "store/backend/lmdb/replay.rs", out: "replay.rs", parts: &[], within: "" },
+    Source {
+        file: "store/backend/lmdb/append.rs",
+        out: "facts.rs",
+        parts: &[("/// What matters of a transaction's changes", "pub(crate) struct Append")],
+        within: "",
+    },
+    Source {
+        file: "store/backend/lmdb/append.rs",
+        out: "append.rs",
+        parts: &[("    /// Makes good what a holder of the append lock left", "    fn begin_segment(")],
+        within: "impl Lmdb",
+    },
+];
+
 fn main() {
     let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
-    // The chain of the marks is a part of its file: from the first line to the second.
-    let chain = ("/// The unbroken run of this handle's own commits", "/// One value in memory");
-    for (source, name, part) in [
-        ("store/quiet.rs", "quiet.rs", None),
-        ("store/access.rs", "access.rs", None),
-        ("entries/mark.rs", "chain.rs", Some(chain)),
-    ] {
-        let path = engine.join(source);
+    for source in SOURCES {
+        let path = engine.join(source.file);
         println!("cargo::rerun-if-changed={}", path.display());
         let text = fs::read_to_string(&path).expect("the engine lies beside this crate");
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let text = match part {
-            None => text,
-            Some((first, behind)) => {
-                let from = text.find(first).expect("the chain is in the file of the marks");
-                let to = text.find(behind).expect("the mark follows the chain");
-                &text[from..to]
-            }
-        };
-        let text: String = text
+        let mut taken = String::new();
+        for (first, behind) in source.parts {
+            let from = text.find(first).unwrap_or_else(|| panic!("{}: no {first:?}", source.file));
+            let len = text[from..].find(behind).unwrap_or_else(|| panic!("{}: no {behind:?}", source.file));
+            taken += &text[from..from + len];
+        }
+        let taken = if source.parts.is_empty() { text } else { &taken };
+        let mut text: String = taken
             .lines()
             .filter(|line| !line.starts_with("//!"))
             .map(|line| line.replace("std::sync::", "loom::sync::") + "\n")
             .collect();
-        let out = Path::new(&env::var("OUT_DIR").expect("Cargo sets it")).join(name);
+        if !source.within.is_empty() {
+            text = format!("{} {{\n{text}}}\n", source.within);
+        }
+        let out = Path::new(&env::var("OUT_DIR").expect("Cargo sets it")).join(source.out);
         fs::write(out, text).expect("there is room");
     }
 }
