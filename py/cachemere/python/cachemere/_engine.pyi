@@ -7,8 +7,10 @@ from typing import Any, TypeVar, final
 
 from typing_extensions import Self, disjoint_base
 
-__all__ = ["BoundMemo", "Calls", "DictBase", "Lead", "MemoBase", "Scanner", "Store", "Version"]
+__all__ = ["BoundMemo", "Calls", "DictBase", "Lead", "MemoBase", "Scanner", "Store", "Version", "__version__"]
 
+#: That of the sources it was built from.
+__version__: str
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 # Key, value, time to live, tags, and the times of an entry from elsewhere: creation, access, expiry.
