@@ -97,7 +97,7 @@ impl Entries {
         self.at_for_writing()?.touch(scratch, life)
     }
 
-    /// Removes the entry of the key in the scratch; whether there was one that was not expired.
+    /// Removes the entry of the key in the scratch. Returns `true` if there was one that had not expired.
     pub(crate) fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
         check_key(scratch.key.key())?;
         self.at_for_writing()?.remove(scratch, expect)
