@@ -103,7 +103,7 @@ impl Store {
     }
 }
 
-/// A backup on its way, beside the place where it is to be.
+/// An unfinished backup, beside the place where it will be.
 struct Partial {
     path: PathBuf,
     /// Locked, where that can be done, so that nobody takes it for one that was left unfinished.
