@@ -139,7 +139,9 @@ DIST = target/dist
 test-release: $(VENV)/tools
 	cd release && ../$(VENV)/bin/python -m pytest -q -p no:cacheprovider .
 
-# manylinux wheels, for the interpreters named in WHEELS_FOR or all: "make wheels WHEELS_FOR=3.12".
+# Wheels for Linux, for the interpreters and platforms named in WHEELS_FOR or all: "make wheels WHEELS_FOR='3.12 --platform
+# x86_64'". For other platforms than this one it needs Rust's standard library: "rustup target add aarch64-unknown-linux-gnu
+# x86_64-unknown-linux-musl". What cannot be built is said and left out.
 wheels: $(SHIP_VENV)/tools
 	$(SHIP_VENV)/bin/python release/wheels.py $(WHEELS_FOR)
 

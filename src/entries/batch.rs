@@ -73,7 +73,7 @@ fn bytes_of(changes: &[Prepared<'_>]) -> u64 {
     inserted.map(|change| (change.key.key().len() + change.payload.len() + BESIDE) as u64).sum()
 }
 
-/// What all changes of one key come to.
+/// The net change of one key.
 struct Outcome {
     hash: KeyHash,
     /// One of its changes.
@@ -98,8 +98,8 @@ struct Insert {
 }
 
 impl Entries {
-    /// Makes all changes in one transaction: all of them or none. They come to what they would in their order, one by
-    /// one, at one moment; limits are enforced after the last.
+    /// Makes all changes in one transaction: all of them or none. The result is that of making them one after the other, all
+    /// at the same time of day. Limits are enforced after the last one.
     pub(crate) fn write(&self, changes: Changes<'_>) -> Result<()> {
         self.at_for_writing()?.write(changes)
     }
@@ -183,7 +183,7 @@ impl Space {
 }
 
 impl EntryTimes {
-    /// Sets a header's times. No entry is of the future: eviction would never come to it.
+    /// Sets a header's times. None of them is in the future: such an entry would never be evicted.
     fn set(self, header: Header, now: Time) -> Result<Header> {
         let past = |what, time: SystemTime| match time < UNIX_EPOCH {
             true => Err(Error::invalid(what, "it lies before 1970")),
@@ -197,7 +197,7 @@ impl EntryTimes {
     }
 }
 
-/// What the changes of each key come to, in the order of the tree.
+/// The net change of each key, in the order of the tree.
 fn outcomes(live: &Live, namespace: NamespaceId, changes: &mut [Prepared<'_>]) -> Vec<Outcome> {
     let mut outcomes: HashMap<KeyHash, Outcome, Prefix> =
         HashMap::with_capacity_and_hasher(changes.len(), Prefix);

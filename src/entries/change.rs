@@ -98,7 +98,7 @@ impl Entries {
         self.at_for_writing()?.touch(scratch, life, expect)
     }
 
-    /// Removes the entry of the key in the scratch; whether there was one that was not expired.
+    /// Removes the entry of the key in the scratch. Returns `true` if there was one that had not expired.
     pub(crate) fn remove(&self, scratch: &mut Scratch, expect: Expect) -> Result<bool> {
         check_key(scratch.key.key())?;
         self.at_for_writing()?.remove(scratch, expect)

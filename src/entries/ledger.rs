@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(ledger.claims().of.len(), 1);
         drop(second);
         assert_eq!(ledger.claims().of.len(), 0);
-        // Nobody holds it any more, so nobody is to be told.
+        // Nobody holds it any more, so there is nobody to notify.
         ledger.committed(7, 8, &[(A, Fate::Written)]);
         assert_eq!(ledger.take_ended(), []);
     }

@@ -251,7 +251,7 @@ impl At<'_> {
 }
 
 impl Space {
-    /// Decompresses `packed` into `out` if the header says it is compressed; whether it was.
+    /// Decompresses `packed` into `out` and returns `true` if the header says it is compressed.
     pub(super) fn decompress(&self, header: &Header, packed: &[u8], out: &mut Vec<u8>) -> Result<bool> {
         match (header.compressor, &self.compressor) {
             (STAGE_NONE, _) => Ok(false),

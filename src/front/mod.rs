@@ -32,16 +32,15 @@ impl<V> Item<V> {
     }
 }
 
-/// The crate that keeps a front's values and chooses which to give up. Whichever it is, no stale value is given out.
+/// The crate that keeps values in memory and chooses which to evict. No stale value is returned with any of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum FrontKind {
-    /// moka: TinyLFU. Holds on to more of what is needed where popularity moves, or where a loop goes over somewhat more
-    /// than there is room for. In a child that was forked while another thread was within a read, what it gives up is not
-    /// freed.
+    /// moka, with TinyLFU. It has more hits where the popular keys change, or where a loop goes over somewhat more values
+    /// than there is room for. In a child that was forked while another thread was reading, evicted values are not freed.
     #[default]
     Moka,
-    /// quick_cache: Clock-PRO. Reads cost less, and more of them hit where the same keys stay popular.
+    /// quick_cache, with Clock-PRO. Reads cost less, and there are more hits where the same keys stay popular.
     #[cfg(feature = "quick_cache")]
     QuickCache,
 }

@@ -5,7 +5,7 @@
 
 use super::codec::{Malformed, Shape, check, head, payload};
 
-/// Rewrites the value at the end of `out`, from `start` on, which was checked.
+/// Rewrites the value at the end of `out`, from `start` on, in its canonical form. The value was checked before.
 ///
 /// Texts are compared by their bytes, everything else by its encoding, which for numbers that are not negative is their
 /// order. So most of what comes out of a `BTreeMap` stays as it is. A struct beside a map
@@ -19,12 +19,12 @@ pub(super) fn sort_maps(out: &mut Vec<u8>, start: usize) -> Result<(), Malformed
     Ok(())
 }
 
-/// Whether a type's name has a set that serde shows as a list, in the order it happens to have.
+/// Returns whether a type's name contains a set that serde writes as a list, in no fixed order.
 pub(super) fn names_unordered_set(name: &str) -> bool {
     ["HashSet<", "IndexSet<"].iter().any(|set| name.contains(set))
 }
 
-/// Whether a value has real maps, told from structs by being written with structs as lists.
+/// Returns whether a value contains maps. To distinguish them from structs, it is written with structs as lists.
 pub(super) fn has_maps(compact: &[u8]) -> Result<bool, Malformed> {
     check(compact).map(|Shape { has_map, .. }| has_map)
 }

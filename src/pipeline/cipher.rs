@@ -15,18 +15,18 @@ use crate::error::BoxError;
 /// Every value of a store is sealed with the same key, so an implementation must stay secure for about 2^48 random
 /// nonces: 96-bit nonces (AES-GCM, ChaCha20-Poly1305) are too short to be chosen at random that often.
 pub trait Cipher: Send + Sync + 'static {
-    /// The name the store records. It stands for one algorithm and layout, for ever.
+    /// Returns the name that the store records. It stands for one algorithm and layout, for ever.
     fn name(&self) -> &str;
 
-    /// Encrypts `buffer[from..]` in place, leaves what is before it alone, and grows the buffer by
-    /// [`overhead`](Self::overhead) bytes. Each call takes a fresh nonce.
+    /// Encrypts `buffer[from..]` in place with a fresh nonce. The buffer grows by [`overhead`](Self::overhead) bytes; the
+    /// bytes before `from` stay as they are.
     ///
     /// # Errors
     ///
-    /// When there is no randomness, or the input is too long for the algorithm. `buffer[from..]` is then unspecified.
+    /// When the system has no random bytes, or the input is too long for the algorithm. `buffer[from..]` is then unspecified.
     fn seal(&self, key: &[u8; 32], aad: &[u8], buffer: &mut Vec<u8>, from: usize) -> Result<(), BoxError>;
 
-    /// Decrypts `buffer` in place; afterwards it holds the plaintext only.
+    /// Decrypts `buffer` in place. Afterwards it holds the plaintext and nothing else.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ pub trait Cipher: Send + Sync + 'static {
     /// unspecified, but must not hold what was decrypted.
     fn open(&self, key: &[u8; 32], aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), BoxError>;
 
-    /// How many bytes sealing adds.
+    /// Returns how many bytes sealing adds.
     fn overhead(&self) -> usize;
 }
 
@@ -42,8 +42,8 @@ pub trait Cipher: Send + Sync + 'static {
 /// [draft-irtf-cfrg-xchacha-03](https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha-03).
 ///
 /// Its 192-bit nonce is long enough to be random: after 2^80 values the odds of a repeat are about 2^-33. It is fast
-/// without hardware support and has no timing leaks. The crate `chacha20poly1305` does it, or, with the feature `ring`, that
-/// crate: in less time, and to the same bytes.
+/// without hardware support and has no timing leaks. The crate `chacha20poly1305` implements it; with the feature `ring`, the
+/// crate `ring` does, which is faster and writes the same bytes.
 ///
 /// A sealed value is the ciphertext, as long as the plaintext, then the tag (16 bytes), then the nonce (24 bytes).
 /// With both behind, opening decrypts in place and cuts the end off, where a prefix would have to be moved over.

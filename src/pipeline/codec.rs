@@ -17,8 +17,8 @@ use crate::error::BoxError;
 /// Turns values of type `T` into bytes and back. What it reads is an `O`: `T` itself for values, for keys their owned form, as
 /// `String` for `str`.
 ///
-/// The bytes are read by later versions of the program, and by other processes: they must not depend on anything but
-/// the value. `decode` sees whatever is on the disk, so it must fail, not panic, on bytes that `encode` never wrote.
+/// Later versions of the program and other processes read the bytes, so they must depend on nothing but the value.
+/// `decode` sees whatever is on the disk: on bytes that `encode` never wrote, it must fail and not panic.
 ///
 /// ```
 /// use cachemere::{BoxError, Codec};
@@ -42,7 +42,7 @@ use crate::error::BoxError;
 /// }
 /// ```
 pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
-    /// The name the store records. It stands for one byte format, for ever.
+    /// Returns the name that the store records. It stands for one byte format, for ever.
     fn name(&self) -> &str;
 
     /// Appends the bytes of `value` to `out`.
@@ -52,12 +52,12 @@ pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
     /// When the value has no representation. `out` then holds an unspecified tail, which the caller drops.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError>;
 
-    /// As [`encode`](Self::encode), with the same bytes for all equal values: an entry is found by those of its key. To be
-    /// implemented where `encode` does not do that already.
+    /// Appends the canonical bytes of `value` to `out`: the same for all equal values. An entry is found by those of its
+    /// key. Implement it if [`encode`](Self::encode), the default, gives equal values different bytes.
     ///
     /// # Errors
     ///
-    /// As there, and when no such bytes can be given.
+    /// Those of `encode`, and when the value has no canonical bytes.
     fn encode_canonical(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
         self.encode(value, out)
     }
@@ -73,16 +73,16 @@ pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
         Err(format!("the serializer {:?} takes no keys in borrowed form", self.name()).into())
     }
 
-    /// The value that `bytes`, all of them, stand for.
+    /// Returns the value that `bytes` stand for, all of them.
     ///
     /// # Errors
     ///
-    /// When they are not exactly one value of the type.
+    /// When `bytes` are not exactly one value of the type.
     fn decode(&self, bytes: &[u8]) -> Result<O, BoxError>;
 
-    /// What kind of value the type is, by a number from 1 to 127 that stays the same; 0 (the default) if that is not to be
-    /// told. It is recorded with each entry, and one of another kind is not decoded: see
-    /// [`Undecodable`](crate::Undecodable). For types whose bytes could be taken for each other's.
+    /// Returns a number from 1 to 127 that says what kind of value the type is and never changes, or 0 (the default) for no
+    /// such number. Implement it for types whose bytes could be mistaken for each other's: the number is recorded with each
+    /// entry, and an entry of another kind is not decoded. See [`Undecodable`](crate::Undecodable).
     fn shape(&self) -> u8 {
         0
     }
@@ -94,17 +94,17 @@ pub trait Codec<T: ?Sized, O = <T as ToOwned>::Owned>: Send + Sync + 'static {
 /// it, and with names a struct can have its fields reordered, gain fields that have `#[serde(default)]`, and lose
 /// fields, and still read its old entries. The names cost a few bytes per field, most of which compression takes back.
 ///
-/// A number is not read as one of another type, nor as a text or the like (nor lists of them), though MessagePack would allow
-/// some of that: `Cache<str, f64>` does not take 7 for 7.0 which a `Cache<str, u32>` has written. What is looked at is what
-/// the type asks serde for, so renaming and moving types makes no difference, nor which compiler is used. The fields of structs
-/// are not compared, only read by their names.
+/// A number is never read as a number of another type or as a text, and neither are lists of numbers, although MessagePack
+/// would allow some of that: a `Cache<str, f64>` does not read the 7 of a `Cache<str, u32>` as 7.0. Types are compared by
+/// what they ask serde for, so it makes no difference if a type is renamed or moved, or which compiler is used. Fields of
+/// structs are not compared: they are read by their names.
 ///
 /// `[u8]` and `Vec<u8>` as the cached type are stored as they are. Inside other types they are arrays of numbers, as
 /// serde has them (up to 2 bytes per byte, and slow): use `serde_bytes` there.
 ///
-/// Keys, and values that are compared, have their maps sorted, so that a `HashMap` is found by an equal one. Sets cannot be
-/// told from lists: a `HashSet` in a key's type is refused where it can be seen, but not as the field of a struct. Use a
-/// `BTreeSet` there.
+/// The maps in keys, and in values that are compared, are sorted, so an equal `HashMap` finds the entry. serde does not
+/// distinguish sets from lists: a `HashSet` in a key's type is refused where it can be seen, which it cannot as the field of
+/// a struct. Use a `BTreeSet` there.
 ///
 /// What could not be read back is refused when it is written:
 ///

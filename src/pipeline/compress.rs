@@ -3,36 +3,36 @@
 use crate::error::{BoxError, Error, Result};
 use crate::pipeline::MAX_ENTRY;
 
-/// Makes bytes fewer, and back.
+/// Compresses bytes, and decompresses them again.
 ///
 /// `decompress` sees whatever is on the disk, unless the store is encrypted: it must fail, not panic, on bytes that
 /// `compress` never wrote, and never produce more than it is asked for.
 pub trait Compressor: Send + Sync + 'static {
-    /// The name the store records. It stands for one format, for ever.
+    /// Returns the name that the store records. It stands for one format, for ever.
     fn name(&self) -> &str;
 
-    /// Appends the compressed form of `input` to `out`; returns `false`, and the bytes are stored as they are, when it
-    /// does not pay. What was appended is then dropped.
+    /// Appends the compressed form of `input` to `out` and returns `true`. Returns `false` if compressing does not pay: then
+    /// `input` is stored as it is, and what was appended is dropped.
     ///
     /// # Errors
     ///
-    /// When compressing failed for another reason than not paying. The write then fails as well.
+    /// When `input` cannot be compressed. The write then fails as well.
     fn compress(&self, input: &[u8], out: &mut Vec<u8>) -> Result<bool, BoxError>;
 
-    /// Appends to `out` the `size` bytes that `input` decompresses to.
+    /// Decompresses `input` to `size` bytes and appends them to `out`.
     ///
     /// # Errors
     ///
-    /// When `input` is not what `compress` made of `size` bytes. It must not produce more than `size` bytes to find
-    /// out: a few kilobytes can decompress to terabytes.
+    /// When `input` is not what `compress` made of `size` bytes. An implementation must not produce more than `size` bytes to
+    /// find that out: a few kilobytes can decompress to terabytes.
     fn decompress(&self, input: &[u8], size: usize, out: &mut Vec<u8>) -> Result<(), BoxError>;
 }
 
 /// Bytes in front of a compressed payload: its raw length, little endian.
 const PREFIX: usize = 4;
 
-/// Appends to `out` the raw length as 4 bytes little endian and the compressed `input`; or returns `false`, with `out`
-/// as it was, when compressing does not pay.
+/// Appends the raw length (4 bytes, little endian) and the compressed `input` to `out` and returns `true`. Returns `false` and
+/// leaves `out` as it was if compressing does not pay.
 pub(crate) fn pack(c: &dyn Compressor, input: &[u8], out: &mut Vec<u8>) -> Result<bool> {
     let size = match u32::try_from(input.len()) {
         Ok(size) if u64::from(size) <= MAX_ENTRY => size,
@@ -101,8 +101,7 @@ mod zstandard {
     }
 
     impl Zstd {
-        /// Compression at `level`: up to 22, where more is smaller and slower, and down to -131072, where less is
-        /// larger and faster. 0 means zstd's own default, 3.
+        /// Returns a compressor of this `level`, from -131072 (fastest) to 22 (smallest). 0 is zstd's own default, 3.
         ///
         /// # Errors
         ///
@@ -118,7 +117,7 @@ mod zstandard {
     }
 
     impl Default for Zstd {
-        /// Level 3.
+        /// Returns a compressor of level 3.
         fn default() -> Zstd {
             Zstd { level: zstd::DEFAULT_COMPRESSION_LEVEL }
         }

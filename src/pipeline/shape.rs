@@ -45,7 +45,7 @@ pub(super) fn of<T: DeserializeOwned>() -> u8 {
     shape
 }
 
-/// Whether a value of one shape may be read as one of the other.
+/// Returns whether a value of one shape may be read as one of the other.
 pub(crate) fn is_readable(stored: u8, asked: u8) -> bool {
     let (stored_in_list, asked_in_list) = (stored >= LIST, asked >= LIST);
     stored == asked

@@ -23,7 +23,7 @@ pub(super) fn abandon(inherited: Arc<Live>) {
 }
 
 /// Waits until no operation of this process uses the environment, which nobody can reach any more. That takes as long as
-/// the longest of them. On an error it is to be put back.
+/// the longest of them. On an error the caller puts it back.
 pub(super) fn drain(live: &Arc<Live>) -> Result<()> {
     super::upkeep::housekeeper::let_go(live)?;
     let mut pauses = Pauses::begin();

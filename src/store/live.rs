@@ -161,7 +161,7 @@ impl Live {
     /// Runs `work` in a write transaction and commits it, unless `work` changed nothing. What it writes takes so many bytes:
     /// under a limit, room is made for them first.
     ///
-    /// `committed` is told what was committed before any other writer of this process goes on.
+    /// Calls `committed` with what was committed, before any other writer of this process goes on.
     pub(crate) fn write<T>(
         &self,
         bytes: u64,
@@ -239,7 +239,7 @@ impl Live {
             self.backend.wait_durable(commit.txn)?;
         }
         if is_due {
-            // The background thread sleeps for seconds while nothing is to be done.
+            // The background thread sleeps for seconds while there is nothing to do.
             self.nudge();
         }
         if self.config.maintenance == Maintenance::Inline {

@@ -316,7 +316,7 @@ impl Store {
         let hold_again = |_: &Error| self.released.store(false, Ordering::Release);
         let transition = TRANSITIONS.lock(self.dir()).inspect_err(hold_again)?;
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
-            // Others go on using the store, but what this handle wrote is to be safe.
+            // Others go on using the store, but what this handle wrote must be safe.
             drop(transition);
             let live = LiveRef::wrap(self.shared.current.load()).filter(|live| live.forks == fork::epoch());
             return match live {
@@ -325,7 +325,7 @@ impl Store {
             };
         }
         if self.shared.current.load().as_ref().is_some_and(|live| live.has_failed()) {
-            // What is in the log is to be made safe. If that cannot be done, closing says so.
+            // Makes safe what is in the log. If that fails, closing says so.
             drop(self.shared.revive(&transition));
         }
         let live = self.shared.take_drained(&transition).inspect_err(|error| {
@@ -378,7 +378,7 @@ fn find_open(
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Nobody is there who could be told that a signal ended it, and nobody to close it later.
+        // There is nobody to report a signal to, and nobody to close it later.
         if let Err(error) = crate::waiting::deaf(|| self.close()) {
             tracing::warn!(%error, store = %self.shared.dir.display(), "closing failed");
         }

@@ -384,7 +384,7 @@ impl<'a> Writer<'a> {
     /// Counts one entry less.
     pub(super) fn count_down(&mut self, namespace: NamespaceId) -> Result<()> {
         let mut counters = match self.view().counters(namespace) {
-            // Whoever inserts is told, and so is who verifies; the others can go on.
+            // An insertion fails with this, and `verify` reports it; everything else can go on.
             Err(Error::Damaged { .. }) => return Ok(()),
             counters => counters?,
         };

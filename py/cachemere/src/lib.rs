@@ -54,5 +54,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<memo::BoundMemo>()?;
     #[cfg(feature = "rocksdb")]
     module.setattr("_rocks", rocks::module(module.py())?)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     Ok(())
 }

@@ -90,17 +90,56 @@ def test_from_a_wheel_it_is_the_wheel_beside_if_there_is_one(installed: Any, tmp
     assert installing.install_rocksdb() == f"pip install --find-links {tmp_path} {OWN}"
 
 
-def test_an_engine_for_another_python_is_told_as_what_it_is(tmp_path: Path) -> None:
-    copy = tmp_path / "cachemere"
-    shutil.copytree(PYTHON, copy, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    (copy / "_engine.cpython-27-x86_64-linux-gnu.so").touch()
+# --- installations that do not fit -----------------------------------------------------------------------------------
+
+
+def copied(directory: Path, *left_out: str) -> Path:
+    copy = directory / "cachemere"
+    shutil.copytree(PYTHON, copy, ignore=shutil.ignore_patterns("__pycache__", *left_out))
+    return copy
+
+
+def why_not(directory: Path) -> str:
+    """Imports the package from there, and returns the last line of what Python says."""
     # An engine with RocksDB, where there is one, would do as well.
     program = "import sys; sys.modules['cachemere_rocksdb'] = None; import cachemere"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(directory)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    last = done.stderr.splitlines()[-1]
-    assert f"no engine for {sys.implementation.cache_tag} in {copy}" in last
-    assert "there: _engine.cpython-27-x86_64-linux-gnu.so" in last and "install --force-reinstall" in last
+    return done.stderr.splitlines()[-1]
+
+
+def test_an_engine_for_another_python_is_told_as_what_it_is(tmp_path: Path) -> None:
+    copy = copied(tmp_path, "*.so")
+    (copy / "_engine.cpython-27-x86_64-linux-gnu.so").touch()
+    said = why_not(tmp_path)
+    assert f"no engine for {sys.implementation.cache_tag} in {copy}" in said
+    assert "there: _engine.cpython-27-x86_64-linux-gnu.so" in said and "install --force-reinstall" in said
+
+
+def test_an_engine_for_a_later_libc_says_so(tmp_path: Path) -> None:
+    [engine] = copied(tmp_path).glob("_engine.*.so")
+    image = engine.read_bytes()
+    needs = set(re.findall(rb"GLIBC_2\.\d\d\0", image))
+    if not needs:
+        pytest.skip("not linked against glibc")
+    engine.write_bytes(image.replace(max(needs), b"GLIBC_2.99\0"))
+    said = why_not(tmp_path)
+    assert "GLIBC_2.99" in said and "built for another system, such as one with a later libc" in said
+    assert "install --force-reinstall" in said
+
+
+def test_an_engine_that_was_not_written_says_so(tmp_path: Path) -> None:
+    [engine] = copied(tmp_path).glob("_engine.*.so")
+    engine.write_bytes(b"")
+    said = why_not(tmp_path)
+    assert "cannot be loaded" in said and "it is damaged" in said and "install --force-reinstall" in said
+
+
+def test_an_engine_of_another_version_than_the_python_files_is_refused(tmp_path: Path) -> None:
+    (copied(tmp_path) / "_version.py").write_text('__version__ = "9.9.9"\n')
+    said = why_not(tmp_path)
+    assert f"is of version {__version__}, and its Python files are of version 9.9.9" in said
+    assert "install --force-reinstall" in said
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ pub(crate) trait Engine {
     /// Whether this process was let in for reading only.
     fn is_read_only(&self) -> bool;
 
-    /// What is told to who wants to write then.
+    /// What the error says to whoever wants to write then.
     fn refusal(&self, dir: &Path) -> Error {
         Error::not_permitted(dir.to_owned())
     }
@@ -31,7 +31,7 @@ pub(crate) trait Engine {
         false
     }
 
-    /// Refuses a store whose disk has failed to keep what it was told to.
+    /// Refuses a store whose disk has failed to keep what was written to it.
     fn check_poison(&self) -> Result<()> {
         Ok(())
     }
@@ -92,7 +92,7 @@ pub(crate) trait Engine {
     /// Bytes on the disk.
     fn file_bytes(&self) -> Result<u64>;
 
-    /// How they are divided, where that can be told.
+    /// How they are divided, where that is known.
     fn room(&self) -> Result<Room> {
         Ok(Room::default())
     }
@@ -111,13 +111,13 @@ pub(crate) trait Engine {
     /// Writes all records of now into a directory, as a store of its own.
     fn copy_to(&self, dir: &Path) -> Result<()>;
 
-    /// Rewrites the data without what is free, while others have it open; whether it can. Else it has to be written anew, in
-    /// a directory of its own.
+    /// Rewrites the data without its free space while others have it open. Returns `false` if the backend cannot: then the data
+    /// has to be written anew, in a directory of its own.
     fn compact_in_use(&self) -> Result<bool> {
         Ok(false)
     }
 
-    /// Begins data in a directory that is to be put in place of the present.
+    /// Begins data in a directory that will replace the present one.
     fn new_data(&self, _dir: &Path) -> Result<NewData> {
         Err(not_in_rocks())
     }

@@ -108,7 +108,7 @@ impl Deref for Backend {
     }
 }
 
-/// What is told where only LMDB can do something.
+/// The error where only LMDB can do something.
 pub(crate) fn not_in_rocks() -> Error {
     Error::invalid("backend", "only a store in LMDB can do this, and this one is in RocksDB")
 }

@@ -162,12 +162,12 @@ impl WriteTxn<'_> {
         either!(WriteTxn, self, txn => txn.append(key, value))
     }
 
-    /// Removes a record; whether it was there.
+    /// Removes a record. Returns `true` if it was there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         self.delete_if(key, |_| true)
     }
 
-    /// Removes a record that has such a value; whether it was there.
+    /// Removes a record if `is_it` holds for its value. Returns `true` if it was removed.
     pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
         either!(WriteTxn, self, txn => txn.delete_if(key, is_it))
     }

@@ -1,6 +1,6 @@
 //! The directory of a store as it was opened: what is done to its files is done there, whatever lies at its path by now.
 //!
-//! Who has the store open is told by locks on the directory itself. A file that is only locked could be removed, as an
+//! Locks on the directory itself show who has the store open. A file that is only locked could be removed, as an
 //! empty one often is by those who clear up, and whoever made it anew would think to be alone.
 
 use std::ffi::OsStr;

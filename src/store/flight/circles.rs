@@ -6,7 +6,7 @@
 //! it; and since they may not have the store open that it goes on to, who waits also says what it has found behind that. So
 //! a circle over any number of stores comes round.
 //!
-//! Keys are told by 40 bits of a hash, of the store and the key. Two that are taken for one can make a circle of what is
+//! Keys are identified by 40 bits of a hash of the store and the key. Two that are taken for one can make a circle of what is
 //! none, and then a function runs twice.
 
 use std::cell::RefCell;

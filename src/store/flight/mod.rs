@@ -357,7 +357,7 @@ impl Place {
             .map_or(Turn::Waited, |failure| Turn::Failed(failure.clone()))
     }
 
-    /// Waits until it is called, or for a while; whether it was.
+    /// Waits until it is called, or for a while. Returns `true` if it was called.
     fn wait(&mut self) -> bool {
         self.turn.take().is_some_and(|turn| turn.wait_timeout(ASKING_INTERVAL).is_some())
     }

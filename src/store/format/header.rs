@@ -18,7 +18,7 @@ const AUTHENTIC: usize = 48;
 const CHECKED: usize = 64;
 const ACCESSED_AT: usize = 64;
 
-/// What is said of an entry that an accident changed.
+/// The error for an entry that was changed by accident.
 pub(crate) const BAD_CHECKSUM: &str = "an entry's checksum does not match";
 
 /// The id, in a header, of a stage that was not applied.
@@ -26,8 +26,8 @@ pub(crate) const STAGE_NONE: u8 = 0;
 /// The id, in a header, of the stage that the metadata names.
 pub(crate) const STAGE_NAMED: u8 = 1;
 
-/// The id of the transaction that last wrote an entry's value, made unique over compactions: while it stays the same,
-/// so does the value.
+/// The id of the transaction that last wrote an entry's value, unique across compactions: while it stays the same, so does
+/// the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Stamp(pub(crate) u64);
 

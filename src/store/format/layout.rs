@@ -1,6 +1,6 @@
 //! The keys of the store's one tree.
 //!
-//! Everything lives in LMDB's unnamed database, told apart by the first byte. One tree instead of named databases
+//! Everything lives in LMDB's unnamed database, distinguished by the first byte. One tree instead of named databases
 //! saves a descent in every read and a dirty page in every commit (see `docs/DESIGN.md`).
 
 use std::hash::{BuildHasher, Hasher};

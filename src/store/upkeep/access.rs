@@ -116,7 +116,7 @@ impl AccessLog {
         self.flush.take(store)
     }
 
-    /// Takes what is to be written now. What cannot be written is to be given back with [`restore`](Self::restore).
+    /// Takes what is to be written now. Give back with [`restore`](Self::restore) what cannot be written.
     pub(crate) fn take(&self) -> Vec<(KeyHash, Time)> {
         let mut all = Vec::with_capacity(self.len());
         if self.is_empty() {

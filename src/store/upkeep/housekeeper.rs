@@ -39,7 +39,7 @@ struct State {
     in_round: Option<u64>,
     /// Whether it was nudged meanwhile.
     nudged: bool,
-    /// Whether it is not to be looked after any more.
+    /// Whether it no longer needs looking after.
     leaves: bool,
     /// Whether the thread is there. It ends when there is nothing to look after.
     runs: bool,
@@ -191,7 +191,7 @@ impl Rounds {
         report("sweeping", sweep::sweep_if_due(live));
     }
 
-    /// How long nothing will be due, as far as can be told.
+    /// How long nothing will be due, as far as is known.
     pub(crate) fn pause(&self, live: &Live) -> Duration {
         let mut pause = LONGEST_SLEEP;
         if let Some(rest) = live.backend.rest(live.config.checkpoint_interval) {

@@ -67,7 +67,7 @@ impl Lists {
         Some((namespace, self.of.remove(&namespace)?.begins))
     }
 
-    /// Puts a list back with what was found in it; whether it has the entry.
+    /// Puts a list back with what was found in it. Returns `true` if it has the entry that was accessed least recently.
     pub(in crate::store) fn note(&mut self, namespace: NamespaceId, begins: Place, accessed: u64) -> bool {
         if let Some(old) = self.of.insert(namespace, List { begins, accessed }) {
             self.order.remove(&(old.accessed, namespace));

@@ -19,8 +19,11 @@ __all__ = [
     "Store",
     "Version",
     "Watch",
+    "__version__",
 ]
 
+#: That of the sources it was built from.
+__version__: str
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 # Key, value, time to live, tags, and the times of an entry from elsewhere: creation, access, expiry.

@@ -27,7 +27,7 @@ const GROWTH: u32 = 4;
 /// Room on the disk that is left for folding what only removes.
 const ROOM_TO_FOLD: u64 = 256 << 10;
 
-/// What matters of a transaction's changes where there is to be room for them.
+/// What making room for a transaction's changes depends on.
 #[derive(Clone, Copy)]
 pub(super) struct Facts {
     pub(super) count: usize,
@@ -75,7 +75,7 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// Removes a record that has such a value; whether it was there.
+    /// Removes a record if `is_it` holds for its value. Returns `true` if it was removed.
     pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
         let old = self.view().get(key)?.filter(|value| is_it(value)).map(<[u8]>::len);
         let Some(old) = old else { return Ok(false) };
@@ -129,7 +129,7 @@ impl<'a> Append<'a> {
                 return done;
             }
         }
-        // Folding frees room, and is not to be waited for with the lock held.
+        // Folding frees room. Nobody may wait for it with the lock held.
         drop(snapshot);
         drop(_lock);
         lmdb.make_room_on_disk(shared)?;
@@ -191,7 +191,7 @@ impl Lmdb {
         Ok(Append { snapshot, _lock: guard, lmdb: self, shared, changes, grown: 0, adds: false })
     }
 
-    /// Makes good what a holder of the append lock left that did not come to its end. The caller holds the lock.
+    /// Repairs what a holder of the append lock left unfinished. The caller holds the lock.
     pub(super) fn mend(&self, shared: &Shared) -> Result<()> {
         shared.control.check_poison()?;
         match shared.control.appending().load(Ordering::Acquire) {

@@ -347,7 +347,7 @@ impl Control {
         self.map.half_word(SEGMENT_SIZE_AT)
     }
 
-    /// Lets nobody write any more: the disk has failed to take what it was told to keep, and what it has is unknown.
+    /// Lets nobody write any more: the disk has failed to keep what was written, and what it has is unknown.
     pub(super) fn poison(&self) {
         self.map.half_word(POISONED_AT).store(1, Ordering::SeqCst);
     }
@@ -409,7 +409,7 @@ pub(super) fn is_in_use(dir: &StoreDir) -> Result<bool> {
     }
     let number = |at: usize| bytes_at(&head, at).map_or(0, u32::from_le_bytes);
     if head.starts_with(&MAGIC.to_le_bytes()) && number(VERSION_AT) != VERSION {
-        // Its slots mean something else; whoever joins it is told.
+        // Its slots mean something else; joining it is an error that says so.
         return Ok(true);
     }
     for slot in 0..(number(USED_AT) as usize).min(SLOTS) {

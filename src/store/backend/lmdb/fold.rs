@@ -34,7 +34,7 @@ const BY_A_WRITER: u64 = 1 << 20;
 /// What a fold may cost where there is hardly any room.
 const FEW: u64 = 3 * PAGE;
 
-/// How much of the log is to be folded.
+/// How much of the log to fold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Extent {
     /// What is in segments that are not written to any more, or a part of that.
@@ -272,7 +272,7 @@ impl Lmdb {
         self.forget_folded(control, upto)
     }
 
-    /// Writes changes until they have cost much more than `most`; whether that was all. Counts by what they let the tree
+    /// Writes changes until they have cost much more than `most`. Returns `true` if that was all. Counts by what they let the tree
     /// grow, where that matters. Nothing was written by the transaction before.
     fn apply<'c>(
         &self,

@@ -252,7 +252,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// Adds a record; whether it is the first of another page.
+    /// Adds a record. Returns `true` if it is the first of another page.
     fn add(&mut self, size: usize) -> bool {
         let is_new = self.pages == 0 || self.used + size + WEDGE > self.room;
         if is_new {

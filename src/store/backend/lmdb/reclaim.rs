@@ -92,7 +92,7 @@ impl Lmdb {
         }
     }
 
-    /// Makes a hole of some pages; whether that can be done here.
+    /// Makes a hole of some pages. Returns `false` if the file system cannot.
     fn punch(&self, data: &File, first: u64, count: u64) -> Result<bool> {
         match punch_hole(data, first * self.page_size, count * self.page_size) {
             Ok(()) => Ok(true),

@@ -22,14 +22,14 @@ pub(super) fn keep(dir: &StoreDir, size: u32) -> Result<()> {
     for part in [1, 2, 4] {
         match allocate(&file, size / part) {
             Ok(()) => return Ok(()),
-            // What was allocated in vain is to be free again.
+            // Frees what was allocated in vain.
             Err(_) => drop(file.set_len(0)),
         }
     }
     release(dir).map(drop)
 }
 
-/// Gives up a part of the reserve, if that leaves half of what it is at most; whether it did.
+/// Gives up `bytes` of the reserve and returns `true`, unless less than half of `most` would be left.
 pub(super) fn give(dir: &StoreDir, bytes: u32, most: u32) -> Result<bool> {
     let failed = |e| Error::io("giving up a reserve of room", e);
     let file = match dir.open_own(NAME, OFlags::WRONLY, "giving up a reserve of room") {
@@ -43,7 +43,7 @@ pub(super) fn give(dir: &StoreDir, bytes: u32, most: u32) -> Result<bool> {
     }
 }
 
-/// Gives the reserve up; whether there was one.
+/// Gives up the reserve. Returns `true` if there was one.
 pub(super) fn release(dir: &StoreDir) -> Result<bool> {
     let was_there = dir.allocated(NAME).is_some();
     dir.remove(NAME).map_err(|e| Error::io("giving up a reserve of room", e))?;

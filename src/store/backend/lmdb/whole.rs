@@ -96,7 +96,7 @@ impl Whole<'_> {
         put.map_err(|e| self.explained(e, "writing"))
     }
 
-    /// Removes a record; whether it was there.
+    /// Removes a record. Returns `true` if it was there.
     pub(crate) fn delete_if(&mut self, key: &[u8], is_it: impl FnOnce(&[u8]) -> bool) -> Result<bool> {
         if !self.view().get(key)?.is_some_and(is_it) {
             return Ok(false);

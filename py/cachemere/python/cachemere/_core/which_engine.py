@@ -47,27 +47,42 @@ def _ignored(why: str) -> str:
     return why
 
 
-def _check_there() -> None:
-    """Raises what helps more than that there is no module of that name."""
+def _check_there(version: str) -> None:
+    """Raises what helps more than the loader's own words if there is no engine, or one that does not fit."""
+    place = Path(__file__).parents[1]
     try:
-        import_module("cachemere._engine")
+        engine = import_module("cachemere._engine")
     except ModuleNotFoundError as error:
         if error.name != "cachemere._engine":
             raise
-        from .installing import install_again
-
-        place = Path(__file__).parents[1]
         others = ", ".join(sorted(found.name for found in place.glob("_engine.*.so"))) or "none"
-        raise ImportError(
+        raise _unusable(
             f"cachemere has no engine for {sys.implementation.cache_tag} in {place} (there: {others}): "
-            f"the installation is not complete, or is that of another Python. Install it anew: {install_again()}"
+            "the installation is not complete, or is that of another Python"
         ) from None
+    except ImportError as error:
+        raise _unusable(
+            f"the engine of cachemere cannot be loaded ({error}): it is damaged, or was built for another system, "
+            "such as one with a later libc"
+        ) from error
+    found = getattr(engine, "__version__", "unknown")
+    if found != version:
+        raise _unusable(
+            f"the engine of cachemere in {place} is of version {found}, and its Python files are of version {version}: "
+            "an installation was interrupted, or two were mixed"
+        )
+
+
+def _unusable(why: str) -> ImportError:
+    from .installing import install_again
+
+    return ImportError(f"{why}. Install it anew: {install_again()}")
 
 
 #: Why there is no RocksDB; `None` if there is.
 WHY_NO_ROCKSDB = _choose(__version__)
 
-_check_there()
+_check_there(__version__)
 
 
 def require_rocksdb(what: str) -> None:
