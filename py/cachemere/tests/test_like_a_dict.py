@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cachemere import PersistDict
-from cachemere.errors import CacheError, MissingKeyError
+from cachemere.errors import CacheError, InvalidOptionError, MissingKeyError, ReadOnlyError
 
 ENTRIES: dict[Any, Any] = {"b": 1, "a": [2, {"deep": (3,)}], ("t", 1): None, 4: "four"}
 
@@ -314,3 +314,28 @@ def test_nothing_is_evicted_unless_a_limit_is_given(empty: Any) -> None:
     assert len(empty) == 5_100
     assert empty.stats().evictions == 0
     assert all(empty[number] == value for number in range(0, 5_100, 7))
+
+
+def test_a_read_only_one_is_a_dict_that_refuses_writes(path: Path) -> None:
+    with PersistDict(path) as writer:
+        writer.update(ENTRIES)
+    with PersistDict(path, read_only=True) as reader:
+        assert reader == ENTRIES and {**reader} == ENTRIES and reader.get("absent") is None
+        for write in (
+            lambda d: d.__setitem__("a", 1),
+            lambda d: d.__delitem__("a"),
+            lambda d: d.update(z=1),
+            lambda d: d.setdefault("z", 1),
+            lambda d: d.pop("a"),
+            lambda d: d.clear(),
+            lambda d: d(z=1),
+        ):
+            with pytest.raises(CacheError):
+                write(reader)
+        assert reader.setdefault("b", 5) == 1 and reader == ENTRIES
+        again = pickle.loads(pickle.dumps(reader))
+        with pytest.raises(ReadOnlyError):
+            again["a"] = 1
+        again.close()
+    with pytest.raises(InvalidOptionError, match="read_only"):
+        PersistDict(path, read_only=True, writeback=True)

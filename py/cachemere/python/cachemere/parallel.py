@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import multiprocessing
 import os
@@ -97,7 +98,14 @@ class Parallel:
         cache = self._caches.get(place)
         if cache is None:
             cache = self._caches[place] = Cache(place[0], namespace=place[1], compression=compress)
-        return cache.memoize(key=key)
+        memoize = cache.memoize(key=key)
+
+        def decorate(function: Callable[P, R]) -> Memoized[P, R]:
+            made = memoize(function)
+            made.made_by = functools.partial(_made_again, place, key)
+            return made
+
+        return decorate
 
     @overload
     def map(
@@ -346,3 +354,14 @@ def _takes_several(function: Callable[..., Any]) -> bool:
         return False
     positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     return sum(each.kind in positional and each.default is Parameter.empty for each in parameters) > 1
+
+
+def _made_again(
+    place: tuple[pathlib.Path, str, bool | None], key: Callable[..., Any] | None, function: Callable[..., Any]
+) -> Memoized[..., Any]:
+    """What `cache_func` made in the process that a function comes from."""
+    return _of_others.cache_func(*place, key=key)(function)
+
+
+#: With the caches of functions that came by pickle.
+_of_others = Parallel()

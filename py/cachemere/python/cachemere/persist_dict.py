@@ -98,6 +98,7 @@ class PersistDict(Handle, Viewed[K, V]):
         types: Dataclasses, enums, named tuples and pydantic models to be stored without pickle, and those their fields
             name; see :class:`~cachemere.Cache`.
         memory_bytes: How much to keep in memory, roughly.
+        read_only: Whether nothing may be written; see :class:`~cachemere.Cache`.
         writeback: `True`: values that were handed out and changed are written by :meth:`flush`, :meth:`close`, whatever
             looks at all entries, and the end of the program; a kill before loses the changes. They stay in memory until
             then, and each read costs several times as much. `"warn"`, for tests: they are not written, and an
@@ -163,6 +164,7 @@ class PersistDict(Handle, Viewed[K, V]):
         allow_pickle: bool = True,
         types: Iterable[type] = (),
         memory_bytes: int = MEMORY_BYTES,
+        read_only: bool = False,
         writeback: bool | Literal["warn"] = False,
     ) -> None:
         checks.count("key_size_limit", key_size_limit)
@@ -188,7 +190,10 @@ class PersistDict(Handle, Viewed[K, V]):
             "value_serializers": serializers("value", value_serializer, value_unserializer),
             "key_serializers": serializers("key", key_serializer, key_unserializer),
             "types": checks.items("types", types, "classes"),
+            "read_only": read_only,
         }
+        if read_only and writeback:
+            raise InvalidOptionError("writeback and read_only cannot go together: nothing may be written back")
         self._open(remember(options, secret), secret, bool(verbose), name, writeback)
         # What is wrong with the path, the secret or the pipeline is told here and not by a later read.
         self._store.open_now()

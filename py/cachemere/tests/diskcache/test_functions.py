@@ -132,6 +132,45 @@ def test_results_are_computed_anew_before_they_expire(cache: diskcache.Cache) ->
     assert slow(1) >= 3
 
 
+async def test_coroutines_are_computed_anew_before_they_expire(cache: diskcache.Cache) -> None:
+    calls = []
+
+    @diskcache.memoize_stampede(cache, expire=60, beta=1e12)
+    async def slow(number: int) -> int:
+        calls.append(number)
+        await asyncio.sleep(0.01)
+        return len(calls)
+
+    assert await slow(1) == 1
+    # The result that is there is given, and another one is computed in a task.
+    assert await slow(1) == 1
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        pair = cache.get(slow.__cache_key__(1))  # type: ignore[attr-defined]
+        if pair[0] >= 2:
+            break
+    assert pair[0] == 2 and calls == [1, 1]
+
+
+async def test_a_coroutine_that_is_not_slow_is_not_computed_early(cache: diskcache.Cache) -> None:
+    calls = []
+
+    @diskcache.memoize_stampede(cache, expire=1000, tag="t")
+    async def quick(number: int) -> int:
+        calls.append(number)
+        return number
+
+    assert [await quick(1) for _ in range(50)] == [1] * 50 and calls == [1]
+    assert cache.evict("t") == 1
+
+    @diskcache.memoize_stampede(cache, expire=1000)
+    async def failing() -> int:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await failing()
+
+
 def test_a_function_that_is_not_slow_is_not_computed_early(cache: diskcache.Cache) -> None:
     calls = []
 

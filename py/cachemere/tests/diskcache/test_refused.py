@@ -11,7 +11,7 @@ from typing import Any
 
 import diskcache as theirs
 import pytest
-from cachemere import CacheError, diskcache
+from cachemere import Cache, CacheError, diskcache
 from cachemere.errors import InvalidOptionError, KeyFormError, NotCarriedOverError, UnsafeValueError, ValueFormError
 
 KINDS = [diskcache.Cache, diskcache.FanoutCache]
@@ -39,6 +39,7 @@ class TheirFilenames(theirs.Disk):
         {"disk_min_file_size": 0},
         {"disk_pickle_protocol": 2},
         {"disk_compress_level": 6},
+        {"disk_unheard_of": 6},
         {"eviction_policy": "least-frequently-used"},
         {"disk": Filenames},
         {"disk": TheirFilenames},
@@ -65,6 +66,45 @@ def test_what_diskcache_has_by_default_is_not_refused(path: Path, kind: Any) -> 
             assert isinstance(cache.disk, diskcache.JSONDisk) is (disk in (diskcache.JSONDisk, theirs.JSONDisk))
     with kind(path, size_limit=theirs.DEFAULT_SETTINGS["size_limit"]) as cache:
         assert cache.size_limit == 2**30, "who asks for it, gets it"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings_that_mean_nothing_are_kept_as_diskcache_keeps_them(path: Path, kind: Any) -> None:
+    with kind(path, colour="red") as cache:
+        assert cache.colour == "red" == cache.reset("colour")
+        assert cache.reset("colour", "blue") == "blue" == cache.colour
+        assert cache.reset("shape", 3) == 3 == cache.shape
+        with pytest.raises(InvalidOptionError, match="sound was not set"):
+            cache.reset("sound")
+        with pytest.raises(AttributeError):
+            _ = cache.sound
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("disk", [diskcache.JSONDisk, theirs.JSONDisk])
+def test_a_json_disk_says_whether_to_compress(tmp_path: Path, kind: Any, disk: Any) -> None:
+    for level, compressor in ((6, "zstd"), (1, "zstd"), (0, None)):
+        with kind(tmp_path / str(level), disk=disk, disk_compress_level=level) as cache:
+            cache["a"] = ["x"] * 1000
+            assert cache["a"] == ["x"] * 1000 and cache.disk_compress_level == level
+            with Cache(cache.directory) as store:
+                assert {it.name: it.compressor for it in store.describe().namespaces}["default"] == compressor
+    for wrong in (10, -1, "6"):
+        with pytest.raises(InvalidOptionError, match="disk_compress_level"):
+            kind(tmp_path / "wrong", disk=disk, disk_compress_level=wrong)
+
+
+def test_modules_of_diskcache_are_there_without_being_asked_for() -> None:
+    for name in ("core", "fanout", "persistent", "recipes"):
+        assert getattr(diskcache, name).__name__ == f"cachemere.diskcache.{name}"
+    assert diskcache.core.ENOVAL is diskcache.ENOVAL and diskcache.core.Cache is diskcache.Cache
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_true_for_the_time_of_expiry_is_a_time_of_long_ago(path: Path, kind: Any) -> None:
+    with kind(path) as cache:
+        cache.set("a", 1, expire=100)
+        assert cache.expire(True) == 0 == cache.expire(False) and cache["a"] == 1
 
 
 def test_djangos_cache_is_named() -> None:
@@ -107,6 +147,9 @@ def test_a_damaged_store_is_not_mended_by_check(path: Path) -> None:
         {"statistics": "yes"},
         {"tag_index": 2},
         {"max_bytes": 10**9},
+        {"max_entries": 10},
+        {"size_limt": 10**9},
+        {"evictionpolicy": "none"},
         {"encryption_key": b"short"},
         {"allow_pickle": "no"},
         {"types": int},

@@ -40,6 +40,19 @@ async def test_what_a_node_wrote_comes_out_as_it_was(path: Path, cache: Cachemer
     assert other.get([KEY]) == {KEY: writes}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{"ab": 1}, {"ab": [1, {"c": None}]}, {}, [], "ab", "", 5, 1.5, True, b"ab", ["ab"], [1], (1, 2), ("ab", 1), {1, 2}]
+    + [[("a", 1, 2)], [["a", 1]], [("a", 1), "b"], (("a", 1),), {"x": Overwrite([1])}, Send("node", {"a": 1})],
+    ids=repr,
+)
+def test_any_plain_value_comes_out_as_it_was(path: Path, cache: CachemereCache, value: Any) -> None:
+    cache.set({KEY: (value, None)})
+    other = CachemereCache(Cache(path, memory_bytes=0), on_error="raise")
+    for found in (cache.get([KEY]), other.get([KEY])):
+        assert found == {KEY: value} and type(found[KEY]) is type(value)
+
+
 def test_an_entry_lives_as_long_as_its_policy_says(cache: CachemereCache) -> None:
     cache.set({KEY: ([("a", 1)], 1), (NODE, "long"): ([("a", 1)], 60)})
     assert set(cache.get([KEY, (NODE, "long")])) == {KEY, (NODE, "long")}

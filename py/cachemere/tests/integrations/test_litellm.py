@@ -159,6 +159,33 @@ async def test_many_entries_at_once(backend: CachemereCache) -> None:
     assert backend.get_cache("c") is None
 
 
+async def test_a_lifetime_of_nothing_counts_and_keeps_nothing(backend: Any) -> None:
+    assert backend.increment_cache("n", 2, ttl=0) == 2
+    assert backend.get_cache("n") is None
+    backend.set_cache("n", 5)
+    assert await backend.async_increment("n", 2, ttl=0) == 7
+    assert backend.get_cache("n") is None
+    backend.set_cache("text", "x", ttl=0)
+    assert backend.get_cache("text") is None
+    assert await backend.async_increment("n", 1, ttl=-1) == 1
+
+
+async def test_a_counter_keeps_the_end_of_its_window(backend: Any) -> None:
+    assert backend.increment_cache("n", 1, ttl=600) == 1
+    ends = backend._part.info("n").expires_at
+    assert await backend.async_increment("n", 2, ttl=5000) == 3
+    assert abs(backend._part.info("n").expires_at - ends) < 0.5
+    assert await backend.async_increment("n", 2, ttl=5000, refresh_ttl=True) == 5
+    assert backend._part.info("n").expires_at > ends + 4000
+    backend.set_cache("for ever", 1)
+    assert backend.increment_cache("for ever", 1, ttl=600) == 2 and await backend.async_get_ttl("for ever") > 500
+    operations = [{"key": "n", "increment_value": 1, "ttl": 60}, {"key": "new", "increment_value": 2, "ttl": None}]
+    assert await backend.async_increment_pipeline(operations) == [6, 2]
+    backend.set_cache("text", "x")
+    with pytest.raises(ValueFormError):
+        backend.increment_cache("text", 1)
+
+
 COUNT = """
 import sys
 from cachemere import Cache

@@ -22,6 +22,7 @@ from cachemere.errors import (
     InvalidOptionError,
     KeyFormError,
     MissingKeyError,
+    ReadOnlyError,
     StoreIOError,
 )
 from cachemere.mappings import CacheDict, SqliteDict, SqliteDictArgs, SqliteDictFieldType
@@ -273,3 +274,27 @@ def test_functions_that_cannot_be_kept_are_told(path: Path) -> None:
         anything
     )
     assert own(1, 2) == own(1, 2) == 2
+
+
+def test_a_file_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "d.db"
+    with SqliteDict.str(file, str.encode, bytes.decode) as written:
+        written["a"] = "x"
+        assert written.dbfile == file
+    writable, mode = sqlite3.connect(file), "file:" + str(file) + "?mode=ro"
+    writable.close()
+    read = sqlite3.connect(mode, uri=True)
+    mapping: SqliteDict[str, str] = SqliteDict(read, SqliteDictFieldType.str, str.encode, bytes.decode)
+    assert dict(mapping) == {"a": "x"} and mapping.dbfile is None
+    with pytest.raises(ReadOnlyError):
+        mapping["b"] = "y"
+    with pytest.raises(ReadOnlyError):
+        SqliteDict(read, SqliteDictFieldType.str, str.encode, bytes.decode, table_name="other")
+    read.close()
+
+
+def test_a_closed_one_is_not_entered(path: Path) -> None:
+    mapping: SqliteDict[str, str] = SqliteDict.str(path, str.encode, bytes.decode)
+    mapping.close()
+    with pytest.raises(ClosedError), mapping:
+        raise AssertionError("was entered")

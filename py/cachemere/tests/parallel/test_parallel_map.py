@@ -150,6 +150,15 @@ def test_a_fork_takes_functions_that_cannot_be_sent() -> None:
     assert Parallel("fork").map(lambda x: x + offset, [1, 2], n_processes=2) == [6, 7]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_function_that_is_kept_without_a_decorator_is_sent(path: Path, method: Any) -> None:
+    pp = Parallel(method)
+    kept = pp.cache_func(path, key=functions.double)(functions.double_slower_at_first)
+    assert pp.map(kept, [3, 1, 2], n_processes=2) == [6, 2, 4]
+    assert kept.cache_info().currsize == 3 and [kept(number) for number in (1, 2, 3)] == [2, 4, 6]
+    assert kept.cache_info().hits == 3
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_function_that_cannot_be_sent_is_refused(method: Any) -> None:
     with pytest.raises(errors.InvalidOptionError, match=f"<lambda>.*{method}.*top of a module.*'fork'"):

@@ -41,6 +41,9 @@ class Memoized(Generic[P, R]):
     #: Of the class: an object of it is its function to whoever takes functions as arguments.
     is_memoized = True
 
+    #: What makes such a function of the plain one in another process, if it is known.
+    made_by: Callable[[Callable[..., Any]], Memoized[Any, Any]] | None = None
+
     __wrapped__: Callable[P, R]
     __name__: str
     __qualname__: str
@@ -165,11 +168,21 @@ class Memoized(Generic[P, R]):
             return lambda salt: functools.partial(found(salt), instance)
         return MethodType(found, instance) if name == "__wrapped__" else found
 
-    def __reduce__(self) -> str:
-        return self.__qualname__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # By its name, unless that is the plain function's and it is known how this one was made of it.
+        if self.made_by is None or _named(self.__module__, self.__qualname__) is self:
+            return self.__qualname__
+        return self.made_by, (self._function,)
 
     def __repr__(self) -> str:
         return f"<memoized {self._function!r}>"
+
+
+def _named(module: str, qualified: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for name in qualified.split("."):
+        found = getattr(found, name, None)
+    return found
 
 
 def _fits(function: Callable[..., Any], args: Values, kwargs: Names) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NotCarriedOverError
+from . import core, fanout, persistent, recipes  # noqa: F401  # As diskcache has them without being asked.
 from .averager import Averager
 from .cache import Cache
 from .constants import ENOVAL, UNKNOWN

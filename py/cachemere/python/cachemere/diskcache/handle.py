@@ -21,7 +21,7 @@ from .._engine import Store
 from ..errors import ClosedError, IncompatibleError, InvalidOptionError
 from . import settings as _settings
 from .constants import ENOVAL
-from .disk import Disk, check_disk
+from .disk import Disk, JSONDisk, check_disk
 from .gate import Gate
 from .installed import filled_in
 from .transaction import Transaction
@@ -54,6 +54,9 @@ class Handle:
         self._timeout = _patience(timeout)
         self._disk_class = check_disk(disk)
         self._settings = _settings.check_settings(settings)
+        compresses = _settings.check_compress_level(self._settings, self._disk_class is JSONDisk)
+        if options["compression"] is None:
+            options["compression"] = compresses
         secret = given_secret(options.pop("encryption_key"))
         types = checks.items("types", options.pop("types"), "classes")
         path = _located(directory)
@@ -128,6 +131,7 @@ class Handle:
         if value is ENOVAL:
             if key not in self._settings:
                 _settings.check_settings({key: ENOVAL})
+                raise InvalidOptionError(f"{key} was not set")
             return self._settings[key]
         self._change({key: value})
         return self._settings.get(key, value)
@@ -136,6 +140,7 @@ class Handle:
         before, limit = self._settings, self._options.max_bytes
         self._settings = _settings.check_settings({**before, **given})
         try:
+            _settings.check_compress_level(self._settings, self._disk_class is JSONDisk)
             if self._max_bytes() not in (limit, None):
                 self._reopen(max_bytes=self._max_bytes())
         except BaseException:

@@ -39,7 +39,8 @@ class Upkeep(Queues):
         With `now`, a time in seconds since the epoch, those that expire before it; which reads all keys.
         """
         self._refuse_in_transaction("expire")
-        if now is not None and not checks.is_number(now):
+        # `True` is a time of long ago, as in diskcache: who gives it means `retry`.
+        if now is not None and not isinstance(now, bool) and not checks.is_number(now):
             raise InvalidOptionError(f"now must be seconds since the epoch, not {checks.shown(now)}")
 
         def expire(store: Store) -> int:

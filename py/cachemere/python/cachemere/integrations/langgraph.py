@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,19 +139,23 @@ class CachemereCache(BaseCache[Any]):
         self._part.close()
 
 
-def _stored(writes: Any) -> tuple[list[tuple[Any, Any]]]:
-    # In a tuple of one, which tells it from the entries of others.
-    return ([(channel, _sent(value)) for channel, value in writes],)
+def _stored(value: Any) -> tuple[Any, ...]:
+    # In a tuple, which tells it from the entries of others: what a node wrote of one, any other value of two.
+    if isinstance(value, (list, deque)) and all(map(_is_write, value)):
+        return ([(channel, _sent(written)) for channel, written in value],)
+    return None, _sent(value)
 
 
 def _sent(value: Any) -> Any:
     return _Sent(value.node, value.arg, getattr(value, "timeout", None)) if type(value) is Send else value
 
 
-def _restored(found: Any) -> list[tuple[str, Any]]:
+def _restored(found: Any) -> Any:
     match found:
-        case ([*writes],) if all(_is_write(write) for write in writes):
+        case ([*writes],) if type(found) is tuple and all(map(_is_write, writes)):
             return [(channel, _send(value)) for channel, value in writes]
+        case (None, value) if type(found) is tuple:
+            return _send(value)
     raise DecodeError(
         f"the entry is not what a node wrote but {checks.shown(found)}: give each adapter a namespace of its own"
     )

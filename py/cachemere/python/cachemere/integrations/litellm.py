@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from .._core.checks import count, seconds, shown
+from .._core.checks import count, is_number, seconds, shown
 from .._core.installing import install_extra
 from .._core.quantities import Seconds
 from ..cache import Cache
@@ -160,12 +160,48 @@ class CachemereCache(BaseCache):
     # --- counting -----------------------------------------------------------------------------------------------------
 
     def increment_cache(self, key: str, value: float, **options: Any) -> float:
-        """Adds to a number, which begins at 0, and gives out the sum: atomic among threads and processes."""
+        """Adds to a number, which begins at 0, and gives out the sum: atomic among threads and processes.
+
+        A number that is there expires when it would have, so that it counts in a window of time, unless `refresh_ttl`
+        is given. With a `ttl` of 0 or less nothing is kept.
+        """
         try:
-            return self._part.incr(key, value, ttl=self.get_ttl(**options))  # type: ignore[no-any-return]
+            ttl = self.get_ttl(**options)
+            if ttl is not None and ttl <= 0:
+                before = self._part.pop(key, 0)
+                return value + (before if is_number(before) else 0)
+            return self._add(key, value, ttl, bool(options.get("refresh_ttl")))
         except Exception as error:
             self._troubles.meet(error)
             return value
+
+    def _add(self, key: str, value: float, ttl: float | None, refreshes: bool) -> float:
+        store = self._part.native
+        while True:
+            found, times = store.fetch(key), store.times(key)
+            if found is None or times is None:
+                if store.put(key, value, ttl, expect="absent"):
+                    return value
+                continue
+            if not is_number(found[0]):
+                raise ValueFormError(f"the value of {key!r} is {shown(found[0])}, not a number to add to")
+            left = ttl if refreshes or times[3] is None else times[3] - time.time()
+            # One that expires at this moment is looked up again, and is gone.
+            if (left is None or left > 0) and store.put(key, found[0] + value, left, expect=found[1]):
+                return found[0] + value  # type: ignore[no-any-return]
+
+    async def async_increment_pipeline(
+        self, increment_list: Iterable[Mapping[str, Any]], **options: Any
+    ) -> list[float] | None:
+        """As :meth:`increment_cache`, for some keys, one after the other. In a thread."""
+
+        def add() -> list[float]:
+            return [
+                self.increment_cache(each["key"], each["increment_value"], **{**options, "ttl": each.get("ttl")})
+                for each in increment_list
+            ]
+
+        return await asyncio.to_thread(add)
 
     async def async_increment(self, key: str, value: float, **options: Any) -> float:
         """As :meth:`increment_cache`, in a thread."""

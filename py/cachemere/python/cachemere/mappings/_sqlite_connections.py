@@ -36,9 +36,12 @@ class Connections:
     def name(self) -> str:
         return "a connection" if self.path is None else str(self.path)
 
-    def get(self) -> sqlite3.Connection:
+    def check_open(self) -> None:
         if self._is_closed:
             raise ClosedError("this mapping is closed: open it again")
+
+    def get(self) -> sqlite3.Connection:
+        self.check_open()
         if self._given is not None:
             return self._given
         pid, known = os.getpid(), getattr(self._of_thread, "known", None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Sequence, V
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from .._core import checks
@@ -106,8 +107,10 @@ class SqliteDict(HugeMutableMapping[K, V]):
         columns = f"key {self._keytype.value} PRIMARY KEY, value {self._valuetype.value}"
         made = f"CREATE TABLE IF NOT EXISTS {self._table}({columns})"
         try:
-            with self._writing() as database:
-                database.execute(made)
+            # A file that has it can be one that must not be written.
+            if not self._has_table():
+                with self._writing() as database:
+                    database.execute(made)
         except BaseException:
             self.close()
             raise
@@ -196,6 +199,16 @@ class SqliteDict(HugeMutableMapping[K, V]):
             outfile, SqliteDictFieldType.bytes, ser, deser, timeout=30
         )
         return lambda function: cached_function(function, results, cache_args, cache_key)
+
+    def _has_table(self) -> bool:
+        wanted = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+        with self._reading() as database:
+            return database.execute(wanted, (self.table_name,)).fetchone() is not None
+
+    @property
+    def dbfile(self) -> Path | None:
+        """The file; `None` of a connection that was given."""
+        return self._connections.path
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -362,6 +375,7 @@ class SqliteDict(HugeMutableMapping[K, V]):
         self._connections.close()
 
     def __enter__(self) -> SqliteDict[K, V]:
+        self._connections.check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
