@@ -153,6 +153,7 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        register_return: bool = True,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -172,6 +173,7 @@ class Cache(AsyncTwins):
         tags: Iterable[str] = (),
         stream_patience: float | None = PATIENCE,
         strict: bool = False,
+        register_return: bool = True,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -188,6 +190,7 @@ class Cache(AsyncTwins):
             tags=tags,
             stream_patience=stream_patience,
             strict=strict,
+            register_return=register_return,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

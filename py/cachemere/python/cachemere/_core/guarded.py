@@ -72,11 +72,13 @@ class GuardedStore:
         #: Whether it is where it is because nothing else was said.
         self.is_default = is_default or options.path is None
         self.on_error = on_error
+        #: How it tells objects from bytes.
+        self.forms = options.forms()
         self._troubles: set[type[BaseException]] = set()
         self._unkept = Unkept("a value made for get_or_set")
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
         #: is found at first use. Made here where the path is known, so that wrong options are told at once.
-        self.made: Store | None = None if options.path is None else options.open(secret, origin)
+        self.made: Store | None = None if options.path is None else options.open(secret, origin, self.forms)
 
     @property
     def native(self) -> Store:
@@ -85,7 +87,9 @@ class GuardedStore:
             options = dataclasses.replace(self.options, path=default_path())
             # Threads that come here at once all take what one has found. No lock, which a fork could copy while it
             # is held.
-            self.options, self.made = self.__dict__.setdefault("_found", (options, options.open(None)))
+            self.options, self.made = self.__dict__.setdefault(
+                "_found", (options, options.open(None, None, self.forms))
+            )
         return self.made
 
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:

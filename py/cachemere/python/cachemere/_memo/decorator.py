@@ -44,6 +44,7 @@ def decorator(
     tags: Iterable[str],
     stream_patience: float | None,
     strict: bool,
+    register_return: bool,
     find_store: Callable[[], GuardedStore],
     way: str,
 ) -> Any:
@@ -70,6 +71,7 @@ def decorator(
     checks.function("memoize: cache_if", cache_if)
     checks.flag("memoize: typed", typed)
     checks.flag("memoize: strict", strict)
+    checks.flag("memoize: register_return", register_return)
     patience = checks.seconds("memoize: stream_patience", stream_patience)
 
     def decorate(function: Any) -> Any:
@@ -99,6 +101,7 @@ def decorator(
             cache_if=cache_if,
             stream_patience=patience,
             strict=strict,
+            register_return=register_return,
             way=way,
         )
         return kind(results, function)

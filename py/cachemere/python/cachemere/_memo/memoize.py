@@ -42,6 +42,7 @@ def memoize(
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    register_return: bool = True,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -63,6 +64,7 @@ def memoize(
     on_error: str | None = None,
     stream_patience: float | None = PATIENCE,
     strict: bool = False,
+    register_return: bool = True,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -122,6 +124,8 @@ def memoize(
         strict: Whether a result that cannot be kept (an object without a safe form, more than an entry or the store can
             hold, a full disk) is an error, which has it as its `result`. Otherwise it is returned, and a line of the
             log, one for each function, says why and what to do.
+        register_return: Whether the classes that the return annotation names (`-> Answer`, `-> list[Answer] | None`)
+            are registered, as those of `types`, with the handle that keeps the results.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -159,6 +163,7 @@ def memoize(
         "tags": tags,
         "stream_patience": stream_patience,
         "strict": strict,
+        "register_return": register_return,
     }
     if cache is not None:
         check_cache("memoize: cache", cache)

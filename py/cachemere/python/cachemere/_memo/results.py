@@ -20,6 +20,7 @@ from ..errors import (
     UnsafeValueError,
 )
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
+from .carried import inner
 from .changes import Changes, notice
 
 
@@ -64,6 +65,7 @@ class Results:
         cache_if: Callable[[Any], bool] | None,
         stream_patience: float | None,
         strict: bool,
+        register_return: bool,
         way: str,
     ) -> None:
         self.keys = keys
@@ -78,6 +80,7 @@ class Results:
         self._cache_if = cache_if
         #: Seconds for which the lead of a stream is kept for a consumer that does not consume.
         self.stream_patience = stream_patience
+        self._registers_return = register_return
         #: How a class is registered, for messages.
         self._way = way
         #: Whether a result that cannot be kept is an error.
@@ -89,7 +92,10 @@ class Results:
     def store(self) -> GuardedStore:
         """Where the results are."""
         if self._found_store is None:
-            self._found_store = self._find_store()
+            found = self._find_store()
+            if self._registers_return:
+                found.forms.add_returned(inner(self.keys.function))
+            self._found_store = found
         return self._found_store
 
     @property
