@@ -189,7 +189,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False),
         "forbids duplicate labels",
     ),
-    "polars's objects": (lambda: pl.DataFrame({"o": [object()]}, schema={"o": pl.Object}), "polars does not write it"),
+    "polars's objects": (
+        lambda: pl.DataFrame({"o": [object()]}, schema={"o": pl.Object}),
+        "polars does not write a column of its type .Object",
+    ),
     "rows of nothing": (lambda: pa.table({"a": [1, 2]}).select([]), "rows without columns"),
 }
 

@@ -161,6 +161,7 @@ class Cache(AsyncTwins):
         batch: str | None = None,
         batch_size: int | None = None,
         stack: bool = False,
+        register_return: bool = True,
     ) -> Decorator: ...
     def memoize(
         self,
@@ -185,6 +186,7 @@ class Cache(AsyncTwins):
         batch: str | None = None,
         batch_size: int | None = None,
         stack: bool = False,
+        register_return: bool = True,
     ) -> Any:
         """Keeps the results of a function in this cache; see :func:`cachemere.memoize`."""
         decorate = decorator(
@@ -206,6 +208,7 @@ class Cache(AsyncTwins):
             batch=batch,
             batch_size=batch_size,
             stack=stack,
+            register_return=register_return,
             find_store=lambda: self._guarded,
             way="Cache(path, types=[{}])",
         )

@@ -52,7 +52,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "chat": {"chunks": CHAT, "content_type": EVENTS},
     "chat without an empty line at the end": {"chunks": [b"data: [DONE]"], "content_type": EVENTS},
     "messages": {"chunks": [b'event: message_stop\r\ndata: {"type": "message_stop"}\r\n\r\n'], "content_type": EVENTS},
-    "a response": {"chunks": [b'data: {"type": "response.incomplete"}\n\n'], "content_type": EVENTS},
+    "a response": {"chunks": [b'data: {"type": "response.completed"}\n\n'], "content_type": EVENTS},
     "events of others": {"chunks": [b'data: {"a": 1}\n\n', b"data: text\n\n"], "content_type": EVENTS},
     "JSON": {"chunks": [b'{"a', b'": 1}'], "content_type": "application/json", "content_length": "8"},
     "JSON without a length": {"chunks": [b"{}"], "content_type": "application/vnd.own+json"},

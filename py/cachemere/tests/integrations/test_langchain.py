@@ -55,7 +55,9 @@ GENERATIONS: list[Generation] = [
 
 @pytest.mark.parametrize("generation", GENERATIONS, ids=lambda it: type(getattr(it, "message", it)).__name__)
 def test_each_kind_of_answer_comes_out_as_it_was(path: Path, generation: Generation) -> None:
-    CachemereCache(Cache(path), on_error="raise").update("p", "l", [generation, generation])
+    # An empty one, too, which is not kept unless it is asked for.
+    every = CachemereCache(Cache(path), cache_if=lambda answer: True, on_error="raise")
+    every.update("p", "l", [generation, generation])
     # Another handle, whose memory has nothing.
     found = CachemereCache(Cache(path, memory_bytes=0), on_error="raise").lookup("p", "l")
     assert found == [generation, generation]
@@ -224,3 +226,45 @@ def test_bytes_alone_are_stored_as_bytes(path: Path) -> None:
         other["k"] = "text"
     with pytest.raises(DecodeError, match="namespace of its own"):
         store.mget(["k"])
+
+
+def said(text: str, **more: Any) -> ChatGeneration:
+    return ChatGeneration(message=AIMessage(text, **more))
+
+
+CALLS = [{"name": "f", "args": {}, "id": "1", "type": "tool_call"}]
+UNFINISHED: dict[str, list[Generation]] = {
+    "empty": [said("")],
+    "no generation": [],
+    "cut off": [said("t", response_metadata={"finish_reason": "length"})],
+    "cut off, of Anthropic": [said("t", response_metadata={"stop_reason": "max_tokens"})],
+    "cut off, of Google": [said("t", response_metadata={"finish_reason": "MAX_TOKENS"})],
+    "filtered": [said("t"), said("t", response_metadata={"finish_reason": "content_filter"})],
+    "a completion cut off": [Generation(text="t", generation_info={"finish_reason": "length"})],
+    "empty completion": [Generation(text="")],
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_an_answer_that_was_cut_off_or_is_empty_is_not_kept(path: Path, name: str) -> None:
+    cache = CachemereCache(Cache(path), on_error="raise")
+    cache.update("p", "l", UNFINISHED[name])
+    assert cache.lookup("p", "l") is None
+    every = CachemereCache(Cache(path), cache_if=lambda answer: True, on_error="raise")
+    every.update("p", "l", UNFINISHED[name])
+    assert every.lookup("p", "l") == UNFINISHED[name]
+
+
+def test_a_finished_one_is_and_the_program_has_the_last_word(path: Path) -> None:
+    cache = CachemereCache(Cache(path), on_error="raise")
+    for number, answer in enumerate(
+        ([said("t", response_metadata={"finish_reason": "stop"})], [said("", tool_calls=CALLS)])
+    ):
+        cache.update(str(number), "l", answer)
+        assert cache.lookup(str(number), "l") == answer
+    none = CachemereCache(Cache(path), cache_if=lambda answer: len(answer) > 1, on_error="raise")
+    none.update("q", "l", [said("t")])
+    assert none.lookup("q", "l") is None
+    wrong: Any = "yes"
+    with pytest.raises(InvalidOptionError, match="cache_if must be a function"):
+        CachemereCache(Cache(path), cache_if=wrong)

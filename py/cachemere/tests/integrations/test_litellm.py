@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import subprocess
 import sys
 import threading
@@ -313,3 +314,21 @@ def test_the_backend_alone_is_put_into_a_cache_of_litellm(path: Path) -> None:
     own.cache = CachemereCache(Cache(path), on_error="raise")
     litellm.cache = own
     assert (ask("one"), ask("two")) == ("one", "one")
+
+
+def answer(content: str, reason: str = "stop") -> dict[str, Any]:
+    choices = [{"message": {"role": "assistant", "content": content}, "finish_reason": reason}]
+    return {"timestamp": 1.5, "response": json.dumps({"object": "chat.completion", "choices": choices})}
+
+
+def test_an_answer_that_was_cut_off_or_is_empty_is_not_kept(path: Path) -> None:
+    cache = CachemereCache(Cache(path), on_error="raise")
+    for key, value in {"good": answer("t"), "cut": answer("t", "length"), "empty": answer("")}.items():
+        cache.set_cache(key, value)
+    assert cache.batch_get_cache(["good", "cut", "empty"]) == [answer("t"), None, None]
+    every = CachemereCache(Cache(path), cache_if=lambda answer: True, on_error="raise")
+    every.set_cache("cut", answer("t", "length"))
+    assert every.get_cache("cut") == answer("t", "length")
+    seen: list[Any] = []
+    CachemereCache(Cache(path), cache_if=lambda it: bool(seen.append(it)), on_error="raise").set_cache("k", answer("t"))
+    assert seen == [json.loads(answer("t")["response"])] and every.get_cache("k") is None

@@ -74,11 +74,13 @@ class GuardedStore:
         self.is_default = is_default or options.path is None
         self.on_error = on_error
         self._secret = secret
+        #: How it tells objects from bytes.
+        self.forms = options.forms()
         self._troubles: set[type[BaseException]] = set()
         self._unkept = Unkept("a value made for get_or_set")
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
         #: is found at first use. Made here where the path is known, so that wrong options are told at once.
-        self.made: Store | None = None if options.path is None else options.open(secret, origin)
+        self.made: Store | None = None if options.path is None else options.open(secret, origin, self.forms)
 
     @property
     def native(self) -> Store:
@@ -90,7 +92,9 @@ class GuardedStore:
             # is held.
             if self._secret is not None:
                 note_secret(path, self._secret)
-            self.options, self.made = self.__dict__.setdefault("_found", (options, options.open(self._secret)))
+            self.options, self.made = self.__dict__.setdefault(
+                "_found", (options, options.open(self._secret, None, self.forms))
+            )
         return self.made
 
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:

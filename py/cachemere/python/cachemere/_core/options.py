@@ -108,13 +108,14 @@ class Options:
 
     # How the handle tells objects from bytes. The command line has ways of its own, which build fewer objects.
 
-    def _forms(self) -> Forms:
+    def forms(self) -> Forms:
+        """How it tells objects from bytes."""
         return Forms(self.types, self.exact_types)
 
     def _pickle(self) -> Serializers | None:
         return (_dumps, pickle.loads) if self.allow_pickle else None
 
-    def open(self, secret: Secret | None, origin: Store | None = None) -> Store:
+    def open(self, secret: Secret | None, origin: Store | None = None, forms: Forms | None = None) -> Store:
         """A store of these options. The files are opened at its first use.
 
         While `origin`, or another that was made of it, is open, the secret of the same path is not asked again.
@@ -126,7 +127,7 @@ class Options:
         secret_from = None
         if secret is None and self.secret_of_environment and (found := of_environment()) is not None:
             secret, secret_from = found
-        forms = self._forms()
+        forms = forms or self.forms()
         # By name, as `src/options.rs` takes them: those of this class, and what is made of them.
         described = {each.name: getattr(self, each.name) for each in fields(self)} | {
             "secret": secret,

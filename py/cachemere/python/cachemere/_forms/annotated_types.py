@@ -48,6 +48,39 @@ def annotated(kinds: Iterable[type]) -> list[type]:
     return found
 
 
+def returned(function: Any) -> list[type] | None:
+    """The classes that can be registered and that what a function returns is annotated with.
+
+    `None`: the annotation cannot be read, because what it names is not defined, or not yet.
+    """
+    try:
+        annotation = getattr(function, "__annotations__", {}).get("return")
+        if annotation is None or annotation in _PLAIN:
+            return []
+        if isinstance(annotation, str) or typing.get_args(annotation):
+            names = getattr(function, "__globals__", {})
+            annotation = typing.get_type_hints(_Alone("return", annotation), names, _variables(function))["return"]
+        return [kind for kind in dict.fromkeys(_classes(annotation)) if is_registrable(kind)]
+    except Exception as error:
+        if is_of_handler(error):
+            raise
+        return None
+
+
+_PLAIN = (str, "str", int, "int", float, "float", bytes, "bytes", bool, "bool", dict, "dict", list, "list", "None")
+
+
+def _variables(function: Any) -> dict[str, Any]:
+    """Those of the functions around it that it uses."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue
+    return found
+
+
 def _named(kind: type) -> Iterator[type]:
     for annotation in _annotations(kind):
         for it in _classes(annotation):

@@ -148,9 +148,11 @@ def pack_polars(it: Any) -> Packed | None:
 def _polars_bytes(frame: Any) -> bytes:
     if frame.width == 0 and frame.height:
         raise Formless("Arrow does not keep rows without columns")
+    if any(dtype == sys.modules["polars"].Object for dtype in frame.dtypes):
+        raise Formless("polars does not write a column of its type 'Object'")
     out = io.BytesIO()
     try:
-        frame.write_ipc(out)
+        frame.write_ipc_stream(out)
         again = _read_polars(bytearray(out.getbuffer()))
     except BaseException as cause:
         if not isinstance(cause, Exception) and not _is_panic(cause):
@@ -168,7 +170,7 @@ def _read_polars(written: Any) -> Any:
         import polars  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError as cause:
         raise DecodeError("the value is of polars: install polars to read it") from cause
-    return polars.read_ipc(io.BytesIO(written))
+    return polars.read_ipc_stream(io.BytesIO(written))
 
 
 def _is_panic(error: BaseException) -> bool:

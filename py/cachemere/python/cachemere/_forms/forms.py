@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import pathlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from .._core.checks import shown
 from .._core.signals import is_of_handler
 from ..errors import DecodeError, InvalidOptionError, UnsafeValueError
 from . import arrow_data, frames
-from .annotated_types import annotated
+from .annotated_types import annotated, returned
 from .equal_keys import CANONICAL, EXACT, as_number, canonical_path, compares_as
 from .known_types import PACK, UNPACK, Formless, Misshapen, Packed, pack_enum, pack_numpy, path_name, type_name
 from .registered_types import Registered, register
@@ -42,6 +43,11 @@ _TO_LIBRARIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def _is_current(kind: type) -> bool:
+    """Whether a class is what its module has by its name."""
+    return vars(sys.modules.get(kind.__module__, enum)).get(kind.__qualname__) is kind
+
+
 class Forms:
     """The forms that one handle knows: the closed table, and the types registered with it.
 
@@ -63,22 +69,53 @@ class Forms:
             self._by_name[registered.name] = registered
         #: Of those that `types` names itself.
         self._as_keys = frozenset(self._by_type)
-        self._is_complete = not self.types
+        #: Stands for what is to be looked for, and for what was: the tables are complete if they are the same.
+        self._wanted: object = object()
+        self._found: object = None if self.types else self._wanted
+        #: Of the return annotations of functions, and the functions whose annotation could not be read.
+        self._returned: dict[type, None] = {}
+        self._unread: dict[Any, Any] = {}
+
+    def add_returned(self, function: Any) -> None:
+        """Registers the classes that what a function returns is annotated with, and those their fields name."""
+        kinds = returned(function)
+        if kinds is None:
+            self._unread[getattr(function, "__code__", function)] = function
+        elif not kinds or all(kind in self._by_type for kind in kinds):
+            return
+        else:
+            self._returned.update(dict.fromkeys(kinds))
+        self._wanted = object()
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._found is self._wanted
 
     def _complete(self) -> None:
         """Registers the classes that the fields of the registered ones name."""
         by_type, by_name = dict(self._by_type), dict(self._by_name)
-        for kind in annotated(self.types):
+        # What is added meanwhile is seen by the next.
+        wanted = self._wanted
+        for code, function in list(self._unread.items()):
+            kinds = returned(function)
+            if kinds is not None:
+                self._returned.update(dict.fromkeys(kinds))
+                self._unread.pop(code, None)
+        of_functions = list(self._returned)
+        for kind in (*of_functions, *annotated((*self.types, *of_functions))):
+            if kind in by_type:
+                continue
             # An enum that is found by its name needs it no more than any other.
             if issubclass(kind, enum.Enum) and "<locals>" not in kind.__qualname__:
                 continue
             registered = register(kind)
-            # Of two of one name an entry could not tell which it was.
-            if registered.name not in by_name:
+            # Of two of one name an entry could not tell which it was. One that was defined anew, in a notebook say,
+            # takes the place of the old one.
+            if registered.name not in by_name or _is_current(kind):
                 by_type[kind] = by_name[registered.name] = registered
         # Whole, since other threads look into them.
         self._by_type, self._by_name = by_type, by_name
-        self._is_complete = True
+        self._found = wanted
 
     def _registered(self, kind: type) -> Registered | None:
         found = self._by_type.get(kind)

@@ -52,6 +52,7 @@ def decorator(
     batch: str | None,
     batch_size: int | None,
     stack: bool,
+    register_return: bool,
     find_store: Callable[[], GuardedStore],
     way: str,
 ) -> Any:
@@ -90,6 +91,7 @@ def decorator(
         raise InvalidOptionError(
             "memoize: batch_size= and stack= are for functions with batch=, the parameter of a list"
         )
+    checks.flag("memoize: register_return", register_return)
     patience = checks.seconds("memoize: stream_patience", stream_patience)
 
     def decorate(function: Any) -> Any:
@@ -130,6 +132,7 @@ def decorator(
             stream_patience=patience,
             strict=strict,
             retry_waiters=retry_waiters,
+            register_return=register_return,
             way=way,
         )
         if of_batch is not None:

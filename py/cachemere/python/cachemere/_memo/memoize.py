@@ -50,6 +50,7 @@ def memoize(
     batch: str | None = None,
     batch_size: int | None = None,
     stack: bool = False,
+    register_return: bool = True,
 ) -> Decorator: ...
 def memoize(
     function: Callable[..., Any] | None = None,
@@ -76,6 +77,7 @@ def memoize(
     batch: str | None = None,
     batch_size: int | None = None,
     stack: bool = False,
+    register_return: bool = True,
 ) -> Any:
     """Keeps the results of a function, for all threads and processes that share the cache, and from run to run.
 
@@ -150,6 +152,8 @@ def memoize(
             one computes it. The result is a list.
         batch_size: How many items the function is given at most. What was computed is kept before the next are.
         stack: Whether results are arrays of one shape, and a call returns them as one array.
+        register_return: Whether the classes that the return annotation names (`-> Answer`, `-> list[Answer] | None`)
+            are registered, as those of `types`, with the handle that keeps the results.
 
     With `CACHEMERE_MODE=replay`, a result that is not stored is a :class:`~cachemere.errors.ReplayMissError`; with
     `refresh`, all calls compute and store; with `CACHEMERE_DISABLE=1`, all calls just call.
@@ -192,6 +196,7 @@ def memoize(
         "batch": batch,
         "batch_size": batch_size,
         "stack": stack,
+        "register_return": register_return,
     }
     kinds = checks.items("memoize: types", types, "classes")
     # At once, if one of them cannot be registered.

@@ -22,6 +22,7 @@ from ..errors import (
     UnsafeValueError,
 )
 from .call_key import KEY_LENGTH, STREAM, CallKey, CallKeys, Names, Values
+from .carried import inner
 from .changes import Changes, notice
 from .lifetimes import Lifetime
 from .refreshing import Refreshing
@@ -74,6 +75,7 @@ class Results:
         stream_patience: float | None,
         strict: bool,
         retry_waiters: bool,
+        register_return: bool,
         way: str,
     ) -> None:
         self.keys = keys
@@ -92,6 +94,7 @@ class Results:
         self.stream_patience = stream_patience
         #: Whether those who wait for a call that fails do so, too.
         self.shares_failures = not retry_waiters
+        self._registers_return = register_return
         #: How a class is registered, for messages.
         self._way = way
         #: Whether a result that cannot be kept is an error.
@@ -103,7 +106,10 @@ class Results:
     def store(self) -> GuardedStore:
         """Where the results are."""
         if self._found_store is None:
-            self._found_store = self._find_store()
+            found = self._find_store()
+            if self._registers_return:
+                found.forms.add_returned(inner(self.keys.function))
+            self._found_store = found
         return self._found_store
 
     @property

@@ -104,7 +104,7 @@ class Looking(Options):
     def serializer(self) -> str:
         return self.recorded
 
-    def _forms(self) -> Forms:
+    def forms(self) -> Forms:
         return StoredForms()
 
     def _pickle(self) -> Serializers | None:

@@ -60,6 +60,9 @@ class CachemereTransport(CachingTransport, httpx2.BaseTransport):
         mode: `"normal"`; `"refresh"`: all is asked anew and stored; `"replay"`: nothing is asked, and what is not
             stored is a :class:`~cachemere.errors.ReplayMissError`.
         max_body: Bytes. A longer answer is not stored.
+        cache_if: Called with what each whole answer says: JSON, or a list of the JSON of a stream's events. If false,
+            the answer is not stored. `None`: one that was cut off by its length or by a filter (`finish_reason`,
+            `stop_reason`, `incomplete`) is not stored, nor is an empty one.
         on_error: `"bypass"`: what goes wrong when an answer is looked up or stored is logged (logger `cachemere`), once
             for each message, and the request is sent as if there were no cache. `"raise"`: it is raised.
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
-from .._core.checks import seconds, shown
+from .._core.checks import function, seconds, shown
 from .._core.quantities import Seconds
 from .._leads.failures import Failure
 from ..cache import Cache
 from ..errors import CacheError, DecodeError, InvalidOptionError, ValueFormError
+from ._finished import is_cut_off
 from ._host import Host
 from ._part import Part, Troubles
 from ._turns import Turns
@@ -83,6 +84,8 @@ class CachemereCache(BaseCache):
             cache allows it.
         namespace: Which part of the store. The adapter has it for itself.
         ttl: Seconds an answer lives. `None`: as the cache says.
+        cache_if: Called with each answer, a list of generations; if false, it is not kept. `None`: one that was cut off
+            by its length or by a filter is not kept, nor is an empty one.
         on_error: `"bypass"`: what goes wrong in a lookup or update is logged (logger `cachemere`), once for each
             message, and the model is asked as if there were no cache. `"raise"`: it is raised.
 
@@ -109,9 +112,12 @@ class CachemereCache(BaseCache):
         *,
         namespace: str = "langchain",
         ttl: Seconds | None = None,
+        cache_if: Callable[[Sequence[Generation]], bool] | None = None,
         on_error: str = "bypass",
     ) -> None:
         self._ttl = seconds("ttl", ttl)
+        function("cache_if", cache_if)
+        self._is_wanted = _is_finished if cache_if is None else cache_if
         self._troubles = Troubles("LangChain", on_error)
         self._part = Part.of(cache, namespace, RESTORED)
         self._turns = Turns(self._part)
@@ -176,7 +182,8 @@ class CachemereCache(BaseCache):
 
     def _keep(self, key: tuple[str, str], answer: Sequence[Generation]) -> None:
         try:
-            self._part.set(key, [_storable(generation) for generation in answer], self._ttl)
+            if self._is_wanted(answer):
+                self._part.set(key, [_storable(generation) for generation in answer], self._ttl)
         except Exception as error:
             self._troubles.meet(error)
 
@@ -228,6 +235,20 @@ def _is_generation(it: Any) -> bool:
     if type(it) not in _GENERATIONS or not isinstance(it.text, str):
         return False
     return not isinstance(it, ChatGeneration) or type(it.message) in MESSAGES
+
+
+def _is_finished(answer: Sequence[Generation]) -> bool:
+    """Whether an answer is one to keep, unless the program says otherwise."""
+    for generation in answer:
+        message = getattr(generation, "message", None)
+        told = (generation.generation_info, getattr(message, "response_metadata", None))
+        names = ("finish_reason", "stop_reason", "done_reason")
+        if any(is_cut_off(each.get(name)) for each in told if isinstance(each, dict) for name in names):
+            return False
+        says = getattr(message, "content", None), getattr(message, "tool_calls", None)
+        if not (generation.text or any(says) or getattr(message, "additional_kwargs", None)):
+            return False
+    return bool(answer)
 
 
 class CachemereByteStore(ByteStore):

@@ -12,15 +12,16 @@ import importlib
 import inspect
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from .._core.checks import count, is_number, seconds, shown
+from .._core.checks import count, function, is_number, seconds, shown
 from .._core.installing import install_extra
 from .._core.quantities import Seconds
 from ..cache import Cache
 from ..errors import DecodeError, InvalidOptionError, NotInstalledError, ValueFormError
+from ._finished import is_finished
 from ._host import Host
 from ._part import Part, Troubles
 
@@ -50,6 +51,8 @@ class CachemereCache(BaseCache):
             cache allows it.
         namespace: Which part of the store. The adapter has it for itself; LiteLLM's own namespaces are in its keys.
         ttl: Seconds an entry lives for which LiteLLM has no lifetime. `None`: as the cache says.
+        cache_if: Called with the JSON of each answer; if false, it is not kept. `None`: one cut off by its length
+            or by a filter is not kept, nor is an empty one.
         on_error: `"bypass"`: what goes wrong is logged (logger `cachemere`), once for each message, and the model is
             asked as if there were no cache. `"raise"`: it is raised; but LiteLLM itself catches most errors of caches.
 
@@ -74,9 +77,12 @@ class CachemereCache(BaseCache):
         *,
         namespace: str = "litellm",
         ttl: Seconds | None = None,
+        cache_if: Callable[[Any], bool] | None = None,
         on_error: str = "bypass",
     ) -> None:
         super().__init__()
+        function("cache_if", cache_if)
+        self._is_wanted = is_finished if cache_if is None else cache_if
         self._ttl = seconds("ttl", ttl)
         self._troubles = Troubles("LiteLLM", on_error)
         self._part = Part.of(cache, namespace)
@@ -153,7 +159,8 @@ class CachemereCache(BaseCache):
                 # They have expired, and so has what was there before.
                 self._part.delete_many(key for key, _ in pairs)
             else:
-                self._part.set_many([(key, _stored(value)) for key, value in pairs], ttl)
+                wanted = [(key, _stored(value)) for key, value in pairs if self._is_wanted(_said(value))]
+                self._part.set_many(wanted, ttl)
         except Exception as error:
             self._troubles.meet(error)
 
@@ -260,6 +267,7 @@ def enable_cache(
     *,
     namespace: str = "litellm",
     ttl: Seconds | None = None,
+    cache_if: Callable[[Any], bool] | None = None,
     on_error: str = "bypass",
     **options: Any,
 ) -> LiteLLMCache:
@@ -268,7 +276,7 @@ def enable_cache(
     `litellm.disable_cache()` ends it.
 
     Args:
-        cache, namespace, ttl, on_error: As for :class:`CachemereCache`.
+        cache, namespace, ttl, cache_if, on_error: As for :class:`CachemereCache`.
         **options: Of `litellm.Cache`, by name, `mode` or `supported_call_types` for example. `max_messages` is `None`
             unless given: LiteLLM alone keeps no answer to more than four messages, and does not say so.
 
@@ -289,7 +297,7 @@ def enable_cache(
         >>> litellm.disable_cache()
         >>> made.cache.close()
     """
-    backend = CachemereCache(cache, namespace=namespace, ttl=ttl, on_error=on_error)
+    backend = CachemereCache(cache, namespace=namespace, ttl=ttl, cache_if=cache_if, on_error=on_error)
     _check_hits()
     if "max_messages" in _check_options(options):
         options.setdefault("max_messages", None)
@@ -378,6 +386,15 @@ def _stored(value: Any) -> Any:
     if type(value) not in (dict, list, str, bool):
         raise ValueFormError(f"what LiteLLM keeps is plain data, not {shown(value)}")
     return _MARK, value
+
+
+def _said(value: Any) -> Any:
+    """The answer in what LiteLLM keeps, which has it as text."""
+    answer = value.get("response") if isinstance(value, dict) else value
+    try:
+        return json.loads(answer) if isinstance(answer, str) else answer
+    except ValueError:
+        return answer
 
 
 def _restored(found: Any) -> Any:

@@ -14,6 +14,7 @@ from ..._leads.task_flights import Flight, take_off
 from ..._leads.thread_turns import take_turn
 from ...cache import Cache
 from ...errors import CacheError
+from .._finished import is_finished
 from .._part import Part, Troubles
 from .chosen import is_model_call
 from .exchange import Exchange, restored
@@ -45,8 +46,12 @@ class Answers:
         account: str | None,
         mode: str,
         max_body: Size,
+        cache_if: Callable[[Any], bool] | None,
         on_error: str,
     ) -> None:
+        checks.function("cache_if", cache_if)
+        #: Whether to keep an answer, by what it says.
+        self.is_wanted = is_finished if cache_if is None else cache_if
         self._ttl = checks.seconds("ttl", ttl)
         checks.function("match", match)
         checks.choice("mode", mode, MODES)

@@ -58,6 +58,24 @@ def is_whole(content_type: str, body: bytes, *, has_ended: bool, is_delimited: b
     return is_delimited
 
 
+def parsed(content_type: str, body: bytes) -> Any:
+    """What a whole body says: JSON, or a list of that of an event stream's events; else its bytes."""
+    if is_event_stream(content_type):
+        return [_json(data) for _, data in _events(_text(body)) if not data.startswith("[DONE]")]
+    return json.loads(body) if is_finite(content_type) else body
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
@@ -73,7 +91,7 @@ def _is_error(it: Any) -> bool:
 
 def _is_whole_stream(body: bytes, is_told_end: bool) -> bool:
     try:
-        text = body.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = _text(body)
     except UnicodeDecodeError:
         return False
     kinds = set()

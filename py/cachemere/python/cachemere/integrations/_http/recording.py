@@ -24,11 +24,19 @@ class Recording:
         headers: Those of the answer, as pairs.
         version: Of HTTP, as the answer says; `None` if it came over no network.
         limit: Bytes. A longer body is not recorded.
+        wanted: Whether a whole answer is to be stored, by what it says; see :func:`.completeness.parsed`.
     """
 
     def __init__(
-        self, status: int, headers: Iterable[tuple[str, str]], version: bytes | None, limit: int, decode: Decode
+        self,
+        status: int,
+        headers: Iterable[tuple[str, str]],
+        version: bytes | None,
+        limit: int,
+        decode: Decode,
+        wanted: Callable[[Any], bool],
     ) -> None:
+        self._wanted = wanted
         self._status = status
         self._headers = tuple(headers)
         self._limit = limit
@@ -76,6 +84,8 @@ class Recording:
         body = b"".join(chunks)
         is_delimited = _is_packed_whole(self._encoding, received) if self._encoding else self._is_delimited
         if not completeness.is_whole(self.content_type, body, has_ended=has_ended, is_delimited=is_delimited):
+            return None
+        if not self._wanted(completeness.parsed(self.content_type, body)):
             return None
         # The chunks of what was sent at once mean nothing.
         kept = chunks if not completeness.is_finite(self.content_type) else [body]

@@ -40,6 +40,7 @@ class _Transport:
         account: str | None = None,
         mode: str = "normal",
         max_body: Size = MAX_BODY,
+        cache_if: Callable[[Any], bool] | None = None,
         on_error: str = "bypass",
     ) -> None:
         self._answers = Answers(
@@ -52,6 +53,7 @@ class _Transport:
             account=account,
             mode=mode,
             max_body=max_body,
+            cache_if=cache_if,
             on_error=on_error,
         )
         self._inner = self._inner_transport(transport)
@@ -80,7 +82,10 @@ class _Transport:
         if not completeness.may_be_stored(response.status_code):
             return None
         version = response.extensions.get("http_version")
-        return Recording(response.status_code, headers, version, self._answers.max_body, self._library.decoded)
+        answers = self._answers
+        return Recording(
+            response.status_code, headers, version, answers.max_body, self._library.decoded, answers.is_wanted
+        )
 
 
 class CachingTransport(_Transport):
