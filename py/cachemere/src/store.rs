@@ -261,9 +261,7 @@ impl Store {
     ) -> PyResult<()> {
         let py = wanted.py();
         let ttl = seconds("ttl", ttl)?;
-        let Some(rows) = rows.as_slice(py) else {
-            return Err(PyValueError::new_err("rows must follow one another in memory"));
-        };
+        let rows = rows.to_vec(py)?;
         let length = rows.len().checked_div(wanted.len()).unwrap_or_default();
         let none = py.None().into_bound(py);
         let aside = Aside { key: (&none, Exact::Yes), tags, cost };
@@ -280,7 +278,7 @@ impl Store {
             }
             let mut payload = Vec::with_capacity(head.len() + length);
             payload.extend_from_slice(head);
-            payload.extend(row.iter().map(|byte| byte.get()));
+            payload.extend_from_slice(row);
             items.push((bytes, payload));
             self.residents.forget(&key)?;
         }
