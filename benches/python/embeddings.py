@@ -54,13 +54,19 @@ class Way:
             read = milliseconds(lambda: self.check(numpy.load(path), matrix))
         else:
             with cachemere.Cache(path, **self.options) as cache:
-                len(cache)
+                self.prepare(cache, matrix)
                 written = milliseconds(lambda: self.write(cache, texts, matrix))
             # Another handle, whose memory has nothing.
             with cachemere.Cache(path) as cache:
-                len(cache)
+                self.prepare(cache, matrix)
                 read = milliseconds(lambda: self.check(self.read(cache, texts, matrix), matrix))
         self.times.append((written, read, allocated(path) / matrix.nbytes))
+
+    def prepare(self, cache: cachemere.Cache, matrix: numpy.ndarray) -> None:
+        _memoized.clear()
+        len(cache)
+        if self.write is embed:
+            memoized(cache, matrix)
 
     @staticmethod
     def check(found: object, matrix: numpy.ndarray) -> None:
@@ -71,7 +77,23 @@ class Way:
 
 
 def embed(cache: cachemere.Cache, texts: list[str], matrix: numpy.ndarray) -> object:
-    return cache.memoize(batch="texts", stack=True, name="embed", version="1")(lambda texts: matrix)(texts)
+    return memoized(cache, matrix)(texts)
+
+
+def memoized(cache: cachemere.Cache, matrix: numpy.ndarray) -> Callable[..., object]:
+    """A function that has been called once, as those of a program are."""
+    if id(cache) not in _memoized:
+
+        def embed(texts: list[str]) -> numpy.ndarray:
+            return matrix[: len(texts)]
+
+        made = cache.memoize(batch="texts", stack=True, name="embed", version="1", ignore=("matrix",))(embed)
+        made(["warm"])
+        _memoized[id(cache)] = made
+    return _memoized[id(cache)]
+
+
+_memoized: dict[int, Callable[..., object]] = {}
 
 
 def stacked(cache: cachemere.Cache, texts: list[str], _: numpy.ndarray) -> object:
