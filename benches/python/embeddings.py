@@ -2,9 +2,9 @@
 
     python benches/python/embeddings.py [--items 10000] [--size 768] [--rounds 7] [--directory DIR]
 
-Each round writes a new store and a new file and reads both; they take turns. The function that makes the embeddings takes
-no time. Other ways to keep the same are measured beside it: rows as objects of their own, blocks of 64 rows in an entry,
-rows with compression.
+Each round writes a new store and a new file and reads both; they take turns. The function that makes the embeddings
+takes no time. Other ways to keep the same are measured beside it: rows as objects of their own, blocks of 64 rows in an
+entry, rows with compression.
 """
 
 from __future__ import annotations
