@@ -22,15 +22,18 @@ cache = Cache("/nowhere", ttl=1, idle=1.5, max_bytes=1 << 30, encryption_key=b"k
 assert_type(cachemere.open(), Cache)
 assert_type(Cache(Path("/nowhere"), compression=True), Cache)
 Cache(os.fsencode("/nowhere"))  # error: arg-type
-Cache("/nowhere", ttl="1")  # error: arg-type
+Cache("/nowhere", ttl=[1])  # error: arg-type
 Cache("/nowhere", "name")  # error: call-arg
 Cache("/nowhere", nonsense=1)  # error: call-arg
 cachemere.open("/nowhere", nonsense=1)  # error: call-arg
-cachemere.open("/nowhere", ttl="1")  # error: arg-type
+cachemere.open("/nowhere", ttl=[1])  # error: arg-type
 
 assert_type(cache["k"], Any)
 assert_type(cache.get(("k", 1)), Any)
 assert_type(cache.set("k", object(), ttl=1, tags=["t"]), None)
+assert_type(cache.set("k", object(), ttl="30d"), None)
+assert_type(Cache("/nowhere", ttl="12h", max_bytes="1GB", memory_bytes=1e8), Cache)
+assert_type(cache.get_or_set_many(["k"], lambda keys: [len(key) for key in keys], "1h", batch_size=3), dict[str, int])
 assert_type(cache.add("k", 1), bool)
 assert_type(cache.delete("k"), bool)
 assert_type(cache.pop("k", None), Any)
@@ -60,7 +63,7 @@ with cache as same:
 
 cache.get([])  # error: arg-type
 cache.set({}, 1)  # error: arg-type
-cache.set("k", 1, "x")  # error: arg-type
+cache.set("k", 1, [])  # error: arg-type
 cache.set("k", 1, tags=[1])  # error: list-item
 cache.evict(1)  # error: arg-type
 cache.get_or_set("k", 1)  # error: arg-type

@@ -16,7 +16,7 @@ from cachemere import Cache, CacheError, PersistDict
 from cachemere.errors import InvalidOptionError
 
 SECONDS: list[Any] = ["x", 0, -1, 0.0, float("nan"), float("inf"), 1e300, 10**400, 10**5000, 1e-9, 1j, True, []]
-SECONDS.append(datetime.timedelta(1))
+SECONDS += [datetime.timedelta(0), datetime.timedelta(-1), "30", "1y", "-1d"]
 COUNTS = ["1", 1.5, 0, -1, True, 2**64, 10**5000, [], b"1"]
 FLAGS = ["no", "", 0, 1, [], b"x"]
 
@@ -30,7 +30,7 @@ COMMON: dict[str, list[Any]] = {
     "durability": ["x", "Sync", "", None, 5, [], True],
     "namespace": [5, None, b"name", "", "x" * 256, "é" * 128, "\ud800", ["a"]],
     "types": [5, None, "Pair", int, [5], [int]],
-    "memory_bytes": ["x", -1, 1.5, 2**64, True, None],
+    "memory_bytes": ["x", -1, -1.5, "1G", float("nan"), 2**64, True, None],
 }
 OF_CACHE: dict[str, list[Any]] = {
     "path": [5, object(), ["a"], "", b"", "a\0b", "\ud800"],

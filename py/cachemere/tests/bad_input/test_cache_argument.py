@@ -19,13 +19,18 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
 every_taker = pytest.mark.parametrize("take", TAKERS.values(), ids=TAKERS)
 
 
-@every_taker
-def test_a_path_is_answered_with_how_to_open_it(take: Callable[[Any], Any]) -> None:
+def test_a_path_is_answered_with_how_to_open_it() -> None:
     for given in ("some/store", Path("some/store")):
         with pytest.raises(
             InvalidOptionError, match=r"cache must be a cachemere\.Cache, .*: write cachemere\.Cache\('so"
         ):
-            take(given)
+            TAKERS["an adapter"](given)
+
+
+def test_memoize_takes_a_path_and_opens_nothing_yet(tmp_path: Path) -> None:
+    for given in (str(tmp_path / "store"), tmp_path / "store"):
+        assert cachemere.memoize(cache=given)(len).cache_key is not None
+    assert not (tmp_path / "store").exists()
 
 
 @every_taker

@@ -36,17 +36,14 @@ def seconds(name: str, value: object) -> float | None:
 
 def duration(name: str, value: object, unit: str = "seconds", scale: float = 1) -> float:
     """A length of time in seconds. Given in a unit of so many, or as a `timedelta` or text, which say theirs."""
-    if isinstance(value, (str, datetime.timedelta)):
-        value, given, unit, scale = seconds_of(value), value, "seconds", 1
-        if not isinstance(value, float) or not value > 0:
-            raise InvalidOptionError(
-                f"{name} must be a length of time, '30d', '12h', '5min' or '90s' for example, not {shown(given)}"
-            )
-    made = _float(value)
+    given, has_own_unit = value, isinstance(value, (str, datetime.timedelta))
+    made = _float(seconds_of(value))
     if made is None or not made > 0:
         raise InvalidOptionError(
-            f"{name} must be a positive number of {unit}, a timedelta, or a text such as '30d', not {shown(value)}"
+            f"{name} must be a positive number of {unit}, a timedelta, or a text such as '30d', not {shown(given)}"
         )
+    if has_own_unit:
+        unit, scale = "seconds", 1
     if made * scale < _SHORTEST:
         raise InvalidOptionError(f"{name} must be at least a microsecond, not {shown(value)} {unit}")
     if made * scale >= _LONGEST:
