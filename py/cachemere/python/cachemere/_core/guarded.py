@@ -62,7 +62,8 @@ class GuardedStore:
         self.on_error = on_error
         #: Whether nobody has said where it is.
         self.is_default = options.path is None and not os.environ.get("CACHEMERE_DIR")
-        self._secret = secret
+        #: For the default store, until it is found.
+        self._secret = secret if options.path is None else None
         self._troubles: set[type[BaseException]] = set()
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
         #: is found at first use. Made here where the path is known, so that wrong options are told at once.
@@ -84,7 +85,9 @@ class GuardedStore:
     def beside(self, on_error: str | None = None, **changed: Any) -> GuardedStore:
         """One of other options. In the same directory it needs no secret while this one is open."""
         options = dataclasses.replace(self.options, **changed)
-        made = GuardedStore(options, on_error or self.on_error, secret=self._secret, origin=self.made)
+        made = GuardedStore(
+            options, on_error or self.on_error, secret=None if self.made else self._secret, origin=self.made
+        )
         made.is_default = self.is_default
         return made
 
