@@ -4,16 +4,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+use super::backend::{BackendKind, is_own_name};
 use crate::error::{Error, Result};
-use crate::store::backend::BackendKind;
 
-/// Names that a store, or what is built on one, makes: locks, the log, what is put in place by a rename; and the data
-/// itself, which another process may have made since it was looked for.
-const OURS: [&str; 7] = ["control", "reserve", "token", "checkpoint", "lock.mdb", "data.mdb", "rocksdb"];
-const OURS_BY_START: [&str; 2] = ["log-", "diskcache."];
-const OURS_BY_END: [&str; 2] = [".lock", ".tmp"];
-/// Names that say nothing about who uses a directory: of file systems, and of tools for backups.
+/// How the names begin that what is built on a store makes beside it: Python's facade for diskcache.
+const BUILT_ON_OURS: &str = "diskcache.";
+/// Names that say nothing about who uses a directory: of file systems, of tools for backups, and of who locks what others use.
 const NOBODYS: [&str; 2] = ["lost+found", "CACHEDIR.TAG"];
+const NOBODYS_END: &str = ".lock";
 /// Stores can lie in a store's directory, and theirs in directories of their own.
 const DEPTH: usize = 4;
 
@@ -37,9 +35,10 @@ fn is_allowed(name: &OsStr, path: &Path) -> bool {
     let Some(name) = name.to_str() else { return false };
     name.starts_with('.')
         || NOBODYS.contains(&name)
-        || OURS.contains(&name)
-        || OURS_BY_START.iter().any(|start| name.starts_with(start))
-        || OURS_BY_END.iter().any(|end| name.ends_with(end))
+        || name.ends_with(NOBODYS_END)
+        // The data, too, which another process may have made since it was looked for.
+        || is_own_name(name)
+        || name.starts_with(BUILT_ON_OURS)
         || has_only_stores(path, DEPTH)
 }
 

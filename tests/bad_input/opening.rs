@@ -100,7 +100,12 @@ fn a_directory_becomes_a_store_beside_what_is_no_programs() {
     // Stores below it, and what a process that was killed while it made this one has left.
     filled(builder(&path.join("below")));
     filled(builder(&path.join("far/below")));
-    fs::write(path.join("open.lock"), b"").unwrap();
+    for name in ["open.lock", "another.lock", "reserve", "token", "diskcache.gate"] {
+        fs::write(path.join(name), b"").unwrap();
+    }
+    for name in ["compact.tmp", "reencrypt.tmp", "repair.tmp"] {
+        fs::create_dir(path.join(name)).unwrap();
+    }
     filled(builder(&path));
     assert_eq!(builder(&path).open().unwrap().get("key").unwrap(), Some(1));
 }

@@ -165,8 +165,13 @@ pub(crate) fn opening(error: Error, path: &Path, secret_from: Option<&str>) -> P
     }
     let path = path.display().to_string();
     if message.contains(&path) {
-        let next = if is_of_diskcache(&error) { IMPORT_FROM_DISKCACHE } else { "" };
-        return raise_as(class, message + next);
+        if is_of_diskcache(&error) {
+            message += &format!(
+                "; it is a cache of diskcache, whose entries 'python -m cachemere import --from diskcache {path} \
+                 NEW_DIRECTORY' brings over"
+            );
+        }
+        return raise_as(class, message);
     }
     let next = match &error {
         Error::Io { source, .. } => advice(source),
@@ -174,9 +179,6 @@ pub(crate) fn opening(error: Error, path: &Path, secret_from: Option<&str>) -> P
     };
     raise_as(class, format!("the store at {path} cannot be opened: {message}{next}"))
 }
-
-const IMPORT_FROM_DISKCACHE: &str = "; it is a cache of diskcache, whose entries \
-    'python -m cachemere import --from diskcache OLD_DIRECTORY NEW_DIRECTORY' brings over";
 
 /// Whether what was found instead of a store is a directory of diskcache.
 fn is_of_diskcache(error: &Error) -> bool {

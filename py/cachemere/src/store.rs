@@ -632,9 +632,7 @@ impl Store {
     /// Copies what can be read of the store, which nobody may have open, to a directory, or puts it in its place.
     fn salvage<'py>(&self, py: Python<'py>, to: Option<PathBuf>) -> PyResult<salvage::Told<'py>> {
         let salvaged = away(py, || self.settings.salvage(to))?;
-        let salvaged = salvaged
-            .map_err(|error| opening(error, &self.settings.path, self.settings.secret_from.as_deref()))?;
-        salvage::Told::new(py, &self.policy, salvaged)
+        salvage::Told::new(py, &self.policy, salvaged.map_err(from_engine)?)
     }
 
     /// Puts nothing in the place of the store, if damage keeps it from being opened; where its files are kept.

@@ -14,7 +14,7 @@ import pytest
 from cachemere import Cache
 
 #: Methods that need no twin: they do not wait, or are called by Python itself.
-WITHOUT_TWIN = {"memoize", "namespace", "disabled", "mode", "path", "change_encryption_key"}
+WITHOUT_TWIN = {"memoize", "namespace", "disabled", "mode", "path", "change_encryption_key", "salvage", "repair"}
 
 
 @pytest.fixture

@@ -27,9 +27,18 @@ pub enum BackendKind {
     RocksDb,
 }
 
-/// The directory of a RocksDB database in that of its store. Known also without the feature, to tell such a store.
+/// What a store in RocksDB has in its directory. Known also without the feature, to tell such a store.
+const ROCKS_NAME: &str = "rocksdb";
+pub(super) const TOKEN_NAME: &str = "token";
+
+/// The directory of a RocksDB database in that of its store.
 pub(super) fn rocks_path(dir: &Path) -> PathBuf {
-    dir.join("rocksdb")
+    dir.join(ROCKS_NAME)
+}
+
+/// Whether a store of any kind makes something of this name in its directory.
+pub(crate) fn is_own_name(name: &str) -> bool {
+    lmdb::is_own_name(name) || [ROCKS_NAME, TOKEN_NAME].contains(&name)
 }
 
 /// The file or directory that holds the records, of each kind.

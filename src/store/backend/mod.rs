@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 pub(crate) use self::engine::{Engine, Room};
 pub use self::kind::BackendKind;
-pub(crate) use self::kind::data_paths;
 #[cfg(feature = "rocksdb")]
 use self::kind::rocks_path;
+pub(crate) use self::kind::{data_paths, is_own_name};
 use self::lmdb::Lmdb;
 pub(crate) use self::lmdb::{Rewrite as NewData, SharedGuard as RoomGuard};
 #[cfg(feature = "rocksdb")]

@@ -34,9 +34,9 @@ class Cache(AsyncTwins):
     of the standard library, arrays of numpy, frames of pandas and polars, tables of Arrow, and the `types` registered
     here. Anything else is refused unless `allow_pickle` is set.
 
-    Each method that waits for the disk, except `change_encryption_key`, has an asynchronous twin whose name begins
-    with `a` (`await cache.aget(key)`) and which never blocks the loop. `namespace` opens nothing and needs none;
-    `memoize` takes coroutine functions as they are.
+    Each method that waits for the disk, except `change_encryption_key`, `salvage` and `repair`, has an asynchronous
+    twin whose name begins with `a` (`await cache.aget(key)`) and which never blocks the loop. `namespace` opens nothing
+    and needs none; `memoize` takes coroutine functions as they are.
 
     Args:
         path: The store's directory. `None`: `$CACHEMERE_DIR`, or the platform's cache directory, as found at first use.

@@ -103,7 +103,20 @@ OF_DICT: dict[str, Callable[[Any], Any]] = OF_BOTH | {
 
 #: What a closed handle still does: close, say what it is, be pickled (as the path and options), and what asks no store.
 STILL = {
-    Cache: {"close", "aclose", "path", "namespace", "disabled", "mode", "__enter__", "__exit__", "__aenter__"}
+    # Those of damaged stores are of the class.
+    Cache: {
+        "salvage",
+        "repair",
+        "close",
+        "aclose",
+        "path",
+        "namespace",
+        "disabled",
+        "mode",
+        "__enter__",
+        "__exit__",
+        "__aenter__",
+    }
     | {"__aexit__", "__bool__", "__repr__", "__reduce__", "__init__", "__orig_bases__"},
     PersistDict: {"close", "path", "fromkeys", "__enter__", "__exit__", "__call__", "__init__", "__reduce_ex__"}
     | {"__hash__", "__class_getitem__", "__new__", "__getattribute__", "__repr__", "shown", "__getstate__"},

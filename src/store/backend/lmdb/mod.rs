@@ -440,6 +440,14 @@ impl Detached {
     }
 }
 
+/// Whether a store in LMDB makes something of this name in its directory, or made it in version 1.
+pub(in crate::store::backend) fn is_own_name(name: &str) -> bool {
+    [DATA_NAME, LockFile::NAME, reserve::NAME].contains(&name)
+        || segment_file::number(name).is_some()
+        || new_data::UNFINISHED.contains(&name)
+        || version_1::is_own_name(name)
+}
+
 /// The names of the files that a store in LMDB consists of, as far as they are there.
 pub(in crate::store) fn files(dir: &StoreDir) -> Result<Vec<String>> {
     let log = segment_file::list(dir)?.into_iter().map(segment_file::name);

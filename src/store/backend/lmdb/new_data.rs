@@ -16,9 +16,12 @@ use crate::store::directory::store_dir::StoreDir;
 
 /// Where the file of a new store is made.
 const CREATED: &str = "create.tmp";
+/// What can be left of those that were not put in place.
+pub(super) const UNFINISHED: [&str; 4] = [CREATED, COMPACTED, REENCRYPTED, REPAIRED];
+
 /// Removes what was not finished. The caller is the only process, and nothing depends on whether it can.
 pub(super) fn forget_unfinished(dir: &Path) {
-    for name in [CREATED, COMPACTED, REENCRYPTED, REPAIRED] {
+    for name in UNFINISHED {
         if let Err(error) = forget(&dir.join(name)) {
             tracing::debug!(%error, store = %dir.display(), "{name} stays beside the data file");
         }

@@ -9,7 +9,7 @@ use super::segment_file::allocate;
 use crate::error::{Error, Result};
 use crate::store::directory::store_dir::StoreDir;
 
-const NAME: &str = "reserve";
+pub(super) const NAME: &str = "reserve";
 
 /// Sees to it that there is a reserve, where there is room for one, a smaller one where there is little.
 pub(super) fn keep(dir: &StoreDir, size: u32) -> Result<()> {

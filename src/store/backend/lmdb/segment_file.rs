@@ -16,6 +16,12 @@ pub(super) fn name(number: u32) -> String {
     format!("{PREFIX}{number:08x}")
 }
 
+/// The number in the name of a segment's file; `None` if it is none.
+pub(super) fn number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(PREFIX).filter(|digits| digits.len() == 8)?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
 /// Makes the file of a segment with all the room it needs, and returns when it would be found after a power loss.
 ///
 /// # Errors
@@ -86,9 +92,7 @@ pub(super) fn list(dir: &StoreDir) -> Result<Vec<u32>> {
     let failed = |e| Error::io("looking for the log", e);
     let mut numbers = Vec::new();
     dir.for_each_name(|name| {
-        let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        let digits = digits.filter(|digits| digits.len() == 8);
-        numbers.extend(digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()));
+        numbers.extend(name.to_str().and_then(number));
     })
     .map_err(failed)?;
     numbers.sort_unstable();

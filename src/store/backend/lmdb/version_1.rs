@@ -25,8 +25,18 @@ const LMDB_LOCK: &str = "lock.mdb";
 const LOCKS: [&str; 2] = ["open.lock", "users.lock"];
 const OTHER_LOCKS: [&str; 3] = [CHECKPOINT_LOCK, "flight.lock", "sweeper.lock"];
 
-/// What version 1 keeps beside the data file.
+/// What version 1 keeps beside the data file, and that means something.
 pub(super) const FILES: [&str; 1] = [RECORD];
+
+/// Whether version 1 made something of this name.
+pub(super) fn is_own_name(name: &str) -> bool {
+    side_files().any(|own| own == name)
+}
+
+fn side_files() -> impl Iterator<Item = &'static str> {
+    // The record last, which says that there is something to settle.
+    OTHER_LOCKS.into_iter().chain(LOCKS).chain([LMDB_LOCK, RECORD])
+}
 
 const MAGIC: [u8; 8] = *b"CACHMCKP";
 const RECORD_VERSION: u32 = 1;
@@ -147,8 +157,7 @@ pub(in crate::store) fn refuse_unsettled(dir: &StoreDir) -> Result<()> {
 /// then finds no record, and refuses the store by its version.
 pub(in crate::store) fn forget(dir: &StoreDir) -> Result<()> {
     // The record last: as long as it is there, this is done again.
-    let side_files = OTHER_LOCKS.into_iter().chain(LOCKS).chain([LMDB_LOCK, RECORD]);
-    side_files.into_iter().try_for_each(|name| remove(dir, name))?;
+    side_files().try_for_each(|name| remove(dir, name))?;
     sync_names(dir)
 }
 

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use crate::error::{Error, Result};
+use crate::store::backend::kind::TOKEN_NAME as NAME;
 use crate::store::directory::place::Place;
 use crate::store::directory::store_dir::StoreDir;
 use crate::store::process::opened::Opened;
-
-const NAME: &str = "token";
 
 /// Eight bytes, little endian, in a file of their own. Read and written whole, which the kernel does not tear apart.
 pub(super) struct Token {

@@ -73,7 +73,8 @@ class GuardedStore:
         #: Whether it is where it is because nothing else was said.
         self.is_default = is_default or options.path is None
         self.on_error = on_error
-        self._secret = secret
+        #: For the default store, until it is found.
+        self._secret = secret if options.path is None else None
         #: How it tells objects from bytes.
         self.forms = options.forms()
         self._troubles: set[type[BaseException]] = set()
@@ -101,7 +102,11 @@ class GuardedStore:
         """One of other options. In the same directory it needs no secret while this one is open."""
         options = dataclasses.replace(self.options, **changed)
         return GuardedStore(
-            options, on_error or self.on_error, secret=self._secret, origin=self.made, is_default=self.is_default
+            options,
+            on_error or self.on_error,
+            secret=None if self.made else self._secret,
+            origin=self.made,
+            is_default=self.is_default,
         )
 
     @property

@@ -18,7 +18,7 @@ from .._core import checks
 from .._core.options import NotGiven, Options, given_secret, remember, resolve
 from .._core.secrets import Secret
 from .._engine import Store
-from ..errors import ClosedError, IncompatibleError, InvalidOptionError
+from ..errors import ClosedError, InvalidOptionError
 from . import settings as _settings
 from .constants import ENOVAL
 from .disk import Disk, JSONDisk, check_disk
@@ -73,7 +73,6 @@ class Handle:
         self._make_locks()
         _handles.add(self)
         self._is_special = bool(self._settings["statistics"])
-        _refuse_old_database(options.path)
         self._queue_store: Store | None = None
         self._store = options.open(None)
         # diskcache makes its files now, and programs count on hearing now that they cannot be made.
@@ -313,19 +312,6 @@ def _located(directory: Any) -> Path:
     if isinstance(directory, (str, bytes, os.PathLike)):
         directory = os.path.expandvars(os.path.expanduser(os.fsdecode(directory)))
     return resolve(directory)
-
-
-def _refuse_old_database(path: Path) -> None:
-    """Nobody should believe that a cache is empty whose entries are in files of diskcache."""
-    if (path / "data.mdb").exists():
-        return
-    for database in ("cache.db", os.path.join("000", "cache.db")):
-        if (path / database).exists():
-            raise IncompatibleError(
-                f"{path} has entries of diskcache (in {database}), which would not be found. Bring them over with "
-                f"'python -m cachemere import --from diskcache {path} NEW_DIRECTORY', and open that; or give another "
-                f"directory. Nothing was touched"
-            )
 
 
 def own_options(
