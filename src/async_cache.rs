@@ -5,11 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::entries::{EntryInfo, NamespaceInfo, Stats, StoreInfo};
 use crate::error::{Error, Result};
-use crate::store::{Abandoned, Flights, KeyHash, Lead, Turn};
+use crate::loading::FoundOrLead;
+use crate::store::{Abandoned, Flights, KeyHash, Turn};
 
 /// A [`Cache`] whose operations are futures, for any runtime: none ever blocks it.
 ///
@@ -301,7 +304,10 @@ where
             FoundOrLead::Found(value) => return Ok(value),
             FoundOrLead::Lead(lead) => lead,
         };
-        let value = Arc::new(lead.run(load).await?);
+        let space = &self.cache.inner().entries.space;
+        space.counts.loads.add(1);
+        let span = tracing::debug_span!("cachemere::load", store = %self.cache.path().display());
+        let value = Arc::new(lead.run(load).instrument(span).await?);
         if self.cache.is_read_only() {
             return Ok(value);
         }
@@ -426,11 +432,6 @@ where
     pub async fn close(&self) -> Result<()> {
         self.run(Cache::close).await
     }
-}
-
-enum FoundOrLead<V> {
-    Found(Arc<V>),
-    Lead(Lead),
 }
 
 enum FoundOrFlight<V> {

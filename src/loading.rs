@@ -6,8 +6,14 @@ use crate::cache::Cache;
 use crate::entries::{Expect, Scratch};
 use crate::error::{Error, Result};
 use crate::schema::Undecodable;
-use crate::store::{Flights, KeyHash, Turn};
+use crate::store::{Flights, KeyHash, Lead, Turn};
 use crate::typed::Inner;
+
+/// What becomes of a key that is to be loaded if it has no value.
+pub(crate) enum FoundOrLead<V> {
+    Found(Arc<V>),
+    Lead(Lead),
+}
 
 impl<K, V> Cache<K, V>
 where
@@ -116,25 +122,42 @@ where
         scratch: &mut Scratch,
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
+        if let Some(value) = self.look_up(scratch, Undecodable::Miss)? {
+            return Ok(value);
+        }
+        let store = self.entries.store.dir().display();
+        let _span = tracing::debug_span!("cachemere::load", %store).entered();
+        let lead = match self.wait_or_lead(scratch)? {
+            FoundOrLead::Found(value) => return Ok(value),
+            FoundOrLead::Lead(lead) => lead,
+        };
+        self.entries.space.counts.loads.add(1);
+        let value = Arc::new(load()?);
+        if self.keep_loaded(scratch, &value)? {
+            lead.land();
+        }
+        Ok(value)
+    }
+
+    /// For a key that was found to have no value: that of another who loads it, or the right to.
+    pub(crate) fn wait_or_lead(&self, scratch: &mut Scratch) -> Result<FoundOrLead<V>> {
         loop {
-            if let Some(value) = self.look_up(scratch, Undecodable::Miss)? {
-                return Ok(value);
-            }
             let lead = match self.enter_flight(scratch)? {
                 Turn::Lead(lead) => lead,
-                Turn::Waited => continue,
-                Turn::GivenUp => return Err(Error::Interrupted.into()),
+                Turn::Waited => match self.look_up(scratch, Undecodable::Miss)? {
+                    Some(value) => return Ok(FoundOrLead::Found(value)),
+                    None => continue,
+                },
+                Turn::GivenUp => return Err(Error::Interrupted),
             };
             // Another process can have landed just before. (Looked up without being counted again.)
-            if let Some(value) = self.peek(scratch)? {
-                lead.land();
-                return Ok(value);
-            }
-            let value = Arc::new(load()?);
-            if self.keep_loaded(scratch, &value)? {
-                lead.land();
-            }
-            return Ok(value);
+            return Ok(match self.peek(scratch)? {
+                Some(value) => {
+                    lead.land();
+                    FoundOrLead::Found(value)
+                }
+                None => FoundOrLead::Lead(lead),
+            });
         }
     }
 

@@ -249,28 +249,36 @@ impl MessagePack {
     {
         let start = out.len();
         let shape = self.write::<T, O, W>(value, out)?;
-        let refused =
-            || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
-        let sorted = match shape {
-            Shape { has_list: true, .. } if canonical::names_unordered_set(type_name::<T>()) => {
-                Err(refused())
-            }
-            Shape { has_map: false, .. } => Ok(()),
-            // Structs look like maps, and stay as they are.
-            Shape { has_map: true, .. } => {
-                let mut compact = Vec::new();
-                let written = value.write_compact(&mut compact);
-                match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
-                    Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
-                    done => done.map(drop),
-                }
-            }
-        };
-        if sorted.is_err() {
-            out.truncate(start);
-        }
-        sorted
+        make_canonical(value, (type_name::<T>(), shape), out, start)
     }
+}
+
+/// Gives what was written, from `start` on, the bytes that it has for all equal values.
+fn make_canonical<W: Written + ?Sized>(
+    value: &W,
+    (of, shape): (&str, Shape),
+    out: &mut Vec<u8>,
+    start: usize,
+) -> Result<(), BoxError> {
+    let refused =
+        || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
+    let sorted = match shape {
+        Shape { has_list: true, .. } if canonical::names_unordered_set(of) => Err(refused()),
+        Shape { has_map: false, .. } => Ok(()),
+        // Structs look like maps, and stay as they are.
+        Shape { has_map: true, .. } => {
+            let mut compact = Vec::new();
+            let written = value.write_compact(&mut compact);
+            match written.and_then(|()| Ok(canonical::has_maps(&compact)?)) {
+                Ok(true) => canonical::sort_maps(out, start).map_err(BoxError::from),
+                done => done.map(drop),
+            }
+        }
+    };
+    if sorted.is_err() {
+        out.truncate(start);
+    }
+    sorted
 }
 
 /// Whether nothing but the deserializer itself reads a type of which there would be doubt.

@@ -33,6 +33,7 @@ impl Store {
         if !is_free {
             return Err(taken());
         }
+        let _span = tracing::debug_span!("cachemere::backup", store = %self.dir().display()).entered();
         let partial = Partial::beside(to)?;
         {
             let live = self.live()?;
@@ -51,6 +52,7 @@ impl Store {
         if self.is_read_only() {
             return Err(Error::reads_only(self.dir().to_owned()));
         }
+        let _span = tracing::debug_span!("cachemere::compact", store = %self.dir().display()).entered();
         let live = self.live()?;
         live.writable()?;
         if live.backend.compact_in_use()? {
