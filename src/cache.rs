@@ -105,6 +105,7 @@ where
     }
 
     /// Does something with the entry of a key.
+    #[inline]
     pub(crate) fn with_key<T>(
         &self,
         key: &K,
