@@ -29,8 +29,8 @@ WHEELS = target/wheels
 FEATURES = --features load,macros
 # Tests that end processes at named places, or break rules on purpose, in a build of their own. It has what a program can
 # choose instead of moka and chacha20poly1305 as well.
-FAULT_FEATURES = --features load,fault-injection,quick_cache,ring
-FAULT_TESTS = --test kill_points --test power_loss_rules
+FAULT_FEATURES = --features load,fault-injection,metrics,quick_cache,ring
+FAULT_TESTS = --test kill_points --test metrics --test power_loss_rules
 # The tests of what every front and every cipher does.
 BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy --test removal_listener
 WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
@@ -161,11 +161,11 @@ MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 msrv:
 	$(PYTHON) release/msrv.py $(MSRV)
 ifneq ($(shell rustup toolchain list 2>/dev/null | grep '^$(MSRV)'),)
-	$(CARGO) +$(MSRV) check --locked $(FEATURES),quick_cache,ring
+	$(CARGO) +$(MSRV) check --locked $(FEATURES),metrics,quick_cache,ring
 	$(CARGO) +$(MSRV) check --locked --no-default-features
 else
 	touch src/lib.rs
-	$(CARGO) clippy $(FEATURES),quick_cache,ring -- --deny clippy::incompatible_msrv
+	$(CARGO) clippy $(FEATURES),metrics,quick_cache,ring -- --deny clippy::incompatible_msrv
 endif
 
 # Licences, sources, duplicates and, with OFFLINE= (it fetches the list of advisories), known holes.
@@ -181,7 +181,7 @@ SEMVER = target/tools/bin/cargo-semver-checks
 
 semver: $(SEMVER)
 	$(SEMVER) semver-checks --package cachemere --baseline-rev $(BASELINE) --only-explicit-features \
-		--features zstd,load,macros,quick_cache,ring
+		--features zstd,load,macros,metrics,quick_cache,ring
 
 $(SEMVER):
 	$(CARGO) install --quiet --locked cargo-semver-checks --root target/tools

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::entries::{EntryInfo, NamespaceInfo, Stats, StoreInfo};
@@ -302,7 +304,10 @@ where
             FoundOrLead::Found(value) => return Ok(value),
             FoundOrLead::Lead(lead) => lead,
         };
-        let value = Arc::new(lead.run(load).await?);
+        let space = &self.cache.inner().entries.space;
+        space.counts.loads.add(1);
+        let span = tracing::debug_span!("cachemere::load", store = %self.cache.path().display());
+        let value = Arc::new(lead.run(load).instrument(span).await?);
         self.keep_loaded(lead, key, value.clone(), Cache::keep_loaded).await?;
         Ok(value)
     }

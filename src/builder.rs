@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::bytes::ByteCache;
 use crate::cache::Cache;
 use crate::clock::{Clock, ClockSource};
-use crate::entries::{Entries, Life, Space, lifetime};
+use crate::counter::Of;
+use crate::entries::{Counts, Entries, Life, Space, lifetime};
 use crate::error::{Error, Result};
 use crate::front::{FrontKind, FrontOptions, RemovalCause};
 use crate::per_environment::PerEnvironment;
@@ -507,6 +508,7 @@ impl Common {
         let live = store.live()?;
         crate::store::saw_idle(&live, life.idle);
         drop(live);
+        let counts = Counts::new(Of { store: store.dir(), namespace: Some(&self.namespace) });
         Ok(Entries {
             store,
             space: Space {
@@ -515,7 +517,7 @@ impl Common {
                 compressor,
                 ledger: PerEnvironment::empty(),
                 lists_ended: false,
-                counts: Default::default(),
+                counts,
             },
         })
     }

@@ -106,6 +106,7 @@ where
     }
 
     /// Does something with the entry of a key.
+    #[inline]
     pub(crate) fn with_key<T>(
         &self,
         key: &K,

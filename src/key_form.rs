@@ -5,6 +5,16 @@ use serde::Serialize;
 /// A type by which a key of type `K` can be looked for, because serde writes both alike: `str` for `String`, `[T]` for `Vec<T>`,
 /// references, and tuples, arrays and options of such.
 ///
+/// Another type is none, even if it would be written alike:
+///
+/// ```compile_fail,E0277
+/// # fn main() -> cachemere::Result<()> {
+/// let cache: cachemere::Cache<(String, u32), u8> = cachemere::Cache::temporary().open()?;
+/// cache.entry_by(&("de", 7u64))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// For a type of one's own, implement it for a struct with the same fields in the same order, where each is a form of the
 /// other's. If it is not written like `K`, nothing is found by it.
 ///

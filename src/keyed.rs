@@ -14,6 +14,7 @@ where
     V: Send + Sync + 'static,
 {
     /// The value, in memory or in the store. Counts and is an access.
+    #[inline]
     pub(crate) fn look_up(&self, scratch: &mut Scratch, undecodable: Undecodable) -> Result<Option<Arc<V>>> {
         let at = self.entries.at()?;
         Ok(match self.find(&at, scratch)? {

@@ -42,6 +42,25 @@
 //! [`Cache`] is typed, with serde; [`ByteCache`] takes and gives bytes; [`AsyncCache`] gives futures. With the feature `macros`,
 //! `#[cachemere::memoize]` keeps the results of functions.
 //!
+//! # What can be watched
+//!
+//! [`stats`](Cache::stats) has the counts of one handle. With the feature `metrics` they go to the recorder that the program has
+//! installed for the crate `metrics` when the handle is opened:
+//!
+//! | counter | labels | counts |
+//! |---|---|---|
+//! | `cachemere_front_hits_total` | store, namespace | reads answered from memory |
+//! | `cachemere_store_hits_total` | store, namespace | reads answered from the store |
+//! | `cachemere_misses_total` | store, namespace | reads that found nothing |
+//! | `cachemere_undecodable_total` | store, namespace | values that could not be decoded |
+//! | `cachemere_loads_total` | store, namespace | functions run for what was missing |
+//! | `cachemere_evictions_total` | store | entries this process evicted over a limit |
+//! | `cachemere_expirations_total` | store | expired entries this process removed |
+//!
+//! The log goes to `tracing`. At the level `DEBUG` there are spans, named `cachemere::…`, around all that takes long: `open`,
+//! `close`, `load` (of [`Cache`] with the wait for others), `round` (of the background thread), `sweep`, `checkpoint`, `compact`,
+//! `backup`, `verify`, `encrypt`. A hit in memory has none.
+//!
 //! # How it is built
 //!
 //! Data flows one way, and nothing below knows of anything above:
@@ -54,6 +73,7 @@
 //! | front | `front`, `per_environment` | decoded values in memory |
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
+//! | all | `error`, `clock`, `counter`, `waiting` | what each of them needs |
 //!
 //! Beside it stands `rocks` (feature `rocksdb`): ordered mappings in RocksDB.
 //!
@@ -84,6 +104,7 @@ mod builder;
 mod bytes;
 mod cache;
 mod clock;
+mod counter;
 mod entries;
 mod entry;
 mod error;

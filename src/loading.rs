@@ -128,10 +128,16 @@ where
         scratch: &mut Scratch,
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<Arc<V>, E> {
-        let lead = match self.find_or_lead(scratch)? {
+        if let Some(value) = self.look_up(scratch, Undecodable::Miss)? {
+            return Ok(value);
+        }
+        let store = self.entries.store.dir().display();
+        let _span = tracing::debug_span!("cachemere::load", %store).entered();
+        let lead = match self.wait_or_lead(scratch)? {
             FoundOrLead::Found(value) => return Ok(value),
             FoundOrLead::Lead(lead) => lead,
         };
+        self.entries.space.counts.loads.add(1);
         let value = Arc::new(load()?);
         if self.keep_loaded(scratch, &value)? {
             lead.land();
@@ -140,14 +146,23 @@ where
     }
 
     /// The value of the key in the scratch, or the right to load it. Waits for those who have that.
+    #[cfg(feature = "macros")]
     fn find_or_lead(&self, scratch: &mut Scratch) -> Result<FoundOrLead<V>> {
+        match self.look_up(scratch, Undecodable::Miss)? {
+            Some(value) => Ok(FoundOrLead::Found(value)),
+            None => self.wait_or_lead(scratch),
+        }
+    }
+
+    /// For a key that was found to have no value: that of another who loads it, or the right to.
+    pub(crate) fn wait_or_lead(&self, scratch: &mut Scratch) -> Result<FoundOrLead<V>> {
         loop {
-            if let Some(value) = self.look_up(scratch, Undecodable::Miss)? {
-                return Ok(FoundOrLead::Found(value));
-            }
             let lead = match self.enter_flight(scratch)? {
                 Turn::Lead(lead) => lead,
-                Turn::Waited | Turn::Failed(_) => continue,
+                Turn::Waited | Turn::Failed(_) => match self.look_up(scratch, Undecodable::Miss)? {
+                    Some(value) => return Ok(FoundOrLead::Found(value)),
+                    None => continue,
+                },
                 Turn::GivenUp => return Err(Error::Interrupted),
             };
             // Another process can have landed just before. (Looked up without being counted again.)

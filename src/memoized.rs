@@ -298,6 +298,7 @@ impl Function {
                 return compute();
             }
         };
+        cache.inner().entries.space.counts.loads.add(1);
         let value = compute()?;
         if (plan.keeps)(&value) {
             match keep(cache, &key, &value, plan.ttl) {
@@ -332,6 +333,7 @@ impl Function {
                 return compute.await;
             }
         };
+        cache.blocking().inner().entries.space.counts.loads.add(1);
         let value = lead.run(|| compute).await?;
         if (plan.keeps)(&value) {
             let ttl = plan.ttl;

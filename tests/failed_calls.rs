@@ -44,6 +44,7 @@ fn main() {
             ("a_clear_is_done_or_not_whichever_call_fails", || each(Operation::Clear)),
             ("a_compaction_is_done_or_not_whichever_call_fails", || each(Operation::Compact)),
             ("a_new_data_key_is_there_or_not_whichever_call_fails", || each(Operation::Reencrypt)),
+            ("a_store_is_encrypted_or_not_whichever_call_fails", || each(Operation::Encrypt)),
             ("a_new_secret_is_there_or_not_whichever_call_fails", || each(Operation::ChangeSecret)),
             ("a_backup_is_there_or_not_whichever_call_fails", || each(Operation::Backup)),
             ("a_close_loses_nothing_whichever_call_fails", || each(Operation::Close)),
@@ -289,7 +290,7 @@ fn look(_: &[String]) {
         let (operation, is_done, dir) = (Operation::of(next()), next() == "done", Path::new(next()));
         let (cache, secret) = match operation.builder(dir, 0).open() {
             Ok(cache) => (cache, 0),
-            Err(Error::WrongSecret { .. }) if operation.changes_secret() => {
+            Err(Error::WrongSecret { .. } | Error::MissingSecret { .. }) if operation.changes_secret() => {
                 (operation.builder(dir, 1).open().unwrap(), 1)
             }
             Err(error) => panic!("it does not open: {error}"),

@@ -16,7 +16,6 @@ mod scratch;
 mod walk;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub use self::batch::EntryTimes;
@@ -31,6 +30,7 @@ pub(crate) use self::read::Read;
 pub(crate) use self::scratch::{Lent, Scratch};
 pub(crate) use self::walk::{Direction, Position, Raw};
 use crate::clock::{Span, Time};
+use crate::counter::{Counter, Of};
 use crate::error::{Error, Result};
 use crate::per_environment::{PerEnvironment, Present};
 use crate::pipeline::Compressor;
@@ -112,6 +112,8 @@ pub struct Stats {
     /// Reads that found a value which cannot be decoded, because it is of another type or
     /// [schema](crate::Builder::schema); an entry that is met again counts again.
     pub undecodable: u64,
+    /// Functions that were run for what was missing, in [`get_or_insert_with`](crate::Cache::get_or_insert_with) and its like.
+    pub loads: u64,
     /// Those of the hits that the front answered without looking into the store.
     pub front_hits: u64,
     /// Values in the front. Approximate: the front does part of its bookkeeping later.
@@ -181,15 +183,16 @@ pub(crate) struct Space {
 }
 
 /// What the reads of a handle came to.
-#[derive(Default)]
 pub(crate) struct Counts {
     /// In the store.
-    hits: AtomicU64,
+    hits: Counter,
     /// In memory.
-    held_hits: AtomicU64,
-    misses: AtomicU64,
+    held_hits: Counter,
+    misses: Counter,
     /// Values that could not be decoded.
-    undecodable: AtomicU64,
+    undecodable: Counter,
+    /// Functions that were run for what was missing.
+    pub(crate) loads: Counter,
 }
 
 /// A namespace in the open environment, for the length of one operation. Runs no code of the user's but compressor and
@@ -202,7 +205,7 @@ pub(crate) struct At<'e> {
 impl Space {
     pub(crate) fn count(&self, hit: bool) {
         let counter = if hit { &self.counts.hits } else { &self.counts.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.add(1);
     }
 
     /// Tells the ledger of a commit. If nothing was ever held there is none, and one that is made later starts empty.
@@ -217,9 +220,21 @@ impl Space {
 }
 
 impl Counts {
+    /// Of a handle that was just opened.
+    pub(crate) fn new(of: Of<'_>) -> Counts {
+        let counter = |name| Counter::new(name, of);
+        Counts {
+            hits: counter("cachemere_store_hits_total"),
+            held_hits: counter("cachemere_front_hits_total"),
+            misses: counter("cachemere_misses_total"),
+            undecodable: counter("cachemere_undecodable_total"),
+            loads: counter("cachemere_loads_total"),
+        }
+    }
+
     /// Whether it is the first value that could not be decoded.
     pub(crate) fn was_undecodable(&self) -> bool {
-        self.undecodable.fetch_add(1, Ordering::Relaxed) == 0
+        self.undecodable.add_one() == 0
     }
 }
 
@@ -255,7 +270,9 @@ impl Entries {
 
     /// Removes everything that is expired now, in all namespaces; returns how many entries that were.
     pub(crate) fn sweep(&self) -> Result<u64> {
-        sweep(&self.at_for_writing()?.live)
+        let at = self.at_for_writing()?;
+        let _span = tracing::debug_span!("cachemere::sweep", store = %at.live.dir.display()).entered();
+        sweep(&at.live)
     }
 
     /// Writes access times and makes everything committed so far durable.
@@ -264,12 +281,15 @@ impl Entries {
         if self.store.is_read_only() {
             return Ok(());
         }
+        let _span = tracing::debug_span!("cachemere::checkpoint", store = %at.live.dir.display()).entered();
         flush_accesses(&at.live)?;
         at.live.checkpoint()
     }
 
     pub(crate) fn verify(&self) -> Result<VerifyReport> {
-        let Findings { entries, bytes, problems, described } = self.at()?.live.verify()?;
+        let at = self.at()?;
+        let _span = tracing::debug_span!("cachemere::verify", store = %at.live.dir.display()).entered();
+        let Findings { entries, bytes, problems, described } = at.live.verify()?;
         Ok(VerifyReport { entries, bytes, problems, described })
     }
 
@@ -309,7 +329,7 @@ impl At<'_> {
 
     /// To be called when what is held is given to the user.
     pub(crate) fn was_given(&self, held: &Held) {
-        self.space.counts.held_hits.fetch_add(1, Ordering::Relaxed);
+        self.space.counts.held_hits.add(1);
         held.note_access(&self.live);
     }
 
@@ -327,20 +347,21 @@ impl At<'_> {
     fn stats(&self) -> Result<Stats> {
         let At { space, live } = self;
         let room = live.room()?;
-        let Counts { hits, held_hits, misses, undecodable } = &space.counts;
-        let front_hits = held_hits.load(Ordering::Relaxed);
+        let Counts { hits, held_hits, misses, undecodable, loads } = &space.counts;
+        let front_hits = held_hits.get();
         Ok(Stats {
-            hits: hits.load(Ordering::Relaxed) + front_hits,
+            hits: hits.get() + front_hits,
             front_hits,
-            misses: misses.load(Ordering::Relaxed),
-            undecodable: undecodable.load(Ordering::Relaxed),
+            misses: misses.get(),
+            undecodable: undecodable.get(),
+            loads: loads.get(),
             entries: self.len()?,
             file_bytes: live.file_bytes()?,
             record_bytes: room.records,
             log_bytes: room.log,
             free_bytes: room.free,
-            evictions: live.evictions.load(Ordering::Relaxed),
-            expirations: live.expirations.load(Ordering::Relaxed),
+            evictions: live.evictions.get(),
+            expirations: live.expirations.get(),
             ..Stats::default()
         })
     }

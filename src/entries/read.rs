@@ -1,7 +1,6 @@
 //! Finding one entry, or several in one snapshot.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use super::{At, Entries, EntryInfo, Held, Origin, Scratch, Space};
 use crate::clock::Time;
@@ -244,8 +243,8 @@ impl At<'_> {
             self.note_read(&read);
             hits.push((place, read, copied));
         }
-        space.counts.hits.fetch_add(hits.len() as u64, Ordering::Relaxed);
-        space.counts.misses.fetch_add((keys.len() - hits.len()) as u64, Ordering::Relaxed);
+        space.counts.hits.add(hits.len() as u64);
+        space.counts.misses.add((keys.len() - hits.len()) as u64);
         Ok(hits)
     }
 }

@@ -25,11 +25,13 @@ thread_local! {
 
 impl Scratch {
     /// Lends the thread's buffers to `work`.
+    #[inline]
     pub(crate) fn with<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
         work(&mut Scratch::lend())
     }
 
     /// Lends the thread's buffers. An operation inside an operation (from a user's serializer, say) gets buffers of its own.
+    #[inline]
     pub(crate) fn lend() -> Lent {
         Lent(Some(SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()))
     }
@@ -41,6 +43,7 @@ pub(crate) struct Lent(Option<Box<Scratch>>);
 impl Deref for Lent {
     type Target = Scratch;
 
+    #[inline]
     fn deref(&self) -> &Scratch {
         match &self.0 {
             Some(scratch) => scratch,
@@ -50,6 +53,7 @@ impl Deref for Lent {
 }
 
 impl DerefMut for Lent {
+    #[inline]
     fn deref_mut(&mut self) -> &mut Scratch {
         match &mut self.0 {
             Some(scratch) => scratch,
@@ -59,6 +63,7 @@ impl DerefMut for Lent {
 }
 
 impl Drop for Lent {
+    #[inline]
     fn drop(&mut self) {
         let Some(mut scratch) = self.0.take() else { return };
         scratch.key.shrink();

@@ -249,7 +249,7 @@ impl MessagePack {
     {
         let start = out.len();
         let shape = self.write::<T, O, W>(value, out)?;
-        sort(value, type_name::<T>(), shape, start, out)
+        make_canonical(value, (type_name::<T>(), shape), out, start)
     }
 }
 
@@ -258,7 +258,7 @@ impl MessagePack {
 pub(crate) fn canonical_parts<T: Serialize>(parts: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
     let start = out.len();
     match parts.write(false, out) {
-        Ok((shape, _)) => sort(parts, type_name::<T>(), shape, start, out),
+        Ok((shape, _)) => make_canonical(parts, (type_name::<T>(), shape), out, start),
         Err(error) => {
             out.truncate(start);
             Err(error)
@@ -266,18 +266,17 @@ pub(crate) fn canonical_parts<T: Serialize>(parts: &T, out: &mut Vec<u8>) -> Res
     }
 }
 
-/// Brings what was written of a value from `start` on into the form that all equal values have.
-fn sort<W: Written + ?Sized>(
+/// Gives what was written, from `start` on, the bytes that it has for all equal values.
+fn make_canonical<W: Written + ?Sized>(
     value: &W,
-    name: &str,
-    shape: Shape,
-    start: usize,
+    (of, shape): (&str, Shape),
     out: &mut Vec<u8>,
+    start: usize,
 ) -> Result<(), BoxError> {
     let refused =
         || BoxError::from("a hash set is in no order by which it could be found again: use a BTreeSet");
     let sorted = match shape {
-        Shape { has_list: true, .. } if canonical::names_unordered_set(name) => Err(refused()),
+        Shape { has_list: true, .. } if canonical::names_unordered_set(of) => Err(refused()),
         Shape { has_map: false, .. } => Ok(()),
         // Structs look like maps, and stay as they are.
         Shape { has_map: true, .. } => {

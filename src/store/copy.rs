@@ -23,6 +23,7 @@ const BACKUP: &str = "backup path";
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
     pub(crate) fn backup(&self, to: &Path) -> Result<()> {
+        let _span = tracing::debug_span!("cachemere::backup", store = %self.dir().display()).entered();
         let partial = Partial::beside(to, BACKUP)?;
         {
             let live = self.live()?;
@@ -41,6 +42,7 @@ impl Store {
         if self.is_read_only() {
             return Err(self.refusal());
         }
+        let _span = tracing::debug_span!("cachemere::compact", store = %self.dir().display()).entered();
         let live = self.live()?;
         live.writable()?;
         if live.backend.compact_in_use()? {

@@ -19,6 +19,7 @@ use super::upkeep::access::AccessLog;
 use super::upkeep::housekeeper::{self, Rounds};
 use super::upkeep::oldest::Oldest;
 use crate::clock::Time;
+use crate::counter::{Counter, Of};
 use crate::error::{Error, Result};
 use crate::sync::{SlowGuard, SlowMutex, lock};
 
@@ -58,8 +59,8 @@ pub(crate) struct Live {
     inline: Mutex<Rounds>,
     /// Microseconds; `u64::MAX` while no entry that expires by idleness was seen.
     pub(super) shortest_idle: AtomicU64,
-    pub(crate) evictions: AtomicU64,
-    pub(crate) expirations: AtomicU64,
+    pub(crate) evictions: Counter,
+    pub(crate) expirations: Counter,
     /// Why it cannot be used any more, or 0.
     unusable: AtomicU8,
 }
@@ -84,6 +85,9 @@ pub(crate) struct Parts {
 impl Live {
     pub(crate) fn new(parts: Parts) -> Arc<Live> {
         let Parts { backend, member, locks, unlocked, config, dir, flights, state } = parts;
+        let of = Of { store: &dir, namespace: None };
+        let evictions = Counter::new("cachemere_evictions_total", of);
+        let expirations = Counter::new("cachemere_expirations_total", of);
         Arc::new(Live {
             backend,
             member,
@@ -106,8 +110,8 @@ impl Live {
             locks,
             inline: Mutex::new(Rounds::new()),
             shortest_idle: AtomicU64::new(u64::MAX),
-            evictions: AtomicU64::new(0),
-            expirations: AtomicU64::new(0),
+            evictions,
+            expirations,
             unusable: AtomicU8::new(0),
         })
     }

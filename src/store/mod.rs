@@ -211,6 +211,7 @@ impl Store {
 
     fn open_at(request: &Request) -> Result<Store> {
         fork::watch();
+        let _span = tracing::debug_span!("cachemere::open", store = %request.path.display()).entered();
         let dir = opening::prepare_directory(request)?;
         let transition = TRANSITIONS.lock(&dir)?;
         let mut open = lock(&OPEN);
@@ -313,6 +314,7 @@ impl Store {
         if self.released.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let _span = tracing::debug_span!("cachemere::close", store = %self.dir().display()).entered();
         let hold_again = |_: &Error| self.released.store(false, Ordering::Release);
         let transition = TRANSITIONS.lock(self.dir()).inspect_err(hold_again)?;
         if self.shared.handles.fetch_sub(1, Ordering::AcqRel) > 1 {

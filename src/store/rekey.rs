@@ -70,6 +70,7 @@ impl Store {
         unlocked: Unlocked,
         expected: impl FnOnce(&Live) -> Result<()>,
     ) -> Result<()> {
+        let _span = tracing::debug_span!("cachemere::encrypt", store = %self.dir().display()).entered();
         let unlocked = std::sync::Arc::new(unlocked);
         self.replace(
             REENCRYPTED,

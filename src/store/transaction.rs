@@ -248,8 +248,8 @@ impl<'a> Writer<'a> {
             written: self.written,
             recency: self.state.recency,
         };
-        live.expirations.fetch_add(expired, std::sync::atomic::Ordering::Relaxed);
-        live.evictions.fetch_add(evicted, std::sync::atomic::Ordering::Relaxed);
+        live.expirations.add(expired);
+        live.evictions.add(evicted);
         Ok(Some(commit))
     }
 

@@ -28,6 +28,7 @@ pub(crate) enum Operation {
     Clear,
     Compact,
     Reencrypt,
+    Encrypt,
     ChangeSecret,
     Backup,
     Close,
@@ -97,6 +98,7 @@ impl Operation {
         Operation::Clear,
         Operation::Compact,
         Operation::Reencrypt,
+        Operation::Encrypt,
         Operation::ChangeSecret,
         Operation::Backup,
         Operation::Close,
@@ -118,11 +120,15 @@ impl Operation {
 
     /// Whether other processes may have the store open, and have nothing to do with the operation.
     pub(crate) fn can_be_shared(self) -> bool {
-        !self.creates() && !matches!(self, Operation::Recover | Operation::Compact | Operation::Reencrypt)
+        let needs_it_alone = matches!(
+            self,
+            Operation::Recover | Operation::Compact | Operation::Reencrypt | Operation::Encrypt
+        );
+        !self.creates() && !needs_it_alone
     }
 
     pub(crate) fn changes_secret(self) -> bool {
-        matches!(self, Operation::Reencrypt | Operation::ChangeSecret)
+        matches!(self, Operation::Reencrypt | Operation::Encrypt | Operation::ChangeSecret)
     }
 
     /// Whether nothing is in the log before it, so that it makes a segment.
@@ -140,7 +146,7 @@ impl Operation {
             Operation::Write => builder.max_bytes(4 << 20),
             _ => builder,
         };
-        match self.is_sealed() {
+        match self.is_sealed() || (self == Operation::Encrypt && secret == 1) {
             true => builder.encryption(secrets()[secret].clone()),
             false => builder,
         }
@@ -241,6 +247,7 @@ impl Operation {
             Operation::Clear => either(open.clear(), before, Content::new()),
             Operation::Compact => unchanged(open.compact()),
             Operation::Reencrypt => unchanged(open.reencrypt(&old, &new)),
+            Operation::Encrypt => unchanged(open.encrypt(&new)),
             Operation::ChangeSecret => unchanged(open.change_secret(&old, &new)),
             Operation::Backup => unchanged(open.backup(backup_of(dir))),
             Operation::Close => unchanged(open.close()),

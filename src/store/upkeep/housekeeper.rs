@@ -175,6 +175,7 @@ impl Rounds {
         if live.check_place().is_err() {
             return;
         }
+        let _span = tracing::debug_span!("cachemere::round", store = %live.dir.display()).entered();
         let report = |what: &str, result: Result<()>| {
             if let Err(error) = result {
                 live.note_failure();
