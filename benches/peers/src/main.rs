@@ -9,6 +9,9 @@
 //! - cold get: one key in random order, decoded; from the page cache and the store's own block cache if it has one
 //! - hot get: the same 100 keys again and again, decoded, unless the store keeps decoded values as cachemere does
 //!
+//! foyer writes to the disk after its set has returned, and may leave entries out; moka is memory alone, and shows what the disk
+//! costs the others.
+//!
 //! "Synced" stores return from a set when it is safe from a power loss. Of the others, cachemere, fjall and SQLite keep
 //! an older consistent state after one; raw heed with `NO_SYNC` may lose everything.
 
@@ -22,6 +25,7 @@ use redb::{Database, ReadableDatabase, TableDefinition};
 
 #[path = "../../common/mod.rs"]
 mod common;
+mod hybrid;
 
 use common::measure::{median, nanos, time};
 use common::raw::Raw;
@@ -39,6 +43,11 @@ trait Store {
     }
 
     fn get(&self, key: &String) -> Document;
+
+    /// Whether what was set is there when it is opened anew.
+    fn is_kept(&self) -> bool {
+        true
+    }
 
     /// As `get`, from whatever the store keeps in memory.
     fn get_hot(&self, key: &String) -> Document {
@@ -219,18 +228,44 @@ impl Store for Sqlite {
     }
 }
 
+/// Memory alone: what is measured beside it outlives the process.
+struct Moka(moka::sync::Cache<String, Document>);
+
+impl Moka {
+    fn open() -> Box<dyn Store> {
+        Box::new(Moka(moka::sync::Cache::new(1_000_000)))
+    }
+}
+
+impl Store for Moka {
+    fn set(&self, (key, value): &Item) {
+        self.0.insert(key.clone(), value.clone());
+    }
+
+    fn get(&self, key: &String) -> Document {
+        // It forgets what it had when it is opened anew.
+        self.0.get_with_by_ref(key, || document(0))
+    }
+
+    fn is_kept(&self) -> bool {
+        false
+    }
+}
+
 /// What opens a store for filling it, and then for the rest.
 type Open = fn(&Path, bool) -> Box<dyn Store>;
 
 /// The stores, whether their sets are synced, and how to open them. A synced store is filled without syncs where it can
 /// be opened so; its `bulk` is not shown then.
-const STORES: [(&str, bool, Open); 10] = [
+const STORES: [(&str, bool, Open); 12] = [
     ("raw heed, `NO_SYNC`", false, |dir, _| Box::new(Raw::open(dir, false))),
     ("cachemere", false, |dir, _| Ours::open(dir, Durability::Checkpoint)),
     ("redb, `Durability::None`", false, |dir, _| Redb::open(dir, redb::Durability::None)),
     ("cached (`RedbCache`), `durable(false)`", false, |dir, _| Cached::open(dir, false)),
     ("fjall", false, |dir, _| Fjall::open(dir)),
     ("SQLite, WAL, `synchronous=NORMAL`", false, |dir, _| Sqlite::open(dir, "NORMAL")),
+    ("foyer, `WriteOnInsertion`", false, |dir, _| hybrid::Foyer::open(dir)),
+    ("moka, in memory alone", false, |_, _| Moka::open()),
     ("raw heed, synced", true, |dir, filling| Box::new(Raw::open(dir, !filling))),
     ("cachemere, `Durability::Sync`", true, |dir, filling| {
         Ours::open(dir, if filling { Durability::Checkpoint } else { Durability::Sync })
@@ -292,9 +327,11 @@ fn table(entries: usize, quick: bool) -> String {
             hot_get.push(time(gets, || {
                 (0..gets).for_each(|n| drop(black_box(store.get_hot(hot[n % hot.len()]))));
             }));
-            cold_get.push(time(cold.len(), || {
-                cold.iter().for_each(|n| drop(black_box(store.get(&items[*n].0))));
-            }));
+            if store.is_kept() {
+                cold_get.push(time(cold.len(), || {
+                    cold.iter().for_each(|n| drop(black_box(store.get(&items[*n].0))));
+                }));
+            }
             set.push(time(new.len(), || new.iter().for_each(|item| store.set(item))));
         }
     }
