@@ -77,6 +77,7 @@ compile_error!(
      inode, and it takes part in fork()"
 );
 
+mod address;
 mod async_cache;
 mod batch;
 mod builder;

@@ -14,6 +14,7 @@ use super::fork::TRANSITIONS;
 use super::live::Live;
 use super::place::Identity;
 use super::{Store, fault};
+use crate::address;
 use crate::error::{Error, Result};
 
 /// Where compacted data are made.
@@ -24,6 +25,7 @@ pub(super) const REENCRYPTED: &str = "reencrypt.tmp";
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
     pub(crate) fn backup(&self, to: &Path) -> Result<()> {
+        address::refuse("backup path", to)?;
         let is_free = match fs::read_dir(to) {
             Ok(mut entries) => entries.next().is_none(),
             Err(e) if e.kind() == ErrorKind::NotFound => true,

@@ -25,6 +25,7 @@ use super::sync::lock;
 use super::transaction::ReadView;
 use super::unlocked::{Unlocked, seal_all};
 use super::{Shared, Store, sweep, unused};
+use crate::address;
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
 use crate::secret::{DataKey, Envelope, Seals, Secret};
@@ -37,6 +38,7 @@ const MAP_UNIT: usize = 64 << 10;
 /// Checks the path and makes the directory if the request may.
 pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
     let path = &request.path;
+    address::refuse("path", path)?;
     if request.map_size.is_some_and(|size| size < MIN_MAP_SIZE) {
         return Err(Error::invalid("map_size", format!("it must be at least {MIN_MAP_SIZE} bytes")));
     }

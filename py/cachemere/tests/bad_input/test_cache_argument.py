@@ -29,6 +29,13 @@ def test_a_path_is_answered_with_how_to_open_it(take: Callable[[Any], Any]) -> N
 
 
 @every_taker
+def test_an_address_is_not_shown(take: Callable[[Any], Any]) -> None:
+    with pytest.raises(InvalidOptionError, match=r"write cachemere\.Cache\(\.\.\.\)") as caught:
+        take("valkey://user:hidden@host")
+    assert "hidden" not in str(caught.value)
+
+
+@every_taker
 def test_what_is_in_a_mapping_is_not_shown(path: Path, take: Callable[[Any], Any]) -> None:
     with PersistDict[str, str](path) as d:
         d["name"] = "secret"
