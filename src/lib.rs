@@ -54,7 +54,8 @@
 //! | pipeline | `pipeline`, `secret` | serializer, compressor, cipher; keys from secrets |
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //!
-//! Beside it stands `rocks` (feature `rocksdb`): ordered mappings in RocksDB.
+//! Beside it stand `rocks` (feature `rocksdb`), ordered mappings in RocksDB, and `valkey` (feature `valkey`), entries in a
+//! server, which share pipeline, headers and keys with it.
 //!
 //! `docs/ARCHITECTURE.md` in the repository follows a write, a hit and a miss from file to file; `docs/DESIGN.md` explains
 //! the decisions, `docs/FORMAT.md` the bytes, `docs/SECURITY.md` what is and what is not protected.
@@ -100,6 +101,8 @@ mod schema;
 mod secret;
 mod store;
 mod typed;
+#[cfg(feature = "valkey")]
+pub mod valkey;
 mod waiting;
 
 pub use async_cache::AsyncCache;

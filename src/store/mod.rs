@@ -67,11 +67,15 @@ use self::disk_threads::DiskThreads;
 pub(crate) use self::flight::{Flights, Lead, Turn};
 pub(crate) use self::fork::TRANSITIONS;
 pub(crate) use self::fork::epoch as fork_epoch;
+#[cfg(feature = "valkey")]
+pub(crate) use self::fork::process;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::fork::watch as watch_forks;
 pub use self::fork::{about_to_fork, forked};
 #[cfg(feature = "load")]
 pub(crate) use self::header::ENTRY_VERSION_2;
+#[cfg(feature = "valkey")]
+pub(crate) use self::header::{BAD_CHECKSUM, HEADER_SIZE};
 pub(crate) use self::header::{ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due};
 pub(crate) use self::layout::{
     KeyBuffer, KeyHash, NamespaceId, Number, Prefix, order_key, parse_hash, parse_order_key,
@@ -88,6 +92,8 @@ pub(crate) use self::quiet::QuietRun;
 pub(crate) use self::quiet::Standing;
 #[cfg(feature = "load")]
 pub(crate) use self::records::Counters;
+#[cfg(feature = "valkey")]
+pub(crate) use self::records::{Identity, NamespaceRecord, StoreRecord};
 pub(crate) use self::sweep::{collect_graves, count_expired, flush_accesses, saw_idle, sweep};
 pub(crate) use self::sync::lock;
 pub(crate) use self::transaction::{Found, Inserted, NewEntry, ReadView, Sound, Writer, is_expired};
