@@ -18,7 +18,7 @@ impl Entries {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Found>> {
         check_key(key)?;
         let mut buffer = KeyBuffer::from_key(key);
-        if let Some(found) = self.from_memory(&mut buffer)? {
+        if let Some(found) = self.held(&mut buffer)? {
             return Ok(Some(found));
         }
         let mut found = self.read(std::slice::from_mut(&mut buffer))?;
@@ -49,7 +49,7 @@ impl Entries {
         Ok(found.map(|found| EntryInfo::new(&found.header, found.header.modified, found.size)))
     }
 
-    fn from_memory(&self, key: &mut KeyBuffer) -> Result<Option<Found>> {
+    fn held(&self, key: &mut KeyBuffer) -> Result<Option<Found>> {
         let Some(memory) = &self.shared.memory else { return Ok(None) };
         let id = self.last_id();
         let hash = self.hash(key, id);

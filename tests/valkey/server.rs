@@ -93,6 +93,7 @@ fn launch(program: &Path, port: u16, more: &[String]) -> Option<Child> {
     command.args(["--daemonize", "no", "--loglevel", "warning"]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     // SAFETY: a system call that allocates nothing.
+    #[cfg(target_os = "linux")]
     unsafe {
         command.pre_exec(|| {
             let signal = Some(rustix::process::Signal::KILL);
