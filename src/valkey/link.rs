@@ -410,3 +410,79 @@ impl Drop for AbortOnDrop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What everything here rests on, should redis-rs ever change: a message that stands before an answer on the socket has
+    /// been handled when the answer is handed out.
+    #[test]
+    fn messages_are_handled_before_the_answers_behind_them() {
+        const ROUNDS: u64 = 2000;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.set_nodelay(true).unwrap();
+            let mut say = socket.try_clone().unwrap();
+            let mut hear = || {
+                // All of a command comes at once, since it is sent alone.
+                let mut command = [0; 512];
+                let length = socket.read(&mut command).unwrap();
+                assert_ne!(length, 0);
+            };
+            hear();
+            say.write_all(b"%1\r\n+proto\r\n:3\r\n").unwrap();
+            for round in 0..ROUNDS {
+                hear();
+                let message = b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n";
+                let answer = format!(":{round}\r\n");
+                // In one packet, or behind a pause.
+                if round % 100 == 0 {
+                    say.write_all(message).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                    say.write_all(answer.as_bytes()).unwrap();
+                } else {
+                    say.write_all(&[&message[..], answer.as_bytes()].concat()).unwrap();
+                }
+            }
+        });
+
+        let handled = Arc::new(AtomicU64::new(0));
+        let counted = handled.clone();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+        let info =
+            RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+        let connected = runtime.block_on(async {
+            let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(
+                move |push: PushInfo| {
+                    if push.kind == PushKind::Invalidate {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Ok::<(), ()>(())
+                },
+            );
+            MultiplexedConnection::new_with_config(&info, socket, config).await
+        });
+        let (mut connection, driver) = connected.unwrap();
+        // As it is used: the answers are waited for in another thread.
+        let attending = std::thread::spawn(move || runtime.block_on(driver));
+        for round in 0..ROUNDS {
+            let command = redis::cmd("GET");
+            let asked = connection.send_packed_command(&command);
+            let answer =
+                wait(asked, Instant::now() + Duration::from_secs(60)).unwrap().expect("in time").unwrap();
+            assert_eq!(answer, Value::Int(round as i64));
+            assert_eq!(handled.load(Ordering::SeqCst), round + 1);
+        }
+        server.join().unwrap();
+        drop(connection);
+        attending.join().unwrap();
+    }
+}
