@@ -167,11 +167,11 @@ MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 msrv:
 	$(PYTHON) release/msrv.py $(MSRV)
 ifneq ($(shell rustup toolchain list 2>/dev/null | grep '^$(MSRV)'),)
-	$(CARGO) +$(MSRV) check --locked $(FEATURES),quick_cache,ring
+	$(CARGO) +$(MSRV) check --locked $(FEATURES),quick_cache,ring,valkey
 	$(CARGO) +$(MSRV) check --locked --no-default-features
 else
 	touch src/lib.rs
-	$(CARGO) clippy $(FEATURES),quick_cache,ring -- --deny clippy::incompatible_msrv
+	$(CARGO) clippy $(FEATURES),quick_cache,ring,valkey -- --deny clippy::incompatible_msrv
 endif
 
 # Licences, sources, duplicates and, with OFFLINE= (it fetches the list of advisories), known holes.
