@@ -31,6 +31,10 @@ FEATURES = --features load,macros
 # choose instead of moka and chacha20poly1305 as well.
 FAULT_FEATURES = --features load,fault-injection,metrics,quick_cache,ring
 FAULT_TESTS = --test kill_points --test metrics --test power_loss_rules
+VALKEY_FEATURES = --features load,valkey
+ifeq ($(shell uname -sm),Linux x86_64)
+SERVERS = target/servers
+endif
 # The tests of what every front and every cipher does.
 BOTH_FRONTS = --lib --test basics --test model --test never_stale --test fork --test format --test secrecy --test removal_listener
 WITH_QUICK_CACHE = CACHEMERE_TEST_FRONT=quick_cache
@@ -40,7 +44,7 @@ BOTH_BACKENDS = --test basics --test model --test stages --test bad_input
 WITH_LIBCLANG = eval "$$($(VENV)/bin/python $(ROCKS_PACKAGE)/build_backend/libclang.py)" &&
 
 .PHONY: loom docs docs-examples lint-docs wheels sdist release test-release msrv deny semver fuzz lint-workflows
-.PHONY: demo demo-rust test test-rust test-python test-rocks test-oldest-hosts test-other-hosts \
+.PHONY: demo demo-rust test test-rust test-valkey test-python test-rocks test-oldest-hosts test-other-hosts \
 	$(OTHER_HOSTS:%=test-with-%) lint lint-rust lint-python lint-rocks \
 	torture torture-machine bench bench-rust bench-python bench-load bench-rocks bench-facade clean
 
@@ -50,7 +54,7 @@ demo: $(VENV)/package
 demo-rust:
 	$(CARGO) run --release --example demo
 
-test: lint test-rust test-python test-release lint-rocks test-rocks
+test: lint test-rust test-valkey test-python test-release lint-rocks test-rocks
 
 test-rust:
 	$(CARGO) test --package cachemere-macros
@@ -62,6 +66,16 @@ test-rust:
 	done
 	NOTES_DIR=target/notes NOTES_PASSPHRASE=tried $(CARGO) run --quiet $(FEATURES) --example encrypted_cli -- ask why
 	cd examples/axum && $(CARGO) test --quiet
+
+# Over each server there is: those that are fetched, for x86-64 on Linux, and what is installed. On other machines without one
+# the tests are told as ignored.
+test-valkey: $(SERVERS)
+	$(CARGO) clippy $(VALKEY_FEATURES) --all-targets -- --deny warnings
+	$(CARGO) test $(VALKEY_FEATURES) --lib valkey::
+	$(CARGO) test $(VALKEY_FEATURES) --test valkey
+
+target/servers: tests/valkey/servers.txt tests/valkey/get-servers
+	tests/valkey/get-servers $@ $(PYTHON)
 
 test-python: $(VENV)/package $(VENV)/tools $(VENV)/hosts
 	cd $(PACKAGE) && ../../$(VENV)/bin/python -m pytest
@@ -161,11 +175,11 @@ MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 msrv:
 	$(PYTHON) release/msrv.py $(MSRV)
 ifneq ($(shell rustup toolchain list 2>/dev/null | grep '^$(MSRV)'),)
-	$(CARGO) +$(MSRV) check --locked $(FEATURES),metrics,quick_cache,ring
+	$(CARGO) +$(MSRV) check --locked $(FEATURES),metrics,quick_cache,ring,valkey
 	$(CARGO) +$(MSRV) check --locked --no-default-features
 else
 	touch src/lib.rs
-	$(CARGO) clippy $(FEATURES),metrics,quick_cache,ring -- --deny clippy::incompatible_msrv
+	$(CARGO) clippy $(FEATURES),metrics,quick_cache,ring,valkey -- --deny clippy::incompatible_msrv
 endif
 
 # Licences, sources, duplicates and, with OFFLINE= (it fetches the list of advisories), known holes.

@@ -24,7 +24,7 @@ use crate::store::{
 use crate::typed::{Listener, Rules, TtlOf};
 
 /// The namespace of a cache that names none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 /// Bytes the front of one handle may hold unless set.
 const DEFAULT_FRONT: u64 = 64 << 20;
 
@@ -546,7 +546,7 @@ pub(crate) fn store_request(path: PathBuf) -> Request {
 }
 
 /// The compressor that a namespace names, of those that need not be given.
-fn built_in_compressor(name: &str) -> Result<Option<Arc<dyn Compressor>>> {
+pub(crate) fn built_in_compressor(name: &str) -> Result<Option<Arc<dyn Compressor>>> {
     match name {
         "" => Ok(None),
         #[cfg(feature = "zstd")]
@@ -556,7 +556,7 @@ fn built_in_compressor(name: &str) -> Result<Option<Arc<dyn Compressor>>> {
 }
 
 /// Names are stored with their length in one byte, and an empty one means "none".
-fn check_stage_name(name: &str) -> Result<()> {
+pub(crate) fn check_stage_name(name: &str) -> Result<()> {
     match name.len() {
         1..=255 => Ok(()),
         _ => Err(Error::invalid("stage name", "it must have 1 to 255 bytes")),

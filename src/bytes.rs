@@ -52,6 +52,17 @@ pub struct Version {
     stamp: Stamp,
 }
 
+#[cfg(feature = "valkey")]
+impl Version {
+    pub(crate) fn new(hash: KeyHash, stamp: Stamp) -> Version {
+        Version { hash, stamp }
+    }
+
+    pub(crate) fn stamp(self) -> Stamp {
+        self.stamp
+    }
+}
+
 /// A payload that was found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -285,6 +285,41 @@ pub enum Error {
     #[cfg(feature = "load")]
     #[error("the load was cancelled: nothing was changed, start it again")]
     Cancelled,
+    /// The server of a store on another machine is not reached, or does not answer. Nothing was changed.
+    #[cfg(feature = "valkey")]
+    #[error(
+        "the server of {address} is not reached ({detail}); nothing was changed, see whether it runs and try again"
+    )]
+    Unreachable {
+        /// The store's address, without a password.
+        address: String,
+        /// Why not.
+        detail: Cow<'static, str>,
+    },
+    /// The answer to a change was lost, so that it cannot be known whether the server has made it.
+    #[cfg(feature = "valkey")]
+    #[error(
+        "it is not known whether {operation} was done at {address} ({detail}): look at the key, and decide"
+    )]
+    Uncertain {
+        /// The store's address, without a password.
+        address: String,
+        /// What was being done.
+        operation: &'static str,
+        /// How the answer was lost.
+        detail: Cow<'static, str>,
+    },
+    /// The server refuses a command, as it is set up or as this user's rights are.
+    #[cfg(feature = "valkey")]
+    #[error("the server of {address} refuses {operation}: {detail}")]
+    Refused {
+        /// The store's address, without a password.
+        address: String,
+        /// What was being done.
+        operation: &'static str,
+        /// The server's own words.
+        detail: String,
+    },
     /// The operating system refused something.
     #[error("{context}: {}", told(source))]
     Io {
@@ -405,6 +440,20 @@ impl Error {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Error::Busy { .. })
+    }
+
+    /// The server of a store on another machine is not reached; nothing was changed.
+    #[cfg(feature = "valkey")]
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Error::Unreachable { .. })
+    }
+
+    /// It cannot be known whether the change was made.
+    #[cfg(feature = "valkey")]
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Error::Uncertain { .. })
     }
 
     /// The store or handle is read-only.

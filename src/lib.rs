@@ -75,7 +75,8 @@
 //! | store | `store` | LMDB, indexes, checkpoints, sweeping, limits, locks |
 //! | all | `error`, `clock`, `counter`, `waiting` | what each of them needs |
 //!
-//! Beside it stands `rocks` (feature `rocksdb`): ordered mappings in RocksDB.
+//! Beside it stand `rocks` (feature `rocksdb`), ordered mappings in RocksDB, and `valkey` (feature `valkey`), entries in a
+//! server, which share pipeline, headers and keys with it.
 //!
 //! `docs/ARCHITECTURE.md` in the repository follows a write, a hit and a miss from file to file; `docs/DESIGN.md` explains
 //! the decisions, `docs/FORMAT.md` the bytes, `docs/SECURITY.md` what is and what is not protected.
@@ -98,6 +99,7 @@ compile_error!(
      inode, and it takes part in fork()"
 );
 
+mod address;
 mod async_cache;
 mod batch;
 mod builder;
@@ -129,6 +131,8 @@ mod secret;
 mod store;
 mod sync;
 mod typed;
+#[cfg(feature = "valkey")]
+pub mod valkey;
 mod waiting;
 
 pub use async_cache::AsyncCache;

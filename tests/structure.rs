@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, the lowest first; those of one line may name each other.
 const CRATE: &[&[&str]] = &[
-    &["error"],
+    &["error", "address"],
     &["waiting"],
     &["sync"],
     &["load"],
@@ -22,7 +22,7 @@ const CRATE: &[&[&str]] = &[
     &["loading"],
     &["async_cache"],
     &["memoized"],
-    &["rocks"],
+    &["rocks", "valkey"],
 ];
 
 /// The same of what is in `src/store`.

@@ -243,7 +243,7 @@ fn holds(writer: &Writer<'_>, namespace: NamespaceId, hash: KeyHash, expect: Exp
     })
 }
 
-pub(super) fn new_header(now: Time, life: Life, tag: u8, compressed: bool) -> Header {
+pub(crate) fn new_header(now: Time, life: Life, tag: u8, compressed: bool) -> Header {
     Header {
         version: ENTRY_VERSION_1,
         compressor: if compressed { STAGE_NAMED } else { STAGE_NONE },
@@ -261,7 +261,7 @@ pub(super) fn new_header(now: Time, life: Life, tag: u8, compressed: bool) -> He
     }
 }
 
-pub(super) fn check_key(key: &[u8]) -> Result<()> {
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     if key.is_empty() { Err(Error::EmptyKey) } else { Ok(()) }
 }
 

@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime};
 pub use self::batch::EntryTimes;
 pub(crate) use self::batch::{Age, Bytes, Change, Changes};
 pub(crate) use self::change::{Expect, Written};
+#[cfg(feature = "valkey")]
+pub(crate) use self::change::{check_key, new_header};
 pub use self::description::{NamespaceInfo, StoreInfo};
 pub use self::ledger::Held;
 pub(crate) use self::ledger::{Ledger, Origin};
@@ -88,7 +90,7 @@ pub struct EntryInfo {
 }
 
 impl EntryInfo {
-    fn new(header: &Header, accessed: Time, stored_size: usize) -> EntryInfo {
+    pub(crate) fn new(header: &Header, accessed: Time, stored_size: usize) -> EntryInfo {
         EntryInfo {
             created: header.created.to_system(),
             modified: header.modified.to_system(),

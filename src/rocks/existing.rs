@@ -23,6 +23,7 @@ impl Existing {
     /// # Errors
     /// There is something else, or a database that has lost its first file: making a new one would delete its data.
     pub(super) fn find(path: &Path) -> Result<Option<Existing>> {
+        crate::address::refuse("path", path)?;
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

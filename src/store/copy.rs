@@ -15,6 +15,7 @@ use super::directory::place::Identity;
 use super::live::Live;
 use super::process::fork::TRANSITIONS;
 use super::{Store, fault};
+use crate::address;
 use crate::error::{Error, Result};
 
 /// What the place of a backup is called in errors.
@@ -23,6 +24,7 @@ const BACKUP: &str = "backup path";
 impl Store {
     /// Copies a snapshot into a new directory, which is complete or absent afterwards.
     pub(crate) fn backup(&self, to: &Path) -> Result<()> {
+        address::refuse("backup path", to)?;
         let _span = tracing::debug_span!("cachemere::backup", store = %self.dir().display()).entered();
         let partial = Partial::beside(to, BACKUP)?;
         {

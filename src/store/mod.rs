@@ -47,6 +47,8 @@ pub use self::flight::LoadFailure;
 pub(crate) use self::flight::{Flights, Lead, Tried, Turn, Watch};
 #[cfg(feature = "load")]
 pub(crate) use self::format::header::ENTRY_VERSION_2;
+#[cfg(feature = "valkey")]
+pub(crate) use self::format::header::{BAD_CHECKSUM, HEADER_SIZE};
 pub(crate) use self::format::header::{
     ENTRY_VERSION_1, Header, STAGE_NAMED, STAGE_NONE, Stamp, checksum, due,
 };
@@ -57,6 +59,8 @@ pub(crate) use self::format::layout::{
 pub(crate) use self::format::layout::{counters_key, entry_key, expiry_key, recency_key};
 #[cfg(feature = "load")]
 pub(crate) use self::format::records::Counters;
+#[cfg(feature = "valkey")]
+pub(crate) use self::format::records::{Identity, NamespaceRecord, StoreRecord};
 pub(crate) use self::live::{Commit, Live};
 pub(crate) use self::namespace::{Namespace, NamespaceRequest, check_namespace_name, list_namespaces};
 pub(crate) use self::opening::{read_state, store_record};
@@ -65,6 +69,8 @@ use self::process::disk_threads::DiskThreads;
 use self::process::fork;
 pub(crate) use self::process::fork::TRANSITIONS;
 pub(crate) use self::process::fork::epoch as fork_epoch;
+#[cfg(feature = "valkey")]
+pub(crate) use self::process::fork::process as this_process;
 #[cfg(feature = "rocksdb")]
 pub(crate) use self::process::fork::watch as watch_forks;
 pub use self::process::fork::{about_to_fork, forked};

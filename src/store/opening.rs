@@ -26,6 +26,7 @@ use super::unused;
 use super::upkeep::limits::MIN_MAX_BYTES;
 use super::upkeep::sweep;
 use super::{Shared, Store};
+use crate::address;
 use crate::clock::ClockSource;
 use crate::error::{Error, Result};
 use crate::pipeline::XChaCha20Poly1305;
@@ -40,6 +41,7 @@ const MAP_UNIT: usize = 64 << 10;
 /// Checks the path and makes the directory if the request may.
 pub(super) fn prepare_directory(request: &Request) -> Result<PathBuf> {
     let path = &request.path;
+    address::refuse("path", path)?;
     if request.map_size.is_some_and(|size| size < MIN_MAP_SIZE) {
         return Err(Error::invalid("map_size", format!("it must be at least {MIN_MAP_SIZE} bytes")));
     }

@@ -65,6 +65,37 @@ fn a_path_that_is_a_file_or_below_one_is_refused() {
 }
 
 #[test]
+fn an_address_is_no_path_and_is_not_told_with_its_password() {
+    for address in
+        ["redis://user:hidden@host:6379/0", "s3://hidden/store", "VALKEY+X://hidden", "file:///hidden"]
+    {
+        let scheme = address.split("//").next().unwrap();
+        // Where it would be made.
+        let directory = Path::new(scheme);
+        let tell = |opened: cachemere::Result<()>| {
+            let error = opened.expect_err(address);
+            assert!(matches!(error, Error::Invalid { .. }), "{address}: {error:?}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("begins with {scheme}//")), "{text}");
+            assert!(!text.contains("hidden"), "{text}");
+            assert!(!directory.exists(), "{address} made a directory");
+        };
+        for read_only in [false, true] {
+            tell(builder(Path::new(address)).read_only(read_only).open().map(drop));
+            tell(ByteCache::builder(address).read_only(read_only).open().map(drop));
+        }
+        let (_dir, path) = store();
+        let cache = builder(&path).open().unwrap();
+        tell(cache.backup(address));
+    }
+    // A directory of such a name can be had.
+    let (dir, _) = store();
+    let odd = dir.path().join("valkey://host");
+    builder(&odd).open().unwrap();
+    assert!(dir.path().join("valkey:/host/data.mdb").exists());
+}
+
+#[test]
 fn a_directory_of_another_program_is_left_alone() {
     for (files, named) in [
         (&["hosts"][..], "\"hosts\""),

@@ -166,6 +166,12 @@ impl Header {
         Error::damaged("an entry's header has impossible bytes")
     }
 
+    /// The stamp in the bytes of a header, whatever else is in them.
+    #[cfg(feature = "valkey")]
+    pub(crate) fn stamp_in(head: &[u8]) -> Option<Stamp> {
+        head.first_chunk::<HEADER_SIZE>().map(|head| Stamp(u64_at(head, 56)))
+    }
+
     /// Whether the entry is what was written, except for its access time, which the checksum leaves out so that a
     /// flush of access times need not read the payload.
     pub(crate) fn checksum_holds(entry: &[u8]) -> bool {

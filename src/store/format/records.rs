@@ -43,6 +43,12 @@ impl StoreRecord {
         out
     }
 
+    /// Whether these are the bytes of a record of a store, of whatever version.
+    #[cfg(feature = "valkey")]
+    pub(crate) fn has_magic(bytes: &[u8]) -> bool {
+        bytes.starts_with(STORE_MAGIC)
+    }
+
     /// The id alone, whatever the version.
     pub(crate) fn peek_id(bytes: &[u8]) -> Option<[u8; 16]> {
         bytes.get(12..28)?.try_into().ok()

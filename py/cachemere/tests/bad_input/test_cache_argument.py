@@ -34,6 +34,13 @@ def test_memoize_takes_a_path_and_opens_nothing_yet(tmp_path: Path) -> None:
 
 
 @every_taker
+def test_an_address_is_not_shown(take: Callable[[Any], Any]) -> None:
+    with pytest.raises(InvalidOptionError, match=r"write cachemere\.Cache\(\.\.\.\)") as caught:
+        take("valkey://user:hidden@host")
+    assert "hidden" not in str(caught.value)
+
+
+@every_taker
 def test_what_is_in_a_mapping_is_not_shown(path: Path, take: Callable[[Any], Any]) -> None:
     with PersistDict[str, str](path) as d:
         d["name"] = "secret"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
 import re
@@ -9,13 +11,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import lmdb
 import pytest
-from cachemere import Cache, CacheError, PersistDict
+from cachemere import Cache, CacheError, PersistDict, diskcache, memoize
+from cachemere.cli import program
 from cachemere.errors import (
     DamagedError,
     IncompatibleError,
+    InvalidOptionError,
     ReadOnlyError,
     StoreIOError,
     WrongSecretError,
@@ -149,6 +154,72 @@ def test_a_directory_is_made_with_its_parents(path: Path, open_it: Open) -> None
     with open_it(path / "far" / "store") as made:
         made["k"] = 1
     assert contents(path).keys() >= {"far", "far/store", "far/store/data.mdb"}
+
+
+def open_default(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHEMERE_DIR", str(address))
+    len(Cache())
+
+
+def memoize_by_default(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHEMERE_DIR", str(address))
+    memoize(lambda: 1)()
+
+
+def back_up(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with PersistDict[str, int]("store") as store:
+        store.backup(address)
+
+
+def command_line(*arguments: str) -> Callable[[Any, pytest.MonkeyPatch], None]:
+    def run_it(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err), mock.patch("sys.stdin", io.StringIO()):
+            status = program.main([argument.replace("ADDRESS", str(address)) for argument in arguments])
+        assert status != 0
+        raise InvalidOptionError(err.getvalue())
+
+    return run_it
+
+
+TAKERS: dict[str, Callable[[Any, pytest.MonkeyPatch], Any]] = {
+    "Cache": lambda address, _: open_cache(address),
+    "PersistDict": lambda address, _: PersistDict(address),
+    "cachemere.diskcache": lambda address, _: diskcache.Cache(address),
+    "CACHEMERE_DIR": open_default,
+    "memoize": memoize_by_default,
+    "backup": back_up,
+    "the command line": command_line("stats", "ADDRESS"),
+    "an import from it": command_line("import", "--from", "shelve", "ADDRESS", "target"),
+    "an import to it": command_line("import", "--from", "shelve", "source", "ADDRESS"),
+}
+
+
+@pytest.mark.parametrize("take", TAKERS.values(), ids=TAKERS)
+def test_an_address_is_no_path_and_is_not_told_with_its_password(
+    take: Callable[[Any, pytest.MonkeyPatch], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for address in ("redis://user:hidden@host:6379/0", "s3://hidden", "file:///hidden", "VALKEY+X://hidden"):
+        scheme = address.split("//")[0]
+        with pytest.raises(InvalidOptionError) as caught:
+            take(address, monkeypatch)
+        assert f"begins with {scheme}//" in str(caught.value) and "hidden" not in str(caught.value)
+        assert not Path(scheme).exists()
+
+
+def test_an_address_that_became_a_path_object_is_refused(
+    tmp_path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for opened in (open_it, diskcache.Cache):
+        with untouched(tmp_path), pytest.raises(InvalidOptionError, match="begins with redis:/") as caught:
+            opened(Path("redis://user:hidden@host"))
+        assert "hidden" not in str(caught.value)
+    # A directory of such a name can be had.
+    for odd in ("./redis:/a", tmp_path / "redis:" / "b"):
+        with open_it(odd) as store:
+            store["k"] = 1
 
 
 def test_a_link_to_nowhere_is_refused(path: Path, open_it: Open) -> None:

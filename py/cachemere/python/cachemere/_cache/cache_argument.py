@@ -16,7 +16,11 @@ def check_cache(name: str, value: object) -> None:
     """
     if isinstance(value, AsyncTwins):
         return
-    instead = f": write cachemere.Cache({os.fspath(value)!r})" if isinstance(value, (str, os.PathLike)) else ""
+    instead = ""
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        # An address can have a password in it.
+        instead = f": write cachemere.Cache({'...' if '://' in str(path) else repr(path)})"
     raise InvalidOptionError(
         f"{name} must be a cachemere.Cache, not an object of type '{type(value).__name__}'{instead}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import pickle
+import re
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
@@ -206,7 +207,31 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         os.fsencode(text)
     except UnicodeEncodeError as error:
         raise InvalidOptionError(f"path {text!r} cannot be the name of a file") from error
+    _refuse_address(text, isinstance(path, os.PathLike))
     return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+# A path object has lost the second slash.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_ADDRESS_AS_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
+
+def _refuse_address(text: str, is_path_object: bool) -> None:
+    """A directory of its name, `./valkey:/`, is what nobody means by it."""
+    found = (_ADDRESS_AS_PATH if is_path_object else _ADDRESS).match(text)
+    if found is None:
+        return
+    # Of the address nothing but the scheme is told: behind it there can be a password.
+    scheme = found[1]
+    if scheme.lower() == "file":
+        advice = "write the path without it"
+    elif is_path_object:
+        advice = "only directories on this machine are supported; one of such a name is given as an absolute path"
+    else:
+        advice = "only directories on this machine are supported; one of such a name is written with ./ before it"
+    raise InvalidOptionError(
+        f"path is an address that begins with {scheme}:{'/' if is_path_object else '//'}; {advice}"
+    )
 
 
 def change_secret(store: Store, options: Options, old: object, new: object, everything: bool) -> None:

@@ -310,7 +310,8 @@ def _located(directory: Any) -> Path:
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="diskcache-"))
     if isinstance(directory, (str, bytes, os.PathLike)):
-        directory = os.path.expandvars(os.path.expanduser(os.fsdecode(directory)))
+        expanded = os.path.expandvars(os.path.expanduser(os.fsdecode(directory)))
+        directory = Path(expanded) if isinstance(directory, os.PathLike) else expanded
     return resolve(directory)
 
 
