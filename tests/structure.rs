@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules of the crate, the lowest first; those of one line may name each other.
 const CRATE: &[&[&str]] = &[
     &["error", "address"],
-    &["waiting"],
+    &["waiting", "counter"],
     &["sync"],
     &["load"],
     &["pipeline"],

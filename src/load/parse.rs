@@ -193,7 +193,7 @@ mod tests {
         let whole = Records::NdJson { key: "id".into(), value: None };
         let all = parsed(whole, Vec::new(), b" {\"id\" : 1, \"x\": \"\\u00e9\"} \r\n{\"id\":\xff}\n\n");
         assert_eq!(all[0], told(1, "1", " {\"id\" : 1, \"x\": \"\\u00e9\"} "));
-        assert!(all[1].2.contains("UTF-8") && all[2].1 == "bad", "{all:?}");
+        assert!(all[1].2.contains("UTF-8") && all.len() == 2, "{all:?}");
     }
 
     #[test]

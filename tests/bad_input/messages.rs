@@ -14,7 +14,7 @@ fn all() -> Vec<(Error, &'static str)> {
         (Error::WrongSecret { path: path() }, "give the key or passphrase"),
         (Error::MissingSecret { path: path() }, "open it with its key or passphrase"),
         (Error::NotEncrypted { path: path() }, "open it without a secret"),
-        (Error::Tampered { detail: "detail".into() }, "remove the entry, or restore"),
+        (Error::Tampered { detail: "detail".into() }, "remove the entry, repair the store, or restore"),
         (
             Error::Incompatible { path: path(), what: "it", stored: "this".into(), asked: "that".into() },
             "open it with this, or use another path",

@@ -17,7 +17,7 @@ PAGES = sorted(
         *DOCS.glob("integrations/*.md"),
         *(page for page in DOCS.glob("tutorial/*.md") if page.stem != "rust"),
         *(DOCS / f"how-to/{name}.md" for name in ("batches", "damaged", "lifetimes", "load", "parallel")),
-        *DOCS.glob("from-*.md"),
+        *(page for page in DOCS.glob("from-*.md") if page.stem != "from-rust-caches"),
         DOCS / "importing.md",
         DOCS.parent / "README.md",
     ]

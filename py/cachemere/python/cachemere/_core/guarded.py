@@ -104,7 +104,7 @@ class GuardedStore:
         return GuardedStore(
             options,
             on_error or self.on_error,
-            secret=None if self.made else self._secret,
+            secret=self._secret if self.made is None else None,
             origin=self.made,
             is_default=self.is_default,
         )
