@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from cachemere import Cache
 
-HOUSEKEEPER = "cachemere.store.housekeeper"
+HOUSEKEEPER = "cachemere.store.upkeep.housekeeper"
 
 
 @contextmanager

@@ -367,6 +367,7 @@ def test_a_read_only_handle_makes_what_is_absent_and_says_that_it_cannot_keep_it
     Cache(path)["k"] = 1
     with Cache(path, read_only=True) as cache:
         assert cache.get_or_set("k", lambda: 2) == 1
+        assert cache.get_or_set("absent", lambda: 2) == 2
         with pytest.raises(ReadOnlyError):
-            cache.get_or_set("absent", lambda: 2)
+            cache.get_or_set("absent", lambda: 2, strict=True)
         assert cache.get("absent") is None

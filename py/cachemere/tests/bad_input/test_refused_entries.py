@@ -100,7 +100,7 @@ VALUES_OF_CACHE: dict[str, Callable[[Any, Any], Any]] = {
     "set with all": lambda it, value: it.set("k", value, ttl=5, tags=["t"]),
     "setitem": lambda it, value: it.__setitem__("k", value),
     "add": lambda it, value: it.add("absent", value),
-    "get_or_set": lambda it, value: it.get_or_set("absent", lambda: value),
+    "get_or_set": lambda it, value: it.get_or_set("absent", lambda: value, strict=True),
     "set_many": lambda it, value: it.set_many({"before": 2, "k": value, "absent": 3}),
     "memoize": lambda it, value: it.memoize(strict=True)(computed)(value),
 }
@@ -189,8 +189,8 @@ def test_what_was_computed_and_cannot_be_stored_is_in_the_error(path: Path) -> N
             cache.memoize(strict=True)(computed)(LARGE)
         assert caught.value.result is LARGE
         with pytest.raises(StoreFullError) as caught:
-            cache.get_or_set("k", lambda: LARGE)
+            cache.get_or_set("k", lambda: LARGE, strict=True)
         assert caught.value.result is LARGE
     with Cache(path) as cache, pytest.raises(UnsafeValueError) as unsafe:
-        cache.get_or_set("k", Unfit)
+        cache.get_or_set("k", Unfit, strict=True)
     assert isinstance(unsafe.value.result, Unfit)

@@ -230,7 +230,7 @@ class AnyKey(StoredForms):
 class Crafting(Looking):
     """Writes what no handle would."""
 
-    def _forms(self) -> StoredForms:
+    def forms(self) -> StoredForms:
         return AnyKey()
 
 
