@@ -571,11 +571,13 @@ def test_the_decorator_of_the_package_takes_a_batch(tmp_path: Path, monkeypatch:
     assert f(["a"]) == f(["a"]) == ["m:A"] and len(calls) == 1
 
 
-def test_what_cannot_be_kept_is_returned_and_the_others_are_kept(
-    cache: Cache, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_cannot_be_kept_is_returned_and_others_are_kept(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     odd = object()
+
+    async def make(keys: list[str]) -> list[Any]:
+        return [odd, 2]
+
     assert cache.get_or_set_many(["a", "b"], lambda keys: [odd, 1]) == {"a": odd, "b": 1}
     assert list(cache) == ["b"] and "no safe form" in caplog.text
-    assert asyncio.run(cache.aget_or_set_many(["a", "c"], lambda keys: [odd, 2])) == {"a": odd, "c": 2}
+    assert asyncio.run(cache.aget_or_set_many(["a", "c"], make)) == {"a": odd, "c": 2}
     assert list(cache) == ["b", "c"]
