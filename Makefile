@@ -70,7 +70,6 @@ test-rust:
 # Over each server there is: those that are fetched, for x86-64 on Linux, and what is installed. On other machines without one
 # the tests are told as ignored.
 test-valkey: $(SERVERS)
-	$(CARGO) clippy $(VALKEY_FEATURES) --all-targets -- --deny warnings
 	$(CARGO) test $(VALKEY_FEATURES) --lib valkey::
 	$(CARGO) test $(VALKEY_FEATURES) --test valkey
 
@@ -100,7 +99,7 @@ lint: lint-rust lint-python lint-docs
 lint-rust:
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace $(FEATURES) --all-targets -- --deny warnings
-	$(CARGO) clippy $(FAULT_FEATURES) --all-targets -- --deny warnings
+	$(CARGO) clippy $(FAULT_FEATURES),valkey --all-targets -- --deny warnings
 	cd examples/axum && $(CARGO) fmt -- --check && $(CARGO) clippy --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc $(FEATURES) --no-deps
 	CARGO="$(CARGO)" .ci/check-macos $(FEATURES)

@@ -76,7 +76,7 @@ pub(super) fn load_files(
         py.detach(|| rocks::load(&path, &options, &encoding, job.load, &form, &mut watcher, compact));
     match watcher.raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => loaded.map(told).map_err(|error| opening(error, &path)),
+        None => loaded.map(told).map_err(|error| opening(error, &path, None)),
     }
 }
 
@@ -164,5 +164,5 @@ pub(super) fn ingest_sst_files(
         database.close();
         ingested
     });
-    ingested.map_err(|error| opening(error, &path))
+    ingested.map_err(|error| opening(error, &path, None))
 }
