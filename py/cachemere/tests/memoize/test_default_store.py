@@ -93,7 +93,7 @@ def test_one_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.M
         return [function(1), function(2), list(function.cache_info()[:2])]
 
     seen, warnings = as_user(NOBODY, work)
-    assert seen == [2, 4, [1, 1]]
+    assert seen == [2, 4, [1, 1]], warnings
     (warning,) = warnings
     assert "is read, and nothing is kept in it" in warning and "set CACHEMERE_DIR" in warning
 
