@@ -288,7 +288,7 @@ impl Function {
         compute: impl FnOnce() -> std::result::Result<Arc<V>, E>,
     ) -> std::result::Result<Arc<V>, E>
     where
-        V: Clone + Send + Sync + 'static,
+        V: Send + Sync + 'static,
     {
         let (key, lead) = match key.and_then(|key| cache.find_or_lead(&key).map(|found| (key, found))) {
             Ok((_, FoundOrLead::Found(value))) => return Ok(value),
@@ -319,7 +319,7 @@ impl Function {
         compute: impl Future<Output = std::result::Result<Arc<V>, E>>,
     ) -> std::result::Result<Arc<V>, E>
     where
-        V: Clone + Send + Sync + 'static,
+        V: Send + Sync + 'static,
     {
         let found = match key {
             Ok(key) => cache.find_or_lead(&key).await.map(|found| (key, found)),
@@ -381,7 +381,7 @@ impl Function {
 /// Inserts a result; whether that can be done.
 fn keep<V>(cache: &Cache<CallKey, V>, key: &CallKey, value: &V, ttl: Option<Duration>) -> Result<bool>
 where
-    V: Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
 {
     if cache.is_read_only() {
         return Ok(false);

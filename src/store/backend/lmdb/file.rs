@@ -7,6 +7,7 @@
 //! nothing but a spare. Each page begins with a header of 16 bytes: page number (8), padding (2), flags (2), and either
 //! the bounds of its free space (2 and 2) or, on overflow pages, the number of pages (4). All in the machine's byte order.
 
+mod page_set;
 mod remains;
 mod tree;
 
@@ -52,6 +53,14 @@ pub(crate) const BRANCH: u16 = 0x01;
 pub(crate) const LEAF: u16 = 0x02;
 pub(crate) const OVERFLOW: u16 = 0x04;
 const META_FLAG: u16 = 0x08;
+
+/// The bytes before the key of a node, whose value may be on pages of its own.
+const NODE_HEADER: usize = 8;
+const BIG_DATA: u16 = 0x01;
+/// LMDB's `MDB_MAXKEYSIZE`.
+const MAX_KEY: usize = 511;
+/// The bytes of a page number, and of a key in the free tree.
+const WORD: usize = 8;
 
 const INTEGER_KEY: u16 = 0x08;
 /// `REVERSEKEY`, `DUPSORT`, `DUPFIXED`, `INTEGERDUP` and `REVERSEDUP`, which neither of the trees has.

@@ -11,17 +11,14 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 
+use super::page_set::PageSet;
 use super::{
-    BRANCH, DATA_VERSION, INTEGER_KEY, LEAF, MAGIC, MAX_DEPTH, META_FLAG, META_PAGES, MetaPage, OVERFLOW,
-    PAGE_HEADER, PageHeader, STRANGE_TREE, bytes_at, default_page_size, file_len, plausible_page_size,
-    read_meta_pages, read_up_to,
+    BIG_DATA, BRANCH, DATA_VERSION, INTEGER_KEY, LEAF, MAGIC, MAX_DEPTH, MAX_KEY, META_FLAG, META_PAGES,
+    MetaPage, NODE_HEADER, OVERFLOW, PAGE_HEADER, PageHeader, STRANGE_TREE, WORD, bytes_at,
+    default_page_size, file_len, plausible_page_size, read_meta_pages, read_up_to,
 };
 use crate::error::{Error, Result};
 
-const NODE_HEADER: usize = 8;
-const BIG_DATA: u16 = 0x01;
-const MAX_KEY: usize = 511;
-const WORD: usize = 8;
 /// More than any entry has. A damaged size must not make us allocate.
 const MOST_BYTES: u64 = 1 << 31;
 
@@ -60,7 +57,7 @@ pub(crate) fn find_records(file: &File, finder: &mut dyn Finder) -> Result<()> {
         file,
         page_size: page_size as usize,
         pages,
-        used: vec![0; (pages / 64 + 1) as usize],
+        used: PageSet::below(pages),
         problems: 0,
         finder,
     };
@@ -123,7 +120,7 @@ struct Search<'a> {
     file: &'a File,
     page_size: usize,
     pages: u64,
-    used: Vec<u64>,
+    used: PageSet,
     problems: u64,
     finder: &'a mut dyn Finder,
 }
@@ -276,7 +273,7 @@ impl Search<'_> {
                 self.problem(format!("page {page} is behind the end of the data file"));
                 continue;
             }
-            if !self.claim(page) {
+            if !self.used.insert(page) {
                 self.problem(format!("page {page} is led to twice"));
                 continue;
             }
@@ -344,7 +341,7 @@ impl Search<'_> {
         }
         let at = start * self.page_size as u64 + PAGE_HEADER as u64;
         for page in start..(at + size).div_ceil(self.page_size as u64).min(self.pages) {
-            self.claim(page);
+            self.used.insert(page);
         }
         let there = size.min(file_len(self.file)?.saturating_sub(at));
         if there < size {
@@ -400,7 +397,7 @@ impl Search<'_> {
         let anywhere = Visit { page: root, levels: None, floor: Vec::new(), ceiling: None };
         while let Some((page, levels)) = stack.pop() {
             let is_there = (META_PAGES..self.pages.max(META_PAGES)).contains(&page);
-            if !is_there || !self.claim(page) || !self.read(page, &mut buffer)? {
+            if !is_there || !self.used.insert(page) || !self.read(page, &mut buffer)? {
                 self.problem("the tree of free pages is damaged".into());
                 continue;
             }
@@ -429,7 +426,7 @@ impl Search<'_> {
         while page < self.pages {
             let here = page;
             page += 1;
-            if self.is_used(here) {
+            if self.used.contains(here) {
                 continue;
             }
             if here.is_multiple_of(256) {
@@ -462,22 +459,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether it was not come to before.
-    fn claim(&mut self, page: u64) -> bool {
-        let bit = 1 << (page % 64);
-        match self.used.get_mut((page / 64) as usize) {
-            Some(word) if *word & bit == 0 => {
-                *word |= bit;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn is_used(&self, page: u64) -> bool {
-        self.used.get((page / 64) as usize).is_none_or(|word| word & (1 << (page % 64)) != 0)
     }
 
     /// Whether all of it is there; zeros stand for the rest.

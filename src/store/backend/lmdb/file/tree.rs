@@ -3,18 +3,12 @@
 use std::collections::HashSet;
 use std::fs::File;
 
+use super::page_set::PageSet;
 use super::{
-    BRANCH, Db, LEAF, META_PAGES, MetaBody, OVERFLOW, PAGE_HEADER, PageHeader, bytes_at, check_snapshot,
-    read_up_to,
+    BIG_DATA, BRANCH, Db, LEAF, MAX_KEY, META_PAGES, MetaBody, NODE_HEADER, OVERFLOW, PAGE_HEADER,
+    PageHeader, WORD, bytes_at, check_snapshot, read_up_to,
 };
 use crate::error::{Error, Result};
-
-const NODE_HEADER: usize = 8;
-const BIG_DATA: u16 = 0x01;
-/// LMDB's `MDB_MAXKEYSIZE`.
-const MAX_KEY: usize = 511;
-/// The bytes of a page number, and of a key in the free tree.
-const WORD: usize = 8;
 
 /// Checks every page of the snapshot: the tree of entries, the tree of free pages, and the free pages listed in it.
 ///
@@ -121,8 +115,8 @@ struct Walk<'a> {
     page_size: u32,
     /// The pages that are both in the file and given out.
     pages: u64,
-    /// A bit for each of them.
-    used: Vec<u64>,
+    /// Those of them that were come to.
+    used: PageSet,
     free_beyond_file: HashSet<u64>,
     free: Vec<u64>,
 }
@@ -147,7 +141,7 @@ impl<'a> Walk<'a> {
             meta,
             page_size,
             pages,
-            used: vec![0; (pages / 64 + 1) as usize],
+            used: PageSet::below(pages),
             free_beyond_file: HashSet::new(),
             free: Vec::new(),
         })
@@ -317,7 +311,7 @@ impl<'a> Walk<'a> {
     fn free_pages(&mut self) -> Result<()> {
         for page in std::mem::take(&mut self.free) {
             let known =
-                if page < self.pages { self.use_page(page) } else { self.free_beyond_file.insert(page) };
+                if page < self.pages { self.used.insert(page) } else { self.free_beyond_file.insert(page) };
             if !known {
                 return Err(Error::damaged(format!("page {page} is free, but also used or free elsewhere")));
             }
@@ -334,23 +328,11 @@ impl<'a> Walk<'a> {
             .into());
         }
         for page in start..start + count {
-            if !self.use_page(page) {
+            if !self.used.insert(page) {
                 return Err(format!("page {page} is used twice").into());
             }
         }
         Ok(())
-    }
-
-    /// Whether the page was not in use before.
-    fn use_page(&mut self, page: u64) -> bool {
-        let bit = 1 << (page % 64);
-        match self.used.get_mut((page / 64) as usize) {
-            Some(word) if *word & bit == 0 => {
-                *word |= bit;
-                true
-            }
-            _ => false,
-        }
     }
 
     fn read(&self, page: u64, buffer: &mut [u8]) -> Result<(), Fault> {
