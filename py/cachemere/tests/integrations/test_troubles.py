@@ -40,7 +40,7 @@ def test_troubles_without_end_are_not_warned_of_without_end(caplog: pytest.LogCa
     for number in range(100):
         troubles.meet(StoreIOError(f"at key {number}"))
     assert len(warnings(caplog)) == 16 and len(caplog.records) == 100
-    assert len(troubles._told) == 16
+    assert len(troubles._warned._troubles) == 16
 
 
 @pytest.mark.parametrize("value", [Answer("a"), [Plain()]], ids=["a dataclass", "a plain object"])

@@ -31,6 +31,7 @@ from .options import Options, note_secret, resolve
 from .secrets import Secret
 from .unkept import Unkept
 from .walk import Entry, met
+from .warned import Warned
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class GuardedStore:
         self._secret = secret if options.path is None else None
         #: How it tells objects from bytes.
         self.forms = options.forms()
-        self._troubles: set[type[BaseException]] = set()
+        self._warned = Warned()
         self._unkept = Unkept("a value made for get_or_set")
         #: The native store, for those to whom :attr:`native` is too slow; `None`: it is in the default directory, which
         #: is found at first use. Made here where the path is known, so that wrong options are told at once.
@@ -133,14 +134,11 @@ class GuardedStore:
             return False
         if isinstance(error, (DamagedError, TamperedError)) and self._set_aside(error):
             return True
-        # Once for each kind of trouble, since every use of the cache comes here while it lasts.
-        level = logging.DEBUG if type(error) in self._troubles else logging.WARNING
-        self._troubles.add(type(error))
         where = "the default cache" if self.options.path is None else f"the cache at {self.options.path}"
         message = "%s is bypassed: %s"
         if isinstance(error, ReadOnlyError) and self.made is not None and self.made.is_open:
             message = "%s is read, and nothing is kept in it: %s"
-        _log.log(level, message, where, self.told(error))
+        _log.log(self._warned.level(type(error)), message, where, self.told(error))
         return True
 
     def told(self, error: BaseException) -> str:

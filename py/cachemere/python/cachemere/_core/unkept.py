@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import CacheError, DiskFullError, ReadOnlyError, StoreFullError, TooLargeError, ValueFormError
+from .warned import Warned
 
 _log = logging.getLogger("cachemere")
 
@@ -28,18 +29,13 @@ class Unkept:
 
     def __init__(self, what: str, *, once: bool = False) -> None:
         self._what = what
-        self._most = 1 if once else _MOST
-        self._told: set[tuple[type[CacheError], str | None]] = set()
+        self._warned = Warned(1 if once else _MOST)
 
     def passes(self, error: CacheError) -> bool:
         """Whether the error is why something is not kept, and no fault of the store; if so it is logged."""
         if not isinstance(error, UNKEPT):
             return False
-        reason = type(error), getattr(error, "unsafe_type", None)
-        is_new = reason not in self._told and len(self._told) < self._most
-        if is_new:
-            self._told.add(reason)
-        level = logging.WARNING if is_new else logging.DEBUG
+        level = self._warned.level((type(error), getattr(error, "unsafe_type", None)))
         _log.log(level, "%s is returned but not kept, and the next call computes it again: %s", self._what, error)
         return True
 

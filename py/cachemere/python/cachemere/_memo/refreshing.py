@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any
 
 from .._core.signals import is_of_handler
+from .._core.warned import Warned
 
 _log = logging.getLogger("cachemere")
 
@@ -38,7 +39,7 @@ class Refreshing:
     def __init__(self, shown: str) -> None:
         self._shown = shown
         self._next_try: dict[Hashable, float] = {}
-        self._has_warned = False
+        self._warned = Warned(1)
 
     def may_begin(self, key: Hashable) -> bool:
         """Whether a result is to be made anew now."""
@@ -90,10 +91,8 @@ class Refreshing:
         if len(self._next_try) >= _REMEMBERED:
             self._next_try.clear()
         self._next_try[key] = monotonic() + PAUSE
-        level = logging.DEBUG if self._has_warned else logging.WARNING
-        self._has_warned = True
         _log.log(
-            level,
+            self._warned.level(type(error)),
             "a result of %s could not be made anew, and the one that is there is served until it expires: %s: %s",
             self._shown,
             type(error).__name__,

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from .._cache.cache_argument import check_cache
 from .._core import checks
 from .._core.signals import is_of_handler
+from .._core.warned import Warned
 from .._engine import Store
 from .._forms.advice import advise
 from ..cache import Cache, over
@@ -70,18 +71,15 @@ class Troubles:
         checks.choice("on_error", on_error, ("bypass", "raise"))
         self._who = who
         self._on_error = on_error
-        self._told: set[tuple[type[BaseException], str]] = set()
+        self._warned = Warned(_WARNINGS)
 
     def meet(self, error: Exception) -> None:
         """Returns if the host is to go on as if the cache had no entry."""
         if self._on_error == "raise" or is_of_handler(error):
             raise error
-        # Once for each trouble, since every use of the cache comes here while it lasts.
-        trouble = type(error), _said(error)
-        level = logging.DEBUG if trouble in self._told or len(self._told) >= _WARNINGS else logging.WARNING
-        if level == logging.WARNING:
-            self._told.add(trouble)
-        _log.log(level, "%s goes on without this entry: %s", self._who, trouble[1])
+        said = _said(error)
+        level = self._warned.level((type(error), said))
+        _log.log(level, "%s goes on without this entry: %s", self._who, said)
 
 
 def _said(error: Exception) -> str:
